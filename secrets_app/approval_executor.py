@@ -15,7 +15,7 @@ from environments_app.interfaces import ApprovalExecutor, ExecutionResult
 from environments_app.models import Approval, Environment
 from secrets_app.errors import SecretError
 from secrets_app.models import PendingValue, Secret
-from secrets_app.services import bulk_create, lifecycle, proposals, transfer, write
+from secrets_app.services import bulk_create, lifecycle, proposals, transfer, versions, write
 from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 
@@ -45,6 +45,7 @@ def _update(actor: Principal, approval: Approval) -> ExecutionResult:
         secret_type=SecretType(given["secret_type"]) if given["secret_type"] else None,
         expected=approval.expected,
         comment=given["comment"],
+        anew=given.get("anew", False),
         **_metadata(given),
     )
     return _done(f"Saved {secret.name}.", secret)
@@ -67,11 +68,22 @@ def _rename(actor: Principal, approval: Approval) -> ExecutionResult:
 
 
 def _delete(actor: Principal, approval: Approval) -> ExecutionResult:
+    given = approval.arguments
+    if "versions" in given:
+        secret = versions.delete_versions(actor=actor, secret=_secret(approval), numbers=given["versions"])
+        return _done(f"Deleted versions of {secret.name}.", secret)
+    if given.get("all"):
+        secret = versions.delete_all(actor=actor, secret=_secret(approval))
+        return _done(f"Deleted {secret.name}. You can restore it from its page.", secret)
     secret = lifecycle.delete(actor=actor, secret=_secret(approval), expected=approval.expected)
     return _done(f"Deleted {secret.name}. You can restore it from its page.", secret)
 
 
 def _restore(actor: Principal, approval: Approval) -> ExecutionResult:
+    given = approval.arguments
+    if "versions" in given:
+        secret = versions.restore_versions(actor=actor, secret=_secret(approval), numbers=given["versions"])
+        return _done(f"Restored versions of {secret.name}.", secret)
     secret = lifecycle.restore(actor=actor, secret=_secret(approval))
     return _done(f"Restored {secret.name}.", secret)
 
@@ -79,6 +91,12 @@ def _restore(actor: Principal, approval: Approval) -> ExecutionResult:
 def _purge(actor: Principal, approval: Approval) -> ExecutionResult:
     lifecycle.purge(actor=actor, secret=_secret(approval))
     return ExecutionResult(sentence=f"Permanently deleted {approval.object_name}.")
+
+
+def _destroy(actor: Principal, approval: Approval) -> ExecutionResult:
+    numbers = approval.arguments["versions"]
+    secret = versions.destroy_versions(actor=actor, secret=_secret(approval), numbers=numbers)
+    return _done(f"Destroyed versions of {secret.name}.", secret)
 
 
 def _copy(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -177,6 +195,7 @@ class SecretsApprovalExecutor(ApprovalExecutor):
         Action.SECRET_DELETE: _delete,
         Action.SECRET_RESTORE: _restore,
         Action.SECRET_PURGE: _purge,
+        Action.SECRET_DESTROY: _destroy,
         Action.SECRET_COPY: _copy,
         Action.SECRET_MOVE: _move,
         Action.SECRET_IMPORT: _create_many,

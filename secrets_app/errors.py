@@ -158,6 +158,12 @@ class NoSuchVersion(SecretError):
     problem = Kind(404, "Not found")
 
 
+class VersionGone(NoSuchVersion):
+    """The version was deleted, and can be restored, or was destroyed."""
+
+    problem = Kind(404, "The version is deleted")
+
+
 class TamperedSecret(SecretError):
     """The secret's row was not written by Keeper: its value is not shown and it is not changed."""
 

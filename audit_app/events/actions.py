@@ -92,6 +92,7 @@ class Action(StrEnum):
     SECRET_DELETE = "secret.delete", "Secret deleted", "deleted", "delete"
     SECRET_RESTORE = "secret.restore", "Secret restored", "restored", "restore"
     SECRET_PURGE = "secret.purge", "Secret purged", "permanently deleted", "permanently delete"
+    SECRET_DESTROY = "secret.destroy", "Versions destroyed", "destroyed versions of", "destroy versions of"
     # A version shared once by a link; the link opened, which consumes it; the link ended.
     SECRET_SHARE = "secret.share", "Share link created", "created a share link for", "create a share link for"
     SECRET_SHARE_OPEN = ("secret.share_open", "Share link opened",

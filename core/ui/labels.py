@@ -51,6 +51,7 @@ STATUS: dict[str, State] = {
     "overdue": State("alert", "overdue", "bad"),
     "revoked": State("block", "revoked", "quiet"),
     "deleted": State("trash", "deleted", "bad"),
+    "destroyed": State("trash", "destroyed", "bad"),
     "reads": State("check", "yes", "ok"),
     "reads_not": State("block", "no", "quiet"),
     "disabled": State("block", "disabled", "quiet"),

@@ -42,6 +42,7 @@ _EDITOR: Final = _READER | {
 }
 _MANAGER: Final = _EDITOR | {
     Action.SECRET_PURGE,
+    Action.SECRET_DESTROY,
     Action.ENVIRONMENT_UPDATE,
     Action.MEMBER_VIEW,
     Action.MEMBER_GRANT,

@@ -68,18 +68,30 @@ def no_content() -> HttpResponse:
     return HttpResponse(status=HTTPStatus.NO_CONTENT)
 
 
+def nothing() -> HttpResponse:
+    """Return the response to a patch of what does not exist, which has no body."""
+    return HttpResponse(status=HTTPStatus.NOT_FOUND)
+
+
 def time_text(at: datetime | None) -> str:
     """Return a time as the protocol writes it (RFC 3339 with nanoseconds), "" for none."""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z" if at else ""
 
 
-def version_facts(number: int, created: datetime, *, deleted: datetime | None = None) -> dict[str, Json]:
+def version_facts(
+    number: int,
+    created: datetime,
+    *,
+    deleted: datetime | None = None,
+    destroyed: bool = False,
+    custom: Json = None,
+) -> dict[str, Json]:
     """Return the facts of a version besides its value, as the protocol names them."""
     return {
         "created_time": time_text(created),
-        "custom_metadata": None,
+        "custom_metadata": custom,
         "deletion_time": time_text(deleted),
-        "destroyed": False,
+        "destroyed": destroyed,
         "version": number,
     }
 
@@ -91,6 +103,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _NO_DATA: Final = "no data provided"
 _ROUNDED: Final = "a number has more digits than a reader keeps: send it as text. Nothing was stored."
 CAS_DIFFERS: Final = "check-and-set parameter did not match the current version"
+CAS_MISSING: Final = "check-and-set parameter required for this call"
 
 
 def fields_of(secret_type: str, value: str) -> dict[str, str] | orjson.Fragment:
@@ -150,7 +163,9 @@ def _exact(text: str) -> float:
 def stored_form(fields: Mapping[str, Any], secret: Secret | None) -> tuple[str, SecretType | None]:
     """Return an object as a value, and the type of secret that it takes; None keeps the type."""
     is_json = secret is not None and secret.secret_type == SecretType.JSON
-    if fields.keys() == {_VALUE} and isinstance(fields[_VALUE], str) and not is_json:
+    # A text of Keeper is never empty; an object may hold one that is.
+    is_empty = fields.get(_VALUE) == "" and (secret is None or secret.secret_type == SecretType.TEXT)
+    if fields.keys() == {_VALUE} and isinstance(fields[_VALUE], str) and not is_json and not is_empty:
         return fields[_VALUE], None if secret else SecretType.TEXT
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")), SecretType.JSON
 

@@ -1,7 +1,5 @@
-"""Values and their versions: `data`, `metadata`, `subkeys`, `delete` and `undelete`."""
+"""Values: `data` and `subkeys`."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -9,10 +7,12 @@ from django.http import HttpRequest, HttpResponse
 
 from audit_app.events.actions import Action
 from core.canonical_json import Json
+from environments_app.authorization.policy import require
 from environments_app.errors import Invisible
 from environments_app.models import Environment
 from gateway_app.kv2.answers import (
     CAS_DIFFERS,
+    CAS_MISSING,
     PROTOCOL,
     Kv2Error,
     envelope,
@@ -23,25 +23,19 @@ from gateway_app.kv2.answers import (
     merged,
     missing,
     no_content,
+    nothing,
     respond,
     stored_form,
-    time_text,
     version_facts,
     whole_number,
 )
-from gateway_app.kv2.mounts import environment_of, secret_at
+from gateway_app.kv2.mounts import environment_of, known_at
+from gateway_app.kv2.versions import delete_at
 from gateway_app.kv2.views import Kv2View, body_of
 from secrets_app.errors import NameTaken, NoSuchVersion, StaleVersion
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.queries.listed import genuine, listed
-from secrets_app.queries.lookup import (
-    can_in_any_scope,
-    find_deleted_version,
-    find_last_deleted,
-    require_authentic,
-    visible_secrets,
-)
-from secrets_app.services import lifecycle, write
+from secrets_app.queries.lookup import find_deleted_version, find_last_deleted
+from secrets_app.services import write
 from secrets_app.services.read import RevealedValue, reveal
 from secrets_app.values.versions import first_number
 
@@ -49,35 +43,60 @@ _INVALID_PATH: Final = (
     "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to "
     "use. If using the Vault CLI, use 'vault kv get' for this operation."
 )
-_ALL_VERSIONS: Final = (
-    "Keeper deletes and restores a secret with all its versions: name its current version, or use a "
-    "rollback. Nothing was done."
-)
-_NO_DESTRUCTION: Final = (
-    "Keeper keeps every version until its secret is purged: delete the secret, and purge it on its page. "
-    "Nothing was destroyed."
-)
 
 
-class DataView(Kv2View):
+class _ValueView(Kv2View):
+    """Reads one version of a secret."""
+
+    def read(self, request: HttpRequest, place: Environment, name: str) -> tuple[Secret, RevealedValue]:
+        """Return the version that a request names, its read recorded.
+
+        Raises Kv2Error, with the facts of a version that is gone.
+        """
+        asked = request.GET.get("version", "")
+        number = whole_number(asked, "version") if asked else 0
+        secret = known_at(self.actor, place, name)
+        if secret is None:
+            raise self._gone(place, name, number)
+        if number and number < secret.rules.oldest:
+            raise missing()
+        try:
+            return secret, self._revealed(secret, number)
+        except NoSuchVersion as error:
+            raise self._gone(place, name, number, secret) from error
+
+    def _revealed(self, secret: Secret, number: int) -> RevealedValue:
+        current = number or secret.current_number
+        # A deleted one is asked for by its number: without its current version a secret is damaged.
+        named = current if number or secret.rules.state(current) else None
+        return reveal(actor=self.actor, secret=secret, number=named, details=PROTOCOL)
+
+    def _gone(self, place: Environment, name: str, number: int, secret: Secret | None = None) -> Kv2Error:
+        """Return how a version is answered that is deleted or destroyed, or never was."""
+        if secret is not None and secret.rules.state(number or secret.current_number):
+            found = SecretVersion.objects.filter(secret=secret, number=number or secret.current_number)
+            row = found.defer("value").first()
+        else:
+            row = find_deleted_version(actor=self.actor, environment=place, name=name, number=number)
+            secret = row.secret if row else None
+        if row is None or secret is None:
+            return missing()
+        return Kv2Error(
+            HTTPStatus.NOT_FOUND, **envelope({self.member: None, "metadata": _facts_of_gone(secret, row)})
+        )
+
+    member = "data"
+
+
+class DataView(_ValueView):
     """The value at a path."""
 
     def get(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
-        """Return a version's value, recorded; that of a deleted secret is absent, with its facts."""
-        place, name = environment_of(self.actor, mount), path.rstrip("/")
-        asked = request.GET.get("version", "")
-        number = whole_number(asked, "version") if asked else 0
-        try:
-            secret = secret_at(self.actor, place, name)
-            shown = self._revealed(secret, number)
-        except Kv2Error:
-            if deleted := find_deleted_version(actor=self.actor, environment=place, name=name, number=number):
-                facts = version_facts(deleted.number, deleted.created_at, deleted=deleted.secret.deleted_at)
-                body = envelope({"data": None, "metadata": facts})
-                return respond(body, status=HTTPStatus.NOT_FOUND)
-            raise
-        facts = version_facts(shown.version.number, shown.version.created_at)
-        return respond(envelope({"data": fields_of(secret.secret_type, shown.value), "metadata": facts}))
+        """Return a version's value, recorded; a deleted one is absent, with its facts."""
+        secret, shown = self.read(request, environment_of(self.actor, mount), path.rstrip("/"))
+        return respond(
+            envelope({"data": fields_of(secret.secret_type, shown.value), "metadata": _facts(secret, shown)})
+        )
 
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Write a new version, if the current one is the one that the writer has seen."""
@@ -93,148 +112,88 @@ class DataView(Kv2View):
         body = body_of(request)
         place, name = environment_of(self.actor, mount), path.rstrip("/")
         change, cas = given_fields(body), given_cas(body)
-        secret = secret_at(self.actor, place, name)
+        secret = known_at(self.actor, place, name)
+        if secret is None or secret.rules.state(secret.current_number):
+            require(actor=self.actor, action=Action.SECRET_UPDATE, environment=place, name=name)
+            return self._nothing_to_patch(secret, cas)
+        _require_cas(secret, cas)
         shown = self._revealed(secret, 0)
         fields = merged(members_of(secret.secret_type, shown.value), change)
         return self._write(place, name, fields, shown.version.number if cas is None else cas)
 
     def delete(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """Delete the secret; it can be restored until it is purged."""
-        secret = secret_at(self.actor, environment_of(self.actor, mount), path.rstrip("/"))
-        lifecycle.delete(actor=self.actor, secret=secret)
+        """Delete the current version; it can be restored."""
+        place = environment_of(self.actor, mount)
+        delete_at(self.actor, place, path.rstrip("/"), lambda secret: [secret.current_number])
         return no_content()
-
-    def _revealed(self, secret: Secret, number: int) -> RevealedValue:
-        try:
-            return reveal(actor=self.actor, secret=secret, number=number or None, details=PROTOCOL)
-        except NoSuchVersion as error:
-            raise missing() from error
 
     def _write(self, place: Environment, name: str, fields: dict[str, Any], cas: int | None) -> HttpResponse:
         secret = self._seen(place, name)
-        # After a deletion the number of the deleted version is asked for (KV v2), and 0 only of a new name.
-        last = secret.current_number if secret else first_number(place, name) - 1
-        if cas is not None and cas != last:
+        if secret is not None:
+            _require_cas(secret, cas)
+        number = secret.current_number + 1 if secret else first_number(place, name)
+        if cas is not None and cas != (number - 1 if secret or self._was_deleted(place, name) else 0):
             raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS)
         value, kind = stored_form(fields, secret)
         try:
-            written = self._stored(place, name, secret, value, kind, cas)
+            written = self._stored(place, name, secret, value, kind, None if cas is None else number)
         except (NameTaken, StaleVersion) as error:
             raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS) from error
-        return respond(envelope(version_facts(written.current_number, _created(written))))
+        row = SecretVersion.objects.only("number", "created_at").get(
+            secret=written, number=written.current_number
+        )
+        return respond(envelope(version_facts(row.number, row.created_at, custom=written.custom_metadata)))
+
+    def _nothing_to_patch(self, secret: Secret | None, cas: int | None) -> HttpResponse:
+        if secret is None:
+            return nothing()
+        if cas not in {None, secret.current_number}:
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS)
+        _require_cas(secret, cas)
+        row = SecretVersion.objects.defer("value").get(secret=secret, number=secret.current_number)
+        return respond(envelope(_facts_of_gone(secret, row)), status=HTTPStatus.NOT_FOUND)
+
+    def _was_deleted(self, place: Environment, name: str) -> bool:
+        """Return whether `cas` names the last version of a secret that was deleted as a whole."""
+        last = find_last_deleted(actor=self.actor, environment=place, name=name)
+        return last is not None and not last.rules.hidden
 
     def _seen(self, place: Environment, name: str) -> Secret | None:
-        try:
-            return secret_at(self.actor, place, name)
-        except Kv2Error:
-            return None
+        return known_at(self.actor, place, name)
 
     def _stored(
-        self, place: Environment, name: str, secret: Secret | None, value: str, kind: Any, cas: int | None
+        self, place: Environment, name: str, secret: Secret | None, value: str, kind: Any, number: int | None
     ) -> Secret:
-        if secret is None and cas is not None:
-            return write.create(
-                actor=self.actor, environment=place, name=name, secret_type=kind, value=value, number=cas + 1
+        """Store a value, under `number` if the writer has named the version before it."""
+        if secret is not None:
+            return write.update(
+                actor=self.actor,
+                secret=secret,
+                secret_type=kind,
+                value=value,
+                expected=secret.etag if number is not None else None,
+                anew=True,
             )
-        expected = secret.etag if secret and cas is not None else None
-        written, _ = write.put(
-            actor=self.actor, environment=place, name=name, secret_type=kind, value=value, expected=expected
-        )
+        if number is not None:
+            return write.create(
+                actor=self.actor, environment=place, name=name, secret_type=kind, value=value, number=number
+            )
+        written, _ = write.put(actor=self.actor, environment=place, name=name, secret_type=kind, value=value)
         return written
 
 
-class MetadataView(Kv2View):
-    """A secret's versions, or the names below a path."""
-
-    def get(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
-        """Return the versions of a secret, or the names where `list` is asked for."""
-        if request.GET.get("list") == "true" or not path.strip("/"):
-            return self.list(request, mount, path)
-        secret = secret_at(self.actor, environment_of(self.actor, mount), path.rstrip("/"))
-        require_authentic(secret)
-        return respond(envelope(_metadata(secret)))
-
-    def list(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """Return the names that begin below a path: those of secrets, and with a slash those of folders."""
-        place, folder = environment_of(self.actor, mount), path.strip("/")
-        if not can_in_any_scope(self.actor, Action.SECRET_VIEW, place):
-            raise Invisible
-        start = len(folder) + 1 if folder else 0
-        found = set()
-        for name in self._names(place, folder):
-            first, slash, _ = name[start:].partition("/")
-            found.add(first + slash)
-        keys = sorted(found)
-        if not keys:
-            raise missing()
-        return respond(envelope({"keys": [*keys]}))
-
-    def _names(self, place: Environment, folder: str) -> Sequence[str]:
-        secrets = visible_secrets(self.actor).filter(environment=place)
-        if folder:
-            secrets = secrets.filter(name__startswith=f"{folder}/")
-        return [each.name for each in genuine([*listed(secrets.order_by("name"))])]
-
-
-class SubkeysView(Kv2View):
+class SubkeysView(_ValueView):
     """The names of a value's members."""
 
-    def get(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """Return the members, each without its value; it is a recorded read."""
-        secret = secret_at(self.actor, environment_of(self.actor, mount), path.rstrip("/"))
-        shown = reveal(actor=self.actor, secret=secret, details=PROTOCOL)
-        facts = version_facts(shown.version.number, shown.version.created_at)
-        return respond(
-            envelope({"subkeys": _subkeys(members_of(secret.secret_type, shown.value)), "metadata": facts})
-        )
+    member = "subkeys"
 
-
-class DeleteView(Kv2View):
-    """The deletion of versions, which here is that of the secret."""
-
-    def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
-        """Delete the secret, if its current version is among those named."""
-        secret = secret_at(self.actor, environment_of(self.actor, mount), path.rstrip("/"))
-        _require_current(secret, body_of(request))
-        lifecycle.delete(actor=self.actor, secret=secret)
-        return no_content()
-
-    put = post
-
-
-class UndeleteView(Kv2View):
-    """The restoring of versions, which here is that of the secret."""
-
-    def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
-        """Restore the secret that was deleted last, if its current version is among those named."""
-        place, name = environment_of(self.actor, mount), path.rstrip("/")
-        try:
-            # Undeleting what is not deleted does nothing.
-            secret_at(self.actor, place, name)
-        except Kv2Error:
-            return self._undelete(request, place, name)
-        return no_content()
-
-    put = post
-
-    def _undelete(self, request: HttpRequest, place: Environment, name: str) -> HttpResponse:
-        secret = find_last_deleted(actor=self.actor, environment=place, name=name)
-        if secret is None:
-            raise missing()
-        _require_current(secret, body_of(request))
-        lifecycle.restore(actor=self.actor, secret=secret)
-        return no_content()
-
-
-class DestroyView(Kv2View):
-    """The destruction of versions."""
-
-    def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """Refuse it."""
-        secret_at(self.actor, environment_of(self.actor, mount), path.rstrip("/"))
-        raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_DESTRUCTION)
-
-    put = post
+    def get(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
+        """Return the members, each without its value, to a `depth`; it is a recorded read."""
+        depth = request.GET.get("depth", "")
+        levels = whole_number(depth, "depth") if depth else 0
+        secret, shown = self.read(request, environment_of(self.actor, mount), path.rstrip("/"))
+        members = _subkeys(members_of(secret.secret_type, shown.value), levels or -1)
+        return respond(envelope({"subkeys": members, "metadata": _facts(secret, shown)}))
 
 
 class OtherPathView(Kv2View):
@@ -253,36 +212,28 @@ class OtherPathView(Kv2View):
     post = put = patch = delete = list = get
 
 
-def _require_current(secret: Secret, body: Mapping[str, Any]) -> None:
-    versions = body.get("versions")
-    numbers = [whole_number(each, "versions") for each in versions] if isinstance(versions, list) else []
-    if secret.current_number not in numbers:
-        raise Kv2Error(HTTPStatus.BAD_REQUEST, _ALL_VERSIONS)
+def _require_cas(secret: Secret, cas: int | None) -> None:
+    if cas is None and secret.cas_required:
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_MISSING)
 
 
-def _created(secret: Secret) -> datetime:
-    return SecretVersion.objects.get(secret=secret, number=secret.current_number).created_at
+def _facts(secret: Secret, shown: RevealedValue) -> dict[str, Json]:
+    return version_facts(shown.version.number, shown.version.created_at, custom=secret.custom_metadata)
 
 
-def _metadata(secret: Secret) -> dict[str, Json]:
-    rows = SecretVersion.objects.filter(secret=secret).order_by("number").values_list("number", "created_at")
-    versions: dict[str, Json] = {
-        str(number): {"created_time": time_text(created), "deletion_time": "", "destroyed": False}
-        for number, created in rows
-    }
-    custom = {"type": secret.secret_type, "owner": secret.owner, "tags": ",".join(secret.tags)}
-    return {
-        "cas_required": False,
-        "created_time": time_text(secret.created_at),
-        "current_version": secret.current_number,
-        "custom_metadata": {name: text for name, text in custom.items() if text},
-        "delete_version_after": "0s",
-        "max_versions": 0,
-        "oldest_version": int(next(iter(versions), "0")),
-        "updated_time": time_text(secret.updated_at),
-        "versions": versions,
-    }
+def _facts_of_gone(secret: Secret, row: SecretVersion) -> dict[str, Json]:
+    """Return the facts of a version that was deleted or destroyed, or whose secret was deleted as a whole."""
+    rules = secret.rules
+    return version_facts(
+        row.number,
+        row.created_at,
+        deleted=rules.deleted.get(row.number) or (None if rules.state(row.number) else secret.deleted_at),
+        destroyed=row.number in rules.destroyed,
+        custom=secret.custom_metadata,
+    )
 
 
-def _subkeys(fields: Any) -> Json:
-    return {name: _subkeys(each) for name, each in fields.items()} if isinstance(fields, dict) else None
+def _subkeys(fields: Any, levels: int) -> Json:
+    if not isinstance(fields, dict) or not levels:
+        return None
+    return {name: _subkeys(each, levels - 1) for name, each in fields.items()}

@@ -7,7 +7,7 @@ from django.urls import path
 
 from core.http.problems import Problem
 from gateway_app.engine.reads import ReadRequest
-from gateway_app.kv2 import auth, data, system
+from gateway_app.kv2 import auth, data, metadata, system, versions
 from gateway_app.kv2.answers import PROTOCOL, envelope, fields_of, respond, version_facts
 from gateway_app.kv2.mounts import OWN
 from gateway_app.kv2.openapi import COMPONENTS, describe
@@ -34,7 +34,7 @@ def read(request: HttpRequest) -> PlainRead | None:
 
 
 def _answer(secret: SecretRow, value: str) -> HttpResponse:
-    facts = version_facts(secret.current_number, secret.version_created_at)
+    facts = version_facts(secret.current_number, secret.version_created_at, custom=secret.custom_metadata)
     return respond(envelope({"data": fields_of(secret.secret_type, value), "metadata": facts}))
 
 
@@ -58,13 +58,14 @@ urlpatterns = [
     path("v1/auth/jwt/login", auth.WorkloadLoginView.as_view(), name="kv2-jwt"),
     path("v1/auth/kubernetes/login", auth.WorkloadLoginView.as_view(), name="kv2-kubernetes"),
     path("v1/<str:mount>/data/<path:path>", data.DataView.as_view(), name="kv2-data"),
-    path("v1/<str:mount>/metadata", data.MetadataView.as_view(), name="kv2-list"),
-    path("v1/<str:mount>/metadata/", data.MetadataView.as_view(), name="kv2-list-root"),
-    path("v1/<str:mount>/metadata/<path:path>", data.MetadataView.as_view(), name="kv2-metadata"),
+    path("v1/<str:mount>/config", metadata.ConfigView.as_view(), name="kv2-config"),
+    path("v1/<str:mount>/metadata", metadata.NamesView.as_view(), name="kv2-list"),
+    path("v1/<str:mount>/metadata/", metadata.NamesView.as_view(), name="kv2-list-root"),
+    path("v1/<str:mount>/metadata/<path:path>", metadata.MetadataView.as_view(), name="kv2-metadata"),
     path("v1/<str:mount>/subkeys/<path:path>", data.SubkeysView.as_view(), name="kv2-subkeys"),
-    path("v1/<str:mount>/delete/<path:path>", data.DeleteView.as_view(), name="kv2-delete"),
-    path("v1/<str:mount>/undelete/<path:path>", data.UndeleteView.as_view(), name="kv2-undelete"),
-    path("v1/<str:mount>/destroy/<path:path>", data.DestroyView.as_view(), name="kv2-destroy"),
+    path("v1/<str:mount>/delete/<path:path>", versions.DeleteView.as_view(), name="kv2-delete"),
+    path("v1/<str:mount>/undelete/<path:path>", versions.UndeleteView.as_view(), name="kv2-undelete"),
+    path("v1/<str:mount>/destroy/<path:path>", versions.DestroyView.as_view(), name="kv2-destroy"),
     path("v1/<path:path>", data.OtherPathView.as_view(), name="kv2-other"),
 ]
 KV2: Final = Protocol("vault/", urlpatterns, (read,), describe, COMPONENTS)

@@ -11,7 +11,7 @@ from environments_app.errors import Invisible
 from environments_app.models import Environment
 from gateway_app.kv2.answers import Kv2Error, missing
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import find_secret_by_name
+from secrets_app.queries.lookup import find_last_deleted, find_secret_by_name, require_authentic
 from secrets_app.values.names import validate_secret_name
 
 # What every tutorial mounts: here the environment of the token.
@@ -64,6 +64,21 @@ def mount_of_path(actor: Principal, path: str) -> tuple[str, Environment]:
         return name, environment_of(actor, name)
     except Invisible as error:
         raise Kv2Error(HTTPStatus.FORBIDDEN, f'{_NO_ACCESS} "{name}/"') from error
+
+
+def known_at(actor: Principal, environment: Environment, path: str) -> Secret | None:
+    """Return the secret of a path, also one that is deleted because its current version is; None for none.
+
+    Raises BadName, TamperedSecret, and Invisible if the actor may not know of it.
+    """
+    try:
+        return secret_at(actor, environment, path)
+    except Kv2Error:
+        last = find_last_deleted(actor=actor, environment=environment, name=path)
+    if last is None or not last.version_rules:
+        return None
+    require_authentic(last)
+    return last if last.is_withdrawn else None
 
 
 def secret_at(actor: Principal, environment: Environment, path: str) -> Secret:

@@ -38,12 +38,18 @@ _AUTH: Final = object_of(
     num_uses=NUMBER,
 )  # fmt: skip
 _MOUNT: Final = object_of(path=TEXT, type=TEXT, options=object_of(version=TEXT))
+_DESCRIBED: Final = object_of(
+    custom_metadata={"type": "object", "additionalProperties": TEXT}, cas_required=FLAG, max_versions=NUMBER,
+    delete_version_after={"type": "string", "description": "`0s`: Keeper deletes no version by itself."},
+)  # fmt: skip
 # What a request sends, by the name of its route.
 BODIES: Final[Mapping[str, Document]] = {
     "kv2-data": _WRITTEN,
     "kv2-delete": _VERSIONS,
     "kv2-undelete": _VERSIONS,
     "kv2-destroy": _VERSIONS,
+    "kv2-metadata": _DESCRIBED,
+    "kv2-config": _DESCRIBED,
     "kv2-approle": object_of("role_id", "secret_id", role_id=TEXT, secret_id=TEXT),
     "kv2-jwt": _WORKLOAD,
     "kv2-kubernetes": _WORKLOAD,
@@ -56,7 +62,8 @@ _DATA: Final[Mapping[str, Document | None]] = {
     "kv2-list": object_of(keys=list_of(TEXT)),
     "kv2-list-root": object_of(keys=list_of(TEXT)),
     "kv2-metadata": object_of(
-        current_version=NUMBER, oldest_version=NUMBER, max_versions=NUMBER, cas_required=FLAG,
+        current_version=NUMBER, current_metadata_version=NUMBER, oldest_version=NUMBER,
+        max_versions=NUMBER, cas_required=FLAG, delete_version_after=TEXT, metadata_cas_required=FLAG,
         created_time=TEXT, updated_time=TEXT, custom_metadata=ANY, versions=ANY,
     ),
     "kv2-lookup": object_of(
@@ -66,20 +73,27 @@ _DATA: Final[Mapping[str, Document | None]] = {
     "kv2-mounts": object_of(auth=ANY, secret={"type": "object", "additionalProperties": _MOUNT}),
     "kv2-mount": _MOUNT,
     "kv2-mount-settings": _MOUNT,
+    "kv2-config": object_of(cas_required=FLAG, delete_version_after=TEXT, max_versions=NUMBER),
     "kv2-delete": None,
     "kv2-undelete": None,
+    "kv2-destroy": None,
     "kv2-revoke": None,
 }  # fmt: skip
 _SYSTEM: Final = frozenset({"kv2-health", "kv2-seal-status", "kv2-init", "kv2-leader"})
 _SIGN_INS: Final = frozenset({"kv2-approle", "kv2-jwt", "kv2-kubernetes"})
 # Refused in any case: what is answered instead of a result.
-_REFUSED: Final = {"kv2-renew": "400", "kv2-destroy": "400", "kv2-other": "404"}
-_QUERIES: Final[Mapping[str, tuple[str, Document]]] = {
-    "kv2-data": ("version", NUMBER),
-    "kv2-list": ("list", FLAG),
-    "kv2-list-root": ("list", FLAG),
-    "kv2-metadata": ("list", FLAG),
+_REFUSED: Final = {"kv2-renew": "400", "kv2-other": "404"}
+_IN_PARTS: Final[Mapping[str, Document]] = {"list": FLAG, "after": TEXT, "limit": NUMBER}
+_QUERIES: Final[Mapping[str, Mapping[str, Document]]] = {
+    "kv2-data": {"version": NUMBER},
+    "kv2-subkeys": {"version": NUMBER, "depth": NUMBER},
+    "kv2-list": _IN_PARTS,
+    "kv2-list-root": _IN_PARTS,
+    "kv2-metadata": _IN_PARTS,
 }
+_WRITES: Final = frozenset({"post", "put", "patch"})
+# Written without an answer where a read has one.
+_SILENT: Final = frozenset({"kv2-metadata", "kv2-config"})
 COMPONENTS: Final[Mapping[str, Document]] = {
     "schemas": {"Kv2Errors": object_of("errors", errors=list_of(TEXT))},
     "securitySchemes": {
@@ -100,9 +114,11 @@ def describe(name: str, view: type[View], method: str) -> Document:
     if hasattr(view, "list"):
         described["description"] = _LISTED
     if method == "get" and name in _QUERIES:
-        parameter, schema = _QUERIES[name]
-        described["parameters"] = [{"name": parameter, "in": "query", "schema": schema}]
-    if method in {"post", "put", "patch"} and name in BODIES:
+        described["parameters"] = [
+            {"name": parameter, "in": "query", "schema": schema}
+            for parameter, schema in _QUERIES[name].items()
+        ]
+    if method in _WRITES and name in BODIES:
         described["requestBody"] = content(MEDIA_TYPE, BODIES[name]) | {"required": True}
     return described
 
@@ -110,8 +126,8 @@ def describe(name: str, view: type[View], method: str) -> Document:
 def _vault_answers(name: str, method: str) -> Document:
     if name in _REFUSED:
         return {_REFUSED[name]: failure("Kv2Errors", MEDIA_TYPE)}
-    data = _FACTS if name == "kv2-data" and method in {"post", "put", "patch"} else _DATA.get(name, ANY)
-    if data is None or (name == "kv2-data" and method == "delete"):
+    data = _FACTS if name == "kv2-data" and method in _WRITES else _DATA.get(name, ANY)
+    if data is None or method == "delete" or (method in _WRITES and name in _SILENT):
         return {"204": {"description": "Done."}}
     if name in _SYSTEM:
         return {"200": answer(MEDIA_TYPE, ANY)}

@@ -165,7 +165,7 @@ class VersionListView(SecretsView):
         secret = find_secret(actor=self.actor, id=id)
         require_authentic(secret)
         versions = SecretVersion.objects.filter(secret_id=secret.pk).defer("value")
-        context = {"current_number": secret.current_number}
+        context = {"current_number": secret.current_number, "rules": secret.rules}
         rows = self.paginate_queryset(versions) or []
         return self.get_paginated_response(
             [documents.VersionDocument(row, context=context).data for row in rows]
@@ -181,7 +181,7 @@ class VersionView(SecretsView):
         """Return a version with its value."""
         secret = find_secret(actor=self.actor, id=id)
         revealed = reveal(actor=self.actor, secret=secret, number=number)
-        context = {"current_number": secret.current_number}
+        context = {"current_number": secret.current_number, "rules": secret.rules}
         document = documents.VersionDocument(revealed.version, context=context).data
         return Response({**document, "value": revealed.value})
 

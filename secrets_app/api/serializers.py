@@ -12,7 +12,7 @@ from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, W
 from secrets_app.errors import InvalidName, InvalidValue
 from secrets_app.importing.formats.registry import FORMATS
 from secrets_app.importing.plan import Verdict
-from secrets_app.models import Secret, SecretVersion
+from secrets_app.models import Secret, SecretVersion, VersionRules
 from secrets_app.queries.listed import ListedSecret
 from secrets_app.rows.bulk_insert import CreatedSecret
 from secrets_app.rows.raw_secrets import SecretRow
@@ -226,6 +226,11 @@ class VersionDocument(serializers.Serializer[SecretVersion]):
     author = serializers.CharField()
     comment = serializers.CharField()
     is_current = serializers.SerializerMethodField()
+    state = serializers.SerializerMethodField(help_text="`readable`, `deleted` or `destroyed`.")
+
+    def get_state(self, version: SecretVersion) -> str:
+        rules: VersionRules = self.context["rules"]
+        return rules.state(version.number) or "readable"
 
     def get_is_current(self, version: SecretVersion) -> bool:
         return bool(version.number == self.context["current_number"])

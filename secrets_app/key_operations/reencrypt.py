@@ -124,7 +124,8 @@ def reencrypt(
         return None
     unfinished = _is_unfinished(environment)
     key = data_keys.active_key(environment) if unfinished else data_keys.replace_key(environment)
-    rows = SecretVersion.objects.filter(secret__environment=environment).exclude(data_key__uuid=key.id)
+    stored = SecretVersion.objects.filter(secret__environment=environment, destroyed_at=None)
+    rows = stored.exclude(data_key__uuid=key.id)
     result = _sealed_under(environment, key, rows.order_by("pk"), progress, batch_size or BATCH)
     result.credentials = _reseal_credentials(environment, key, result.broken)
     # Of rows that are gone by now; one of the rows of now is under the new key.
@@ -150,7 +151,7 @@ def reseal_legacy(
 
 def legacy_rows() -> QuerySet[SecretVersion]:
     """Return the versions whose value is still of the older scheme."""
-    return SecretVersion.objects.filter(data_key=None).order_by("pk")
+    return SecretVersion.objects.filter(data_key=None, destroyed_at=None).order_by("pk")
 
 
 def _is_unfinished(environment: Environment) -> bool:

@@ -27,7 +27,7 @@ _EDITED: Final = "the row was not written by Keeper, and does nothing"
 _CHANGES: Final = (
     Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLLBACK, Action.SECRET_RENAME,
     Action.SECRET_DELETE, Action.SECRET_RESTORE, Action.SECRET_PURGE, Action.SECRET_STAGE,
-    Action.SECRET_ROTATE, Action.SECRET_UNSTAGE,
+    Action.SECRET_ROTATE, Action.SECRET_UNSTAGE, Action.SECRET_DESTROY,
 )  # fmt: skip
 _WRITES: Final = (Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLLBACK, Action.SECRET_STAGE)
 
@@ -207,6 +207,12 @@ def _damage(version: SecretVersion, write: _Write | None) -> str:
     matches = matches_listed if write.is_listed else matches_digest
     if write.number != version.number or not matches(version, write.digest):
         return "the version is not the one that its event says was written"
+    if version.number in version.secret.rules.destroyed:
+        return "a value is stored of a version that was destroyed" if version.value.envelope else ""
+    return _damage_of_value(version)
+
+
+def _damage_of_value(version: SecretVersion) -> str:
     try:
         sound = version.value.matches_fingerprint(bytes(version.fingerprint))
         named = sound and version.value.data_key_id == version.data_key_id

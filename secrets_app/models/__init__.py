@@ -15,4 +15,5 @@ from secrets_app.models.secret import (
 )
 from secrets_app.models.share import Share
 from secrets_app.models.star import Star
+from secrets_app.models.version_rules import VersionRules
 from secrets_app.models.webhook import Webhook, WebhookStyle

@@ -1,6 +1,7 @@
 """Secrets and their versions: what is kept, under which name, and in which state."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 from uuid import UUID
@@ -18,6 +19,7 @@ from secrets_app.envelope import SECRET_VERSION_VALUE, Context, version_parent
 from secrets_app.keys.encrypted_field import EncryptedField
 from secrets_app.keys.models import DataKey
 from secrets_app.models.tags import TagsField, tags_text
+from secrets_app.models.version_rules import VersionRules
 from secrets_app.types.registry import SecretType
 
 MAX_NAME_LENGTH = 512
@@ -41,7 +43,7 @@ class Secret(AuthenticatedRow):
         "pending_number",
         "live",
     )
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("resolves_as",)
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("resolves_as", "version_rules")
 
     # Found by the indexes below that begin with it.
     environment = models.ForeignKey(
@@ -123,6 +125,19 @@ class Secret(AuthenticatedRow):
         max_length=60,
         editable=False,
     )
+    # As `VersionRules` writes it; empty while every version can be read and no client demands anything.
+    version_rules = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Which versions are deleted or destroyed, and what clients of KV v2 demand of writers.",
+    )
+    custom_metadata = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="What clients of KV v2 describe the secret with. Viewers see it.",
+    )
     search_text = models.TextField(
         blank=True,
         editable=False,
@@ -182,6 +197,47 @@ class Secret(AuthenticatedRow):
         return bool(self.resolves_as)
 
     @property
+    def rules(self) -> VersionRules:
+        """Which versions are gone, and the rules of writers."""
+        return VersionRules.of(self.version_rules)
+
+    @rules.setter
+    def rules(self, rules: VersionRules) -> None:
+        self.version_rules = rules.stored()
+
+    @property
+    def cas_required(self) -> bool:
+        """Whether writers of KV v2 must name the version that they have seen."""
+        return self.rules.cas_required
+
+    @cas_required.setter
+    def cas_required(self, required: bool) -> None:
+        self.rules = replace(self.rules, cas_required=required)
+
+    @property
+    def max_versions(self) -> int:
+        """How many versions clients of KV v2 see, 0 for all."""
+        return self.rules.max_versions
+
+    @max_versions.setter
+    def max_versions(self, count: int) -> None:
+        self.rules = replace(self.rules, max_versions=count)
+
+    @property
+    def metadata_version(self) -> int:
+        """How often clients of KV v2 wrote the metadata."""
+        return self.rules.metadata_version
+
+    @metadata_version.setter
+    def metadata_version(self, count: int) -> None:
+        self.rules = replace(self.rules, metadata_version=count)
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it is deleted because its current version is: a new value brings it back."""
+        return not self.live and bool(self.rules.state(self.current_number)) and not self.rules.hidden
+
+    @property
     def etag(self) -> str:
         """The version and revision that an optimistic writer must name (RFC 9110, 8.8.3)."""
         return etag_of(self.current_number, self.revision)
@@ -230,7 +286,7 @@ def search_text(name: str, description: str, owner: str, tags: Iterable[str]) ->
 
 
 class SecretVersion(Identified):
-    """One value that a secret has had, sealed; never changed, only re-sealed under another key."""
+    """One value that a secret has had, sealed; never changed, only sealed again or destroyed."""
 
     # Found by the index of its numbers.
     secret = models.ForeignKey(
@@ -268,6 +324,8 @@ class SecretVersion(Identified):
     )
     comment = models.CharField(max_length=500, blank=True, help_text="Why the value was changed.")
     created_at = timestamp("created", "When the value was written, in UTC.")
+    # The secret's covered `version_rules` decide; this finds the rows that hold no value.
+    destroyed_at = optional_timestamp("destroyed", "When the value was destroyed for ever, in UTC.")
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
@@ -283,6 +341,11 @@ class SecretVersion(Identified):
         if not self._state.adding:
             raise TypeError("a stored version does not change; write a new one")
         super().save(*args, **kwargs)
+
+    @property
+    def state(self) -> str:
+        """Whether it is deleted or destroyed; nothing for a version that can be read."""
+        return self.secret.rules.state(self.number)
 
     def sealing_context(self) -> Context:
         return version_context(

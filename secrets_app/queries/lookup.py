@@ -118,10 +118,14 @@ def find_last_deleted(*, actor: Principal, environment: Environment, name: str) 
 def find_deleted_version(
     *, actor: Principal, environment: Environment, name: str, number: int = 0
 ) -> SecretVersion | None:
-    """Return a version of a deleted secret of a name, if the actor may know of it; 0: the last one."""
+    """Return a version of a secret of a name that was deleted as a whole, if the actor may know of it.
+
+    0: the last one.
+    """
     secrets = visible_secrets(actor, deleted=True).filter(environment=environment, name=name)
     versions = SecretVersion.objects.filter(secret__in=secrets, number=number or F("secret__current_number"))
-    return versions.select_related("secret").defer("value").order_by("-secret__deleted_at").first()
+    found = versions.select_related("secret").defer("value").order_by("-secret__deleted_at").first()
+    return None if found is None or found.secret.rules.hidden else found
 
 
 def find_active(environment: Environment, name: str) -> Secret | None:

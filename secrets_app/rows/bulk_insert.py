@@ -143,6 +143,7 @@ class NewRows:
             "author_uuid": self._author[1],
             "comment": comment,
             "created_at": self._stored_at,
+            "destroyed_at": None,
         }
         row_digest = digest_of_mac(columns["row_mac"])
         entry = (secret_uuid, number, described.name, row_digest, listed_digest(digest))
@@ -190,6 +191,8 @@ class NewRows:
             "rotated_at": now,
             "rotation_due_at": None,
             "resolves_as": "",
+            "version_rules": None,
+            "custom_metadata": None,
             "search_text": search_text(name, description, owner, tags),
             "created_at": now,
             "updated_at": now,

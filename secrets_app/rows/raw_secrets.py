@@ -40,6 +40,7 @@ class SecretRow(NamedTuple):
     updated_at: datetime
     deleted_at: datetime | None
     resolves_as: str
+    custom_metadata: Any
     environment: EnvironmentRow
     version: UUID
     envelope: bytes

@@ -184,9 +184,11 @@ def _record(draft: EventDraft, preconditions: Sequence[Precondition]) -> None:
 
 
 def _make_current(secret: Secret, version: SecretVersion) -> None:
-    secret.previous_number = secret.current_number
+    was_gone = bool(secret.rules.state(secret.current_number))
+    secret.previous_number = None if was_gone else secret.current_number
     secret.current_number = version.number
     secret.rotated_at = version.created_at
+    secret.rules = secret.rules.following(version.number)
     if secret.rotation_due_at is not None and secret.rotation_due_at <= version.created_at:
         # This is the value that was due.
         secret.rotation_due_at = None

@@ -21,9 +21,10 @@ from environments_app.approvals.gate import ApprovalGrant, Line, require_approva
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.authorization.principals import system_principal
 from environments_app.models import Role
-from secrets_app.errors import NotDeleted, StaleVersion
+from secrets_app.errors import NotDeleted, StaleVersion, VersionGone
 from secrets_app.interfaces import run_write_guards
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.models.version_rules import DESTROYED
 from secrets_app.queries.lookup import require_authentic, require_not_deleted, require_on
 from secrets_app.rows import environment_snapshot
 from secrets_app.rows.store import check_etag, event, update_stored
@@ -113,13 +114,19 @@ def mark_rotation_due(*, actor: Principal, secret: Secret, expected: str | None 
 def restore(*, actor: Principal, secret: Secret) -> Secret:
     """Bring a deleted secret back under its name, with its history.
 
-    Raises NotDeleted, NameTaken if the name has been given to another in the meantime,
-    TamperedSecret, and Forbidden or Invisible.
+    Raises NotDeleted, NameTaken if the name has been given to another in the meantime, VersionGone if its
+    current version was destroyed, TamperedSecret, and Forbidden or Invisible.
     """
     require_on(actor=actor, action=Action.SECRET_RESTORE, secret=secret)
     _require_deleted(secret)
     require_authentic(secret)
+    if secret.rules.state(secret.current_number) == DESTROYED:
+        raise VersionGone(
+            f"The current version, {secret.current_number}, was destroyed. "
+            "Create the secret again under its name."
+        )
     clearance = _cleared(actor, Action.SECRET_RESTORE, secret)
+    secret.rules = secret.rules.again([secret.current_number])
     secret.live, secret.deleted_at = True, None
     update_stored(actor=actor, secret=secret, action=Action.SECRET_RESTORE, details={}, clearance=clearance)
     return secret

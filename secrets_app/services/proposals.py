@@ -57,14 +57,18 @@ def updating(
     metadata: Metadata,
     places: Sequence[Place] = (),
     origin: str = "",
+    anew: bool = False,
 ) -> Proposal:
     """Return the proposal to change a secret; `before` is the result of `known` for the stored secret.
 
-    `places` are what its value refers to, `origin` the secret whose value it takes.
+    `places` are what its value refers to, `origin` the secret whose value it takes. `anew` is that of
+    `write.update`.
     """
     lines = [Line("Value", f"{MASKED} v{secret.current_number}", f"{MASKED} new")] if value else []
     if origin:
         lines.append(Line("Value copied from", "", origin))
+    if value and not secret.live:
+        lines.append(Line("Secret", "deleted", "restored"))
     if secret_type and secret_type != before["secret_type"]:
         lines.append(Line("Type", str(before["secret_type"]), str(secret_type)))
     return Proposal(
@@ -79,6 +83,7 @@ def updating(
             "secret_type": str(secret_type) if secret_type else None,
             "comment": comment,
             "metadata": _stored(metadata),
+            **({"anew": True} if anew else {}),
         },
         summary=[
             *lines,
@@ -136,7 +141,10 @@ def creating_many(
 
 def known(secret: Secret) -> dict[str, Any]:
     """Return what may be shown of a secret before it is changed in memory."""
-    names = ("secret_type", "description", "tags", "owner", "expires_at")
+    names = (
+        "secret_type", "description", "tags", "owner", "expires_at", "custom_metadata", "cas_required",
+        "max_versions", "metadata_version",
+    )  # fmt: skip
     return {name: getattr(secret, name) for name in names}
 
 
@@ -181,8 +189,10 @@ def _plain(metadata: Metadata) -> dict[str, Json]:
     for name, value in metadata.items():
         if isinstance(value, datetime):
             plain[name] = value.isoformat()
-        elif isinstance(value, str | bool) or value is None:
+        elif isinstance(value, str | int) or value is None:
             plain[name] = value
+        elif isinstance(value, dict):
+            plain[name] = {str(key): str(text) for key, text in value.items()}
         else:
             plain[name] = [str(item) for item in value]  # type: ignore[attr-defined]  # the tags, a list
     return plain
@@ -213,4 +223,6 @@ def _reference_lines(places: Sequence[Place]) -> list[Line]:
 
 
 def _text(value: Json) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {text}" for name, text in value.items())
     return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value or "")

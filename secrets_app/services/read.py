@@ -24,10 +24,18 @@ from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, allows, require, require_confirmed
 from environments_app.authorization.principals import refresh_principal
 from environments_app.models import Environment
-from secrets_app.errors import KeyUnavailable, MissingVersion, NoSuchVersion, SecretError, TooManyItems
+from secrets_app.errors import (
+    KeyUnavailable,
+    MissingVersion,
+    NoSuchVersion,
+    SecretError,
+    TooManyItems,
+    VersionGone,
+)
 from secrets_app.keys import data_keys
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.models.version_rules import DESTROYED
 from secrets_app.queries.lookup import require_authentic, require_on
 from secrets_app.rows import environment_snapshot
 from secrets_app.rows.current_versions import (
@@ -81,12 +89,22 @@ _EXPORTED: Final[Callable[[tuple[str, str]], ExportedValue]] = partial(tuple.__n
 
 
 def version_of(secret: Secret, number: int) -> SecretVersion:
-    """Return one version of a secret, still sealed. Raises NoSuchVersion."""
+    """Return one version of a secret, still sealed. Raises NoSuchVersion, VersionGone if it was deleted."""
+    require_readable_version(secret, number)
     version = SecretVersion.objects.filter(secret_id=secret.pk, number=number).first()
     if version is None:
         raise NoSuchVersion(f"The secret has no version {number}.")
     version.secret = secret
     return version
+
+
+def require_readable_version(secret: Secret, number: int) -> None:
+    """Refuse a version that was deleted or destroyed. Raises VersionGone."""
+    state = secret.rules.state(number)
+    if state == DESTROYED:
+        raise VersionGone(f"Version {number} was destroyed. Its value is gone. Read another version.")
+    if state:
+        raise VersionGone(f"Version {number} is deleted. Restore it, or read another version.")
 
 
 def current_version_of(secret: Secret) -> SecretVersion:
@@ -96,6 +114,8 @@ def current_version_of(secret: Secret) -> SecretVersion:
     """
     try:
         return version_of(secret, secret.current_number)
+    except VersionGone:
+        raise
     except NoSuchVersion as error:
         raise _missing(secret.uuid, secret.name) from error
 

@@ -16,6 +16,7 @@ from environments_app.approvals.gate import system_approval
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.rows.store import update_stored
+from secrets_app.services.read import require_readable_version
 from secrets_app.types.registry import SecretType, inspect
 from secrets_app.values.metadata import apply_facts
 from secrets_app.values.versions import NewValue, next_number, sealed_version
@@ -75,6 +76,7 @@ def drop_previous(*, actor: Actor, secret: Secret, details: Mapping[str, Json]) 
 def _serve(
     actor: Actor, secret: Secret, number: int, facts: Mapping[str, Json], details: Mapping[str, Json]
 ) -> None:
+    require_readable_version(secret, number)
     secret.previous_number, secret.current_number = secret.current_number, number
     secret.rotated_at = timezone.now()
     moved = apply_facts(secret, dict(facts))

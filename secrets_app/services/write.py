@@ -110,11 +110,13 @@ def update(
     comment: str = "",
     clearance: ApprovalGrant | None = None,
     origin: str = "",
+    anew: bool = False,
     **metadata: Unpack[Metadata],
 ) -> Secret:
     """Change a secret; what is left out stays.
 
-    An equal value creates no version; that is recorded as a read, before the answer.
+    An equal value creates no version; that is recorded as a read, before the answer. With `anew` it creates
+    one, and a value brings back a secret that is deleted because its current version is.
     `expected` is the ETag that the caller read. Without it the last writer wins. `clearance` is that
     of a larger act of which this is a part, such as a pull. `origin` names the secret that the
     value was copied from, for approvers.
@@ -134,11 +136,12 @@ def update(
                 metadata=metadata,
                 clearance=clearance,
                 origin=origin,
+                anew=anew,
             )
         except StaleVersion:
             if expected is not None or attempt == _ATTEMPTS - 1:
                 raise
-            secret = _read_again(secret)
+            secret = _read_again(secret, anew=anew)
     raise AssertionError("the loop returns or raises")
 
 
@@ -279,10 +282,14 @@ def _update_once(
     metadata: Metadata,
     clearance: ApprovalGrant | None,
     origin: str,
+    anew: bool,
 ) -> Secret:
     require_on(actor=actor, action=Action.SECRET_UPDATE, secret=secret)
-    require_not_deleted(secret)
     require_authentic(secret)
+    if anew and secret.is_withdrawn:
+        require_on(actor=actor, action=Action.SECRET_RESTORE, secret=secret)
+    else:
+        require_not_deleted(secret)
     check_etag(secret, expected)
     comment = checked_comment(comment)
     before = proposals.known(secret)
@@ -293,7 +300,7 @@ def _update_once(
     )
     facts = None if value is None else inspect(SecretType(secret.secret_type), value)
     before_value = None if value is None else preceding(secret)
-    changed = _new_text(actor, secret, value, before_value)
+    changed = value if anew else _new_text(actor, secret, value, before_value)
     if facts is not None:
         is_next = changed is not None or bool(retyped)
         apply_facts_keeping_expiry(secret, facts, metadata=metadata, is_next=is_next)
@@ -323,8 +330,11 @@ def _update_once(
             metadata=metadata,
             places=places or (),
             origin=origin,
+            anew=anew,
         ),
     )
+    if changed is not None:
+        secret.live, secret.deleted_at = True, None
     version = None
     if changed is not None and before_value is not None:
         version = sealed_version(
@@ -379,8 +389,8 @@ def _new_text(actor: Principal, secret: Secret, value: str | None, before: Prece
     return None
 
 
-def _read_again(secret: Secret) -> Secret:
-    fresh = Secret.objects.select_related("environment").filter(pk=secret.pk, live=True).first()
-    if fresh is None:
+def _read_again(secret: Secret, *, anew: bool) -> Secret:
+    fresh = Secret.objects.select_related("environment").filter(pk=secret.pk).first()
+    if fresh is None or not (fresh.live or (anew and fresh.is_withdrawn)):
         raise StaleVersion("The secret was deleted meanwhile; nothing was written.")
     return fresh

@@ -20,6 +20,10 @@ from secrets_app.values.names import validate_tags
 MAX_DESCRIPTION: Final = 2000
 MAX_OWNER: Final = 150
 MAX_COMMENT: Final = 500
+# What Vault allows.
+MAX_CUSTOM: Final = 64
+MAX_CUSTOM_KEY: Final = 128
+MAX_CUSTOM_TEXT: Final = 512
 
 
 class Metadata(TypedDict, total=False):
@@ -31,6 +35,11 @@ class Metadata(TypedDict, total=False):
     expires_at: datetime | None
     # No column of its own: `secrets_app.rows.references.resolve_on_write` sees to it.
     uses_references: bool
+    # What clients of KV v2 set.
+    custom_metadata: dict[str, str] | None
+    cas_required: bool
+    max_versions: int
+    metadata_version: int
 
 
 def apply_metadata(secret: Secret, metadata: Metadata) -> list[str]:
@@ -64,10 +73,22 @@ def checked_metadata(metadata: Metadata) -> dict[str, Any]:
         checked["owner"] = _bounded("owner", metadata["owner"].strip(), MAX_OWNER)
     if "tags" in metadata:
         checked["tags"] = validate_tags(list(metadata["tags"]))
+    if custom := metadata.get("custom_metadata"):
+        _check_custom(custom)
     expires_at = metadata.get("expires_at")
     if expires_at is not None and timezone.is_naive(expires_at):
         raise InvalidInput("expires_at", "Give the time zone along with the time.")
     return checked
+
+
+def _check_custom(custom: dict[str, str]) -> None:
+    if len(custom) > MAX_CUSTOM:
+        raise InvalidInput("custom_metadata", f"Use at most {MAX_CUSTOM} keys; this has {len(custom)}.")
+    for name, text in custom.items():
+        if not 0 < len(name) <= MAX_CUSTOM_KEY or not name.isprintable():
+            raise InvalidInput("custom_metadata", f"A key has 1 to {MAX_CUSTOM_KEY} printable characters.")
+        if not 0 < len(text) <= MAX_CUSTOM_TEXT or not text.isprintable():
+            raise InvalidInput("custom_metadata", f"A value has 1 to {MAX_CUSTOM_TEXT} printable characters.")
 
 
 def _bounded(field: str, text: str, limit: int) -> str:

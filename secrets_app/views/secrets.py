@@ -167,7 +167,10 @@ def _shown_versions(request: HttpRequest, secret: Secret) -> list[SecretVersion]
     before = whole_number(request.GET.get("before", ""), largest=MAX_NUMBER)
     if before is not None:
         versions = versions.filter(number__lt=before)
-    return list(versions[: _VERSIONS_SHOWN + 1])
+    shown = list(versions[: _VERSIONS_SHOWN + 1])
+    for version in shown:
+        version.secret = secret
+    return shown
 
 
 def _activity_url(request: HttpRequest, secret: Secret) -> dict[str, str]:

@@ -38,8 +38,12 @@ _READ: Final = frozenset({Action.SECRET_REVEAL})
 _WRITE: Final = Rule("secret/data/a", "editor", 200, _DATA, frozenset({Action.SECRET_UPDATE}))
 _DELETE: Final = Rule("secret/delete/a", "editor", 204, _ONE, frozenset({Action.SECRET_DELETE}))
 _LIST: Final = Rule("secret/metadata/")
-_LIVING: Final = Rule("secret/undelete/a", status=204, body=_ONE)
-_KEPT: Final = Rule("secret/destroy/a", status=400, body=_ONE)
+_LIVING: Final = Rule("secret/undelete/a", "editor", 204, body=_ONE)
+_DESTROY: Final = Rule("secret/destroy/a", "manager", 204, _ONE, frozenset({Action.SECRET_DESTROY}))
+_DESCRIBE: Final = Rule(
+    "secret/metadata/a", "editor", 204, {"custom_metadata": {"team": "a"}}, frozenset({Action.SECRET_UPDATE})
+)
+_CONFIG: Final = Rule("secret/config", "manager", 204, body={"max_versions": 0})
 _OTHER: Final = Rule("secret/a", status=404)
 VAULT: Final[dict[tuple[str, str], Rule]] = {
     ("kv2-health", "GET"): Rule("sys/health"),
@@ -75,13 +79,20 @@ VAULT: Final[dict[tuple[str, str], Rule]] = {
     ("kv2-list-root", "LIST"): _LIST,
     ("kv2-metadata", "GET"): Rule("secret/metadata/a"),
     ("kv2-metadata", "LIST"): Rule("secret/metadata/part"),
+    ("kv2-metadata", "POST"): _DESCRIBE,
+    ("kv2-metadata", "PUT"): _DESCRIBE,
+    ("kv2-metadata", "PATCH"): _DESCRIBE,
+    ("kv2-metadata", "DELETE"): _DELETE._replace(path="secret/metadata/a", body=None),
     ("kv2-subkeys", "GET"): Rule("secret/subkeys/a", "reader", acts=_READ),
     ("kv2-delete", "POST"): _DELETE,
     ("kv2-delete", "PUT"): _DELETE,
     ("kv2-undelete", "POST"): _LIVING,
     ("kv2-undelete", "PUT"): _LIVING,
-    ("kv2-destroy", "POST"): _KEPT,
-    ("kv2-destroy", "PUT"): _KEPT,
+    ("kv2-destroy", "POST"): _DESTROY,
+    ("kv2-destroy", "PUT"): _DESTROY,
+    ("kv2-config", "GET"): Rule("secret/config"),
+    ("kv2-config", "POST"): _CONFIG,
+    ("kv2-config", "PUT"): _CONFIG,
     **{("kv2-other", method): _OTHER for method in METHODS},
 }
 # By operation: all are POST to one address, with and without a slash at its end.

@@ -38,7 +38,7 @@ from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.trusts import service as trusts
 from secrets_app.models import PendingValue, Secret, SecretVersion
-from secrets_app.services import bulk_create, lifecycle, transfer, write
+from secrets_app.services import bulk_create, lifecycle, transfer, versions, write
 from secrets_app.tests.kept import VALUE, keep
 from secrets_app.types.registry import SecretType
 from sync_app.applying import service as applying
@@ -65,6 +65,7 @@ class Stage:
     place: Environment
     secret: Secret
     deleted: Secret
+    withdrawn: Secret
     elsewhere: Secret
     vera: Membership
     token: ServiceToken
@@ -133,6 +134,9 @@ def _furnish(cast: Cast) -> Stage:
         place=place,
         secret=secret,
         deleted=deleted,
+        withdrawn=versions.delete_versions(
+            actor=alice, secret=keep(cast, "gone/key", environment=place), numbers=[1]
+        ),
         elsewhere=keep(cast, "shared/key"),
         vera=memberships.grant(actor=alice, environment=place, user=cast.vera, role="viewer", prefix="a/b"),
         token=tokens.issue(actor=alice, environment=place, role="reader", name="old")[0],
@@ -193,6 +197,17 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
             if not hasattr(s, "when")
             else s.when,
         ),
+        "anew": lambda s, a: write.update(
+            actor=a, secret=s.fresh(s.withdrawn), value=NEW, comment="why", anew=True
+        ),
+        "rules": lambda s, a: write.update(
+            actor=a,
+            secret=s.fresh(s.secret),
+            comment="why",
+            cas_required=True,
+            max_versions=3,
+            custom_metadata={"team": "a"},
+        ),
         "type": lambda s, a: write.update(
             actor=a, secret=s.fresh(s.secret), value=NEW, secret_type=SecretType.PASSWORD, comment="why"
         ),
@@ -203,8 +218,19 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
     Action.SECRET_RENAME: {
         "rename": lambda s, a: lifecycle.rename(actor=a, secret=s.fresh(s.secret), name="other/name")
     },
-    Action.SECRET_DELETE: {"delete": lambda s, a: lifecycle.delete(actor=a, secret=s.fresh(s.secret))},
-    Action.SECRET_RESTORE: {"restore": lambda s, a: lifecycle.restore(actor=a, secret=s.fresh(s.deleted))},
+    Action.SECRET_DELETE: {
+        "delete": lambda s, a: lifecycle.delete(actor=a, secret=s.fresh(s.secret)),
+        "version": lambda s, a: versions.delete_versions(actor=a, secret=s.fresh(s.secret), numbers=[1]),
+        "current": lambda s, a: versions.delete_versions(actor=a, secret=s.fresh(s.secret), numbers=[1, 2]),
+        "all": lambda s, a: versions.delete_all(actor=a, secret=s.fresh(s.secret)),
+    },
+    Action.SECRET_RESTORE: {
+        "restore": lambda s, a: lifecycle.restore(actor=a, secret=s.fresh(s.deleted)),
+        "version": lambda s, a: versions.restore_versions(actor=a, secret=s.fresh(s.withdrawn), numbers=[1]),
+    },
+    Action.SECRET_DESTROY: {
+        "version": lambda s, a: versions.destroy_versions(actor=a, secret=s.fresh(s.secret), numbers=[1])
+    },
     Action.SECRET_PURGE: {"purge": lambda s, a: lifecycle.purge(actor=a, secret=s.fresh(s.deleted))},
     Action.SECRET_COPY: {
         "in": lambda s, a: transfer.copy(

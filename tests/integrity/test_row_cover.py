@@ -67,7 +67,7 @@ UNCOVERED: Final[dict[str, dict[str, str]]] = {
     "sync_app.Acknowledgement": {SHOWN: "consumer_name", WHEN: "acknowledged_at"},
     "secrets_app.KeyMigration": {WHEN: "started_at ended_at"},
     "secrets_app.Secret": {
-        SHOWN: "description owner facts",
+        SHOWN: "description owner facts custom_metadata",
         "A MAC of its own covers the tags, which a user may leave as an older release stored them.": "tags tags_mac",
         "It only finds: what is found proves itself.": "search_text",
         "It makes a second of two concurrent writers fail, and names a state for caches.": "revision",

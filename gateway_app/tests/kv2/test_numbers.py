@@ -28,6 +28,8 @@ def of_openbao(openbao: tuple[str, str]) -> Send:
         request = urllib.request.Request(
             f"{address}/v1/{path}", method=method, headers={"X-Vault-Token": token}
         )
+        if method == "PATCH":
+            request.add_header("Content-Type", "application/merge-patch+json")
         request.data = None if body is None else json.dumps(body).encode()
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:

@@ -100,7 +100,7 @@ def verify_wraps(
 
     Each batch is recorded and committed, with its manifest, before a value of it is opened.
     """
-    rows = SecretVersion.objects.filter(secret__environment=environment)
+    rows = SecretVersion.objects.filter(secret__environment=environment, destroyed_at=None)
     total, done, last = rows.count(), 0, 0
     while batch := list(next_batch(rows, after=last, size=batch_size).select_related("secret")):
         last = batch[-1].pk

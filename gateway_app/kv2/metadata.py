@@ -1,0 +1,225 @@
+"""What a secret has besides its values: `metadata`, `config`, and the names below a path."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+
+from audit_app.events.actions import Action
+from core.canonical_json import Json
+from environments_app.authorization.policy import Principal, require
+from environments_app.errors import Invisible
+from environments_app.models import Environment
+from gateway_app.kv2.answers import (
+    Kv2Error,
+    envelope,
+    merged,
+    missing,
+    no_content,
+    nothing,
+    respond,
+    time_text,
+    whole_number,
+)
+from gateway_app.kv2.mounts import environment_of, known_at
+from gateway_app.kv2.views import Kv2View, body_of
+from secrets_app.models import Secret, SecretVersion
+from secrets_app.queries.listed import genuine, listed
+from secrets_app.queries.lookup import (
+    can_in_any_scope,
+    find_last_deleted,
+    require_authentic,
+    visible_secrets,
+)
+from secrets_app.services import versions as service
+from secrets_app.services import write
+from secrets_app.values.metadata import Metadata
+
+_NO_VALUE: Final = (
+    "Keeper keeps metadata of secrets that have a version: write data first. Nothing was stored."
+)
+_NO_END: Final = "0s"
+_NO_TIMER: Final = (
+    "Keeper deletes no version by itself: leave delete_version_after at 0s. Nothing was stored."
+)
+_FIXED: Final = (
+    "Keeper has no such setting of a whole mount: set it in the metadata of a secret. Nothing was stored."
+)
+_UNSET: Final[Mapping[str, Json]] = {
+    "cas_required": False, "delete_version_after": _NO_END, "max_versions": 0,
+}  # fmt: skip
+
+
+class NamesView(Kv2View):
+    """The names below a path."""
+
+    def get(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
+        """Return the names that begin there."""
+        return self.list(request, mount, path)
+
+    def list(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
+        """Return the names that begin below a path: those of secrets, and with a slash those of folders.
+
+        `after` is the last name that the caller has, `limit` how many more it takes.
+        """
+        place, folder = environment_of(self.actor, mount), path.strip("/")
+        if not can_in_any_scope(self.actor, Action.SECRET_VIEW, place):
+            raise Invisible
+        after, limit = request.GET.get("after", ""), request.GET.get("limit", "")
+        start = len(folder) + 1 if folder else 0
+        found = set()
+        for name in _names(self.actor, place, folder):
+            first, slash, _ = name[start:].partition("/")
+            found.add(first + slash)
+        keys = sorted(name for name in found if name > after)
+        count = whole_number(limit, "limit") if limit else 0
+        if not keys:
+            raise missing()
+        return respond(envelope({"keys": keys[: count or None]}))
+
+
+class MetadataView(NamesView):
+    """A secret's versions, or the names below a path."""
+
+    def get(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
+        """Return the versions of a secret, or the names where `list` is asked for."""
+        if request.GET.get("list") == "true" or not path.strip("/"):
+            return self.list(request, mount, path)
+        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        secret = known_at(self.actor, place, name)
+        deleted = None
+        if secret is None:
+            # One that was deleted as a whole: each of its versions is.
+            secret = find_last_deleted(actor=self.actor, environment=place, name=name)
+            if secret is None or secret.rules.hidden:
+                raise missing()
+            deleted = secret.deleted_at
+        require_authentic(secret)
+        return respond(envelope(_metadata(secret, deleted)))
+
+    def post(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
+        """Set what a secret is described by and what its writers must do; what is left out stays."""
+        return self._set(request, mount, path, merge=False)
+
+    put = post
+
+    def patch(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
+        """Change members of the description (RFC 7396), and what else is named."""
+        return self._set(request, mount, path, merge=True)
+
+    def delete(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Delete the secret with all its versions; Keeper's pages can restore it until it is purged."""
+        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        secret = known_at(self.actor, place, name)
+        require(actor=self.actor, action=Action.SECRET_DELETE, environment=place, name=name)
+        if secret is not None:
+            service.delete_all(actor=self.actor, secret=secret)
+        return no_content()
+
+    def _set(self, request: HttpRequest, mount: str, path: str, *, merge: bool) -> HttpResponse:
+        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        secret = known_at(self.actor, place, name)
+        require(actor=self.actor, action=Action.SECRET_UPDATE, environment=place, name=name)
+        given = _given(body_of(request))
+        if secret is None:
+            if merge:
+                return nothing() if given else no_content()
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_VALUE)
+        if not given:
+            return no_content()
+        if merge and "custom_metadata" in given:
+            given["custom_metadata"] = merged(secret.custom_metadata, given["custom_metadata"]) or None
+        given["metadata_version"] = secret.metadata_version + 1
+        write.update(actor=self.actor, secret=secret, anew=True, **given)
+        return no_content()
+
+
+class ConfigView(Kv2View):
+    """The settings of a mount."""
+
+    def get(self, request: HttpRequest, mount: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Return that no mount has rules of its own."""
+        environment_of(self.actor, mount)
+        return respond(envelope({**_UNSET}))
+
+    def post(self, request: HttpRequest, mount: str) -> HttpResponse:
+        """Take what is so already, and refuse anything else."""
+        place = environment_of(self.actor, mount)
+        require(actor=self.actor, action=Action.ENVIRONMENT_UPDATE, environment=place)
+        body = body_of(request)
+        if any(value not in {None, _UNSET.get(name)} for name, value in body.items()):
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, _FIXED)
+        return no_content()
+
+    put = post
+
+
+def _given(body: Mapping[str, Any]) -> Metadata:
+    given: Metadata = {}
+    if body.get("delete_version_after") not in {None, "", 0, "0", _NO_END}:
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_TIMER)
+    if (count := body.get("max_versions")) is not None:
+        given["max_versions"] = whole_number(count, "max_versions")
+    if (required := body.get("cas_required")) is not None:
+        if not isinstance(required, bool):
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, "cas_required is true or false")
+        given["cas_required"] = required
+    custom = body.get("custom_metadata")
+    if custom is not None:
+        if not isinstance(custom, dict):
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, "custom_metadata is an object")
+        given["custom_metadata"] = {name: _text(text) for name, text in custom.items()}
+    return given
+
+
+def _text(given: Any) -> Any:
+    if given is None or isinstance(given, str):
+        return given
+    if isinstance(given, bool | int | float):
+        return str(given).lower() if isinstance(given, bool) else str(given)
+    raise Kv2Error(HTTPStatus.BAD_REQUEST, "a value of custom_metadata is a text")
+
+
+def _names(actor: Principal, place: Environment, folder: str) -> Sequence[str]:
+    secrets = visible_secrets(actor).filter(environment=place)
+    withdrawn = visible_secrets(actor, deleted=True).filter(environment=place, version_rules__isnull=False)
+    if folder:
+        secrets, withdrawn = (each.filter(name__startswith=f"{folder}/") for each in (secrets, withdrawn))
+    living = [each.name for each in genuine([*listed(secrets.order_by("name"))])]
+    return [*living, *(each.name for each in withdrawn if each.is_withdrawn and each.is_authentic())]
+
+
+def custom_of(secret: Secret) -> Json:
+    """Return what clients described a secret with; if none did, what Keeper's users did."""
+    if secret.custom_metadata:
+        return dict(secret.custom_metadata)
+    described = {"owner": secret.owner, "tags": ",".join(secret.tags)}
+    return {name: text for name, text in described.items() if text} or None
+
+
+def _metadata(secret: Secret, deleted: datetime | None) -> dict[str, Json]:
+    rules = secret.rules
+    rows = SecretVersion.objects.filter(secret=secret, number__gte=rules.oldest).order_by("number")
+    versions: dict[str, Json] = {
+        str(number): {
+            "created_time": time_text(created),
+            "deletion_time": time_text(rules.deleted.get(number) or deleted),
+            "destroyed": number in rules.destroyed,
+        }
+        for number, created in rows.values_list("number", "created_at")
+    }
+    return {
+        "cas_required": rules.cas_required,
+        "created_time": time_text(secret.created_at),
+        "current_metadata_version": rules.metadata_version,
+        "current_version": secret.current_number,
+        "custom_metadata": custom_of(secret),
+        "delete_version_after": _NO_END,
+        "max_versions": rules.max_versions,
+        "metadata_cas_required": False,
+        "oldest_version": rules.oldest,
+        "updated_time": time_text(secret.updated_at),
+        "versions": versions,
+    }

@@ -1,0 +1,101 @@
+"""Single versions: `delete`, `undelete` and `destroy`."""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+
+from audit_app.events.actions import Action
+from environments_app.authorization.policy import Principal, require
+from environments_app.models import Environment
+from gateway_app.kv2.answers import Kv2Error, no_content, whole_number
+from gateway_app.kv2.mounts import environment_of, known_at
+from gateway_app.kv2.views import Kv2View, body_of
+from secrets_app.errors import StaleVersion
+from secrets_app.models import Secret
+from secrets_app.queries.lookup import find_last_deleted
+from secrets_app.services import lifecycle
+from secrets_app.services import versions as service
+
+_NO_VERSIONS: Final = "No version number provided"
+_ATTEMPTS: Final = 5
+
+
+class DeleteView(Kv2View):
+    """The deletion of versions."""
+
+    def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
+        """Delete the versions that are named; they can be restored."""
+        numbers = versions_of(body_of(request))
+        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        delete_at(self.actor, place, name, lambda _: numbers)
+        return no_content()
+
+    put = post
+
+
+class UndeleteView(Kv2View):
+    """The restoring of versions."""
+
+    def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
+        """Restore the versions that are named; the current one restores a secret deleted as a whole."""
+        numbers = versions_of(body_of(request))
+        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        secret = _asked(self.actor, Action.SECRET_RESTORE, place, name)
+        if secret is not None:
+            service.restore_versions(actor=self.actor, secret=secret, numbers=numbers)
+            return no_content()
+        last = find_last_deleted(actor=self.actor, environment=place, name=name)
+        if last is not None and not last.rules.hidden and last.current_number in numbers:
+            lifecycle.restore(actor=self.actor, secret=last)
+        return no_content()
+
+    put = post
+
+
+class DestroyView(Kv2View):
+    """The destruction of versions."""
+
+    def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
+        """Destroy the values of the versions that are named, for ever; managers may."""
+        numbers = versions_of(body_of(request))
+        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        secret = _asked(self.actor, Action.SECRET_DESTROY, place, name)
+        if secret is not None:
+            service.destroy_versions(actor=self.actor, secret=secret, numbers=numbers)
+        return no_content()
+
+    put = post
+
+
+def delete_at(actor: Principal, place: Environment, name: str, chosen: Callable[[Secret], list[int]]) -> None:
+    """Delete versions of the secret at a path, if there is one; a write meanwhile makes it look again."""
+    for attempt in range(_ATTEMPTS):
+        secret = _asked(actor, Action.SECRET_DELETE, place, name)
+        if secret is None:
+            return
+        try:
+            service.delete_versions(actor=actor, secret=secret, numbers=chosen(secret))
+        except StaleVersion:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
+
+
+def _asked(actor: Principal, action: Action, place: Environment, name: str) -> Secret | None:
+    """Return the secret at a path, None for none, to who has the right there. Raises Forbidden."""
+    secret = known_at(actor, place, name)
+    require(actor=actor, action=action, environment=place, name=name)
+    return secret
+
+
+def versions_of(body: Mapping[str, Any]) -> list[int]:
+    """Return the numbers that a request names. Raises Kv2Error."""
+    given = body.get("versions")
+    listed = given if isinstance(given, list) else [] if given is None else [given]
+    numbers = [whole_number(each, "versions") for each in listed]
+    if not numbers:
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_VERSIONS)
+    return numbers

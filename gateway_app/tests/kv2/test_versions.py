@@ -1,0 +1,363 @@
+"""Single versions by KV v2: deleted, restored, destroyed; what every reader of Keeper does with them."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
+from environments_app.environments.memberships import grant
+from environments_app.environments.service import update_environment
+from environments_app.tests.cast import Cast
+from gateway_app.tests.kv2.conftest import Ask, token
+from secrets_app.errors import ManagedValue, StaleVersion, VersionGone
+from secrets_app.key_operations.reencrypt import legacy_rows, reencrypt
+from secrets_app.maintenance import integrity_checks
+from secrets_app.models import EnvironmentSnapshot, Secret, SecretVersion
+from secrets_app.rows import environment_snapshot
+from secrets_app.services import lifecycle, version_stages, versions, write
+from secrets_app.services.read import reveal, reveal_environment
+from secrets_app.services.share import open_share, share_once
+from secrets_app.tests.kept import change, keep
+
+pytestmark = [pytest.mark.django_db]
+
+
+def numbers(*given: int) -> bytes:
+    return json.dumps({"versions": given}).encode()
+
+
+def put(value: str, **options: Any) -> bytes:
+    return json.dumps({"data": {"value": value}, "options": options}).encode()
+
+
+def value_of(answer: Any) -> Any:
+    return answer.json()["data"]["data"]
+
+
+@pytest.fixture
+def secret(cast: Cast) -> Secret:
+    """Return a secret of three versions: one, two, three."""
+    found = keep(cast, "a", value="one")
+    for value in ("two", "three"):
+        change(cast, found, value=value)
+    return Secret.objects.select_related("environment").get(pk=found.pk)
+
+
+@pytest.fixture
+def manager(cast: Cast) -> str:
+    return token(cast, "manager")
+
+
+def test_one_version_is_deleted_and_restored_and_the_others_stay(ask: Ask, secret: Secret) -> None:
+    assert ask("POST", "secret/delete/a", numbers(1)).status_code == 204
+    gone = ask("GET", "secret/data/a?version=1")
+    assert (gone.status_code, value_of(gone)) == (404, None)
+    assert gone.json()["data"]["metadata"]["deletion_time"]
+    assert value_of(ask("GET", "secret/data/a")) == {"value": "three"}
+    assert value_of(ask("GET", "secret/data/a?version=2")) == {"value": "two"}
+    assert ask("POST", "secret/undelete/a", numbers(1)).status_code == 204
+    assert value_of(ask("GET", "secret/data/a?version=1")) == {"value": "one"}
+
+
+def test_without_its_current_version_a_secret_is_deleted_everywhere(
+    cast: Cast, ask: Ask, secret: Secret
+) -> None:
+    assert ask("DELETE", "secret/data/a").status_code == 204
+    secret.refresh_from_db()
+    assert not secret.live
+    actor = cast.principal(cast.alice)
+    assert reveal_environment(actor=actor, environment=cast.development) == []
+    with pytest.raises(StaleVersion):
+        write.update(actor=actor, secret=secret, value="x")
+    # Older versions are read by their numbers, through KV v2 alone.
+    assert value_of(ask("GET", "secret/data/a?version=2")) == {"value": "two"}
+    assert ask("GET", "secret/data/a").status_code == 404
+    assert ask("LIST", "secret/metadata/").json()["data"]["keys"] == ["a"]
+    assert ask("POST", "secret/undelete/a", numbers(3)).status_code == 204
+    assert value_of(ask("GET", "secret/data/a")) == {"value": "three"}
+
+
+def test_a_value_written_after_a_deletion_continues_the_secret(ask: Ask, secret: Secret) -> None:
+    ask("DELETE", "secret/data/a")
+    assert ask("POST", "secret/data/a", put("four", cas=0)).status_code == 400
+    assert ask("POST", "secret/data/a", put("four", cas=3)).json()["data"]["version"] == 4
+    assert ask("GET", "secret/data/a?version=3").status_code == 404
+    assert value_of(ask("GET", "secret/data/a?version=1")) == {"value": "one"}
+    secret.refresh_from_db()
+    # The deleted version is at no stage.
+    assert (secret.live, secret.current_number, secret.previous_number) == (True, 4, None)
+
+
+def test_an_equal_value_makes_a_version_here_and_none_in_the_api(
+    cast: Cast, ask: Ask, secret: Secret
+) -> None:
+    assert ask("POST", "secret/data/a", put("three")).json()["data"]["version"] == 4
+    write.update(actor=cast.principal(cast.alice), secret=Secret.objects.get(pk=secret.pk), value="three")
+    assert Secret.objects.get(pk=secret.pk).current_number == 4
+
+
+def test_a_destroyed_version_has_no_value_left_and_keeps_row_and_events(
+    cast: Cast, ask: Ask, secret: Secret, manager: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = cast.principal(cast.alice)
+    monkeypatch.setattr(environment_snapshot, "MIN_SECRETS", 1)
+    # The second read makes a snapshot.
+    for _ in range(2):
+        reveal_environment(actor=actor, environment=cast.development)
+        environment_snapshot.store_prepared()
+    assert EnvironmentSnapshot.objects.exists()
+    assert ask("POST", "secret/destroy/a", numbers(3), token=manager).status_code == 204
+    row = SecretVersion.objects.get(secret=secret, number=3)
+    assert (row.value.envelope, row.data_key_id) == (b"", None)
+    assert row.destroyed_at
+    assert not EnvironmentSnapshot.objects.exists()
+    (event,) = AuditEvent.objects.filter(action=Action.SECRET_DESTROY)
+    assert json.loads(event.details)["versions"] == [3]
+    gone = ask("GET", "secret/data/a")
+    assert gone.json()["data"]["metadata"]["destroyed"] is True
+    assert ask("POST", "secret/undelete/a", numbers(3)).status_code == 204
+    assert ask("GET", "secret/data/a").status_code == 404
+    with pytest.raises(VersionGone, match="was destroyed"):
+        lifecycle.restore(actor=actor, secret=Secret.objects.select_related("environment").get(pk=secret.pk))
+    # It is verified, sealed again with the others, and counted among no older values.
+    assert [*integrity_checks.versions(), *integrity_checks.secrets(), *integrity_checks.losses()] == []
+    assert not legacy_rows().exists()
+    progress = reencrypt(cast.development, progress=lambda *_: None)
+    assert progress
+    assert (progress.values, progress.broken) == (2, {})
+
+
+def test_a_value_put_back_into_a_destroyed_version_opens_nowhere_and_is_found(
+    cast: Cast, ask: Ask, secret: Secret, manager: str
+) -> None:
+    before = SecretVersion.objects.filter(secret=secret, number=1).values("value", "data_key_id").get()
+    ask("POST", "secret/destroy/a", numbers(1), token=manager)
+    SecretVersion.objects.filter(secret=secret, number=1).update(
+        value=before["value"], data_key_id=before["data_key_id"], destroyed_at=None
+    )
+    assert ask("GET", "secret/data/a?version=1").status_code == 404
+    (problem,) = integrity_checks.versions()
+    assert "destroyed" in problem.message
+
+
+def test_a_deleted_version_is_restored_by_no_edit(cast: Cast, ask: Ask, secret: Secret) -> None:
+    ask("POST", "secret/delete/a", numbers(1))
+    Secret.objects.filter(pk=secret.pk).update(version_rules=None)
+    answer = ask("GET", "secret/data/a?version=1")
+    assert answer.status_code == 409
+    assert [problem.kind for problem in integrity_checks.secrets()] == ["secret"]
+
+
+@pytest.mark.parametrize(
+    "rules", ["x", {"deleted": {"x": 1}}, {"destroyed": 5}, {"deleted": {"1": None}}, [1]]
+)
+def test_rules_that_keeper_never_wrote_prove_nothing(
+    cast: Cast, ask: Ask, secret: Secret, rules: Any
+) -> None:
+    Secret.objects.filter(pk=secret.pk).update(version_rules=rules)
+    for path in ("data/a", "data/a?version=1", "metadata/a", "subkeys/a"):
+        assert ask("GET", f"secret/{path}").status_code == 409
+    assert ask("POST", "secret/data/a", put("x")).status_code == 409
+    assert ask("POST", "secret/delete/a", numbers(1)).status_code == 409
+
+
+def test_no_reader_gets_a_gone_version(cast: Cast, ask: Ask, secret: Secret, manager: str) -> None:
+    actor = cast.principal(cast.alice)
+    share, link = share_once(actor=actor, secret=secret)
+    change(cast, secret, value="four")
+    ask("POST", "secret/delete/a", numbers(1))
+    ask("POST", "secret/destroy/a", numbers(2, 3), token=manager)
+    secret = Secret.objects.select_related("environment").get(pk=secret.pk)
+    for number in (1, 2, 3):
+        with pytest.raises(VersionGone):
+            reveal(actor=actor, secret=secret, number=number)
+        with pytest.raises(VersionGone):
+            write.rollback(actor=actor, secret=secret, number=number)
+    with pytest.raises(VersionGone):
+        open_share(actor=cast.principal(cast.bob), link=link)
+    share.refresh_from_db()
+    assert share.opened_at is None
+    headers = {"Authorization": f"Bearer {manager}"}
+    listed = Client().get(reverse("api-versions", args=[secret.pk]), headers=headers).json()["results"]
+    assert {each["number"]: each["state"] for each in listed} == {
+        4: "readable", 3: "destroyed", 2: "destroyed", 1: "deleted",
+    }  # fmt: skip
+    both = Client().get(reverse("api-secret", args=[secret.pk]), {"stage": "both"}, headers=headers).json()
+    assert [each["stage"] for each in both["stages"]] == ["current"]
+
+
+def test_a_gone_version_is_never_served_again_by_a_rotation(cast: Cast, secret: Secret) -> None:
+    """The previous stage is read before the version is deleted."""
+    actor = cast.principal(cast.alice)
+    versions.delete_versions(actor=actor, secret=secret, numbers=[2])
+    secret.previous_number = 2
+    with pytest.raises(VersionGone):
+        version_stages.restore_previous(actor=actor, secret=secret, facts={}, details={})
+
+
+def test_versions_of_a_rotated_secret_stay(
+    cast: Cast, ask: Ask, secret: Secret, manager: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def guard(**_: Any) -> Any:
+        raise ManagedValue("A rotation policy answers for this secret.")
+
+    monkeypatch.setattr("secrets_app.services.versions.run_write_guards", guard)
+    for method, path in (("POST", "delete"), ("POST", "destroy"), ("DELETE", "data"), ("DELETE", "metadata")):
+        assert ask(method, f"secret/{path}/a", numbers(1), token=manager).status_code == 409, path
+    assert value_of(ask("GET", "secret/data/a")) == {"value": "three"}
+
+
+def test_a_reader_neither_restores_nor_destroys(cast: Cast, ask: Ask, secret: Secret) -> None:
+    ask("POST", "secret/delete/a", numbers(1))
+    reader, editor = token(cast, "reader"), token(cast, "editor")
+    for path in ("undelete/a", "delete/a", "undelete/none", "delete/none", "destroy/none"):
+        assert ask("POST", f"secret/{path}", numbers(1), token=reader).status_code == 403, path
+    assert ask("DELETE", "secret/data/none", token=reader).status_code == 403
+    assert ask("DELETE", "secret/metadata/none", token=reader).status_code == 403
+    assert ask("PATCH", "secret/metadata/none", b"{}", token=reader).status_code == 403
+    assert ask("POST", "secret/destroy/a", numbers(1), token=editor).status_code == 403
+    assert ask("GET", "secret/data/a?version=1").status_code == 404
+
+
+def test_a_secret_deleted_with_all_its_versions_is_absent_and_its_numbers_never_come_again(
+    cast: Cast, ask: Ask, secret: Secret
+) -> None:
+    assert ask("DELETE", "secret/metadata/a").status_code == 204
+    for path in ("data/a", "data/a?version=1", "metadata/a", "metadata/?list=true"):
+        absent = ask("GET", f"secret/{path}")
+        assert (absent.status_code, absent.json()) == (404, {"errors": []}), path
+    assert ask("POST", "secret/undelete/a", numbers(3)).status_code == 204
+    assert ask("GET", "secret/data/a").status_code == 404
+    assert ask("POST", "secret/data/a", put("anew", cas=0)).json()["data"]["version"] == 4
+    assert ask("GET", "secret/data/a?version=3").status_code == 404
+    assert value_of(ask("GET", "secret/data/a")) == {"value": "anew"}
+    # People can restore the former one.
+    ask("DELETE", "secret/data/a")
+    former = Secret.objects.select_related("environment").get(pk=secret.pk)
+    restored = lifecycle.restore(actor=cast.principal(cast.alice), secret=former)
+    assert restored.live
+    assert value_of(ask("GET", "secret/data/a")) == {"value": "three"}
+
+
+def test_metadata_is_written_read_and_merged(ask: Ask, secret: Secret) -> None:
+    sent = {"custom_metadata": {"team": "a", "x": "1"}, "max_versions": 2, "cas_required": True}
+    assert ask("POST", "secret/metadata/a", json.dumps(sent).encode()).status_code == 204
+    patch = {"custom_metadata": {"x": None, "y": "2"}}
+    assert ask("PATCH", "secret/metadata/a", json.dumps(patch).encode()).status_code == 204
+    data = ask("GET", "secret/metadata/a").json()["data"]
+    assert data["custom_metadata"] == {"team": "a", "y": "2"}
+    assert (data["max_versions"], data["cas_required"], data["current_metadata_version"]) == (2, True, 2)
+    assert ask("GET", "secret/data/a").json()["data"]["metadata"]["custom_metadata"] == {
+        "team": "a",
+        "y": "2",
+    }
+    refused = ask("POST", "secret/data/a", put("four"))
+    assert (refused.status_code, refused.json()["errors"]) == (
+        400, ["check-and-set parameter required for this call"],
+    )  # fmt: skip
+    assert ask("POST", "secret/data/a", put("four", cas=3)).status_code == 200
+    # Of two versions the older ones are out of sight, and kept.
+    assert [*ask("GET", "secret/metadata/a").json()["data"]["versions"]] == ["3", "4"]
+    assert ask("GET", "secret/data/a?version=2").json() == {"errors": []}
+    assert SecretVersion.objects.filter(secret=secret).count() == 4
+    event = AuditEvent.objects.filter(action=Action.SECRET_UPDATE).order_by("id")
+    assert "custom_metadata" in json.loads(event.filter(details__contains="fields").first().details)["fields"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"custom_metadata": "x"},
+        {"custom_metadata": {"a": {"b": 1}}},
+        {"custom_metadata": {"a": "x" * 513}},
+        {"custom_metadata": {"k" * 129: "x"}},
+        {"custom_metadata": {str(n): "x" for n in range(65)}},
+        {"cas_required": "cats"},
+        {"max_versions": "many"},
+        {"delete_version_after": "30s"},
+    ],
+)
+def test_metadata_that_is_not_kept_is_refused(ask: Ask, secret: Secret, sent: Any) -> None:
+    assert ask("POST", "secret/metadata/a", json.dumps(sent).encode()).status_code == 400
+    assert Secret.objects.get(pk=secret.pk).version_rules is None
+
+
+def test_names_are_listed_in_parts(cast: Cast, ask: Ask) -> None:
+    for name in ("p/a", "p/b", "p/c/d", "p/e"):
+        keep(cast, name)
+
+    def keys(query: str) -> Any:
+        return ask("GET", f"secret/metadata/p?list=true{query}").json()["data"]["keys"]
+
+    assert keys("&limit=2") == ["a", "b"]
+    assert keys("&after=b") == ["c/", "e"]
+    assert keys("&after=b&limit=1") == ["c/"]
+    assert ask("GET", "secret/metadata/p?list=true&limit=x").status_code == 400
+
+
+def test_in_a_protected_environment_each_act_asks_for_approval(
+    cast: Cast, ask: Ask, secret: Secret, manager: str
+) -> None:
+    grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="manager")
+    ask("POST", "secret/delete/a", numbers(1))
+    update_environment(actor=cast.principal(cast.alice), environment=cast.development, protected=True)
+    for method, path, body in (
+        ("DELETE", "data/a", b""),
+        ("POST", "delete/a", numbers(2)),
+        ("POST", "undelete/a", numbers(1)),
+        ("POST", "destroy/a", numbers(2)),
+        ("DELETE", "metadata/a", b""),
+        ("POST", "metadata/a", b'{"max_versions": 1}'),
+        ("POST", "data/a", put("three")),
+    ):
+        answer = ask(method, f"secret/{path}", body, token=manager)
+        assert answer.status_code == 403, path
+        assert "/approvals/" in answer.json()["errors"][0], path
+    assert SecretVersion.objects.filter(secret=secret, destroyed_at=None).count() == 3
+
+
+def test_a_write_between_the_look_and_the_deletion_keeps_what_was_written(
+    cast: Cast, ask: Ask, secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DELETE means the current version: of one that came meanwhile it is deleted, and the older one stays."""
+    look, late = versions._stored, [True]
+
+    def meanwhile(*given: Any) -> Any:
+        if late:
+            late.pop()
+            change(cast, secret, value="four")
+        return look(*given)
+
+    monkeypatch.setattr(versions, "_stored", meanwhile)
+    assert ask("DELETE", "secret/data/a").status_code == 204
+    secret.refresh_from_db()
+    assert (secret.live, secret.current_number, [*secret.rules.deleted]) == (None, 4, [4])
+
+
+def test_a_snapshot_that_is_stored_while_its_value_is_destroyed_does_not_stay(
+    cast: Cast,
+    secret: Secret,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    """Another process reads the rows before the destruction is committed, and stores what it has sealed."""
+    actor = cast.principal(cast.alice)
+    monkeypatch.setattr(environment_snapshot, "MIN_SECRETS", 1)
+    for _ in range(2):
+        reveal_environment(actor=actor, environment=cast.development)
+    forget = environment_snapshot.forget
+
+    def meanwhile(environment_id: int) -> None:
+        forget(environment_id)
+        monkeypatch.setattr(environment_snapshot, "forget", forget)
+        environment_snapshot.store_prepared()
+        assert EnvironmentSnapshot.objects.exists()
+
+    monkeypatch.setattr(environment_snapshot, "forget", meanwhile)
+    with django_capture_on_commit_callbacks(execute=True):
+        versions.destroy_versions(actor=actor, secret=secret, numbers=[3])
+    assert not EnvironmentSnapshot.objects.exists()

@@ -1,0 +1,94 @@
+"""What decides about the versions of a secret besides their rows: which are gone, and rules of writers."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final, Self
+
+from core.canonical_json import utc_text
+
+DELETED, DESTROYED = "deleted", "destroyed"
+_HIDDEN, _CAS, _MAX = "hidden", "cas_required", "max_versions"
+_OLDEST, _WRITES = "oldest", "metadata_version"
+# What the column of one secret may hold.
+MAX_GONE: Final = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionRules:
+    """Versions that are deleted (and when) or destroyed, and what clients of KV v2 demand of writers.
+
+    `hidden`: a client of KV v2 deleted the secret with all its versions, and sees none of it any more.
+    """
+
+    deleted: Mapping[int, datetime] = field(default_factory=dict)
+    destroyed: Collection[int] = frozenset()
+    hidden: bool = False
+    cas_required: bool = False
+    max_versions: int = 0
+    # Clients of KV v2 see no version before it.
+    oldest: int = 0
+    # How often a client wrote the metadata.
+    metadata_version: int = 0
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any] | None) -> Self:
+        """Return what a column holds; nothing of what Keeper never wrote, which no MAC covers."""
+        try:
+            return cls._of(stored) if stored else cls()
+        except (ValueError, TypeError, AttributeError):
+            return cls()
+
+    @classmethod
+    def _of(cls, stored: Mapping[str, Any]) -> Self:
+        deleted = {int(number): datetime.fromisoformat(at) for number, at in stored.get(DELETED, {}).items()}
+        return cls(
+            deleted=deleted,
+            destroyed=frozenset(stored.get(DESTROYED, ())),
+            hidden=bool(stored.get(_HIDDEN)),
+            cas_required=bool(stored.get(_CAS)),
+            max_versions=int(stored.get(_MAX, 0)),
+            oldest=int(stored.get(_OLDEST, 0)),
+            metadata_version=int(stored.get(_WRITES, 0)),
+        )
+
+    def stored(self) -> dict[str, Any] | None:
+        """Return what the column holds; None for nothing."""
+        members = {
+            DELETED: {str(number): utc_text(at) for number, at in sorted(self.deleted.items())},
+            DESTROYED: sorted(self.destroyed),
+            _HIDDEN: self.hidden,
+            _CAS: self.cas_required,
+            _MAX: self.max_versions,
+            _OLDEST: self.oldest,
+            _WRITES: self.metadata_version,
+        }
+        return {name: value for name, value in members.items() if value} or None
+
+    def state(self, number: int) -> str:
+        """Return DESTROYED, DELETED, or nothing for a version that can be read."""
+        if number in self.destroyed:
+            return DESTROYED
+        return DELETED if number in self.deleted else ""
+
+    def following(self, number: int) -> Self:
+        """Return the rules once a version is current: of `max_versions` the older ones are out of sight."""
+        oldest = number - self.max_versions + 1 if self.max_versions else 0
+        return replace(self, oldest=max(self.oldest, oldest))
+
+    def without(self, numbers: Iterable[int], *, at: datetime) -> Self:
+        """Return the rules with more versions deleted."""
+        return replace(self, deleted={**dict.fromkeys(numbers, at), **self.deleted})
+
+    def again(self, numbers: Collection[int]) -> Self:
+        """Return the rules with deleted versions restored; a secret with one of them is hidden no more."""
+        kept = {number: at for number, at in self.deleted.items() if number not in numbers}
+        return replace(self, deleted=kept, hidden=False)
+
+    def hiding(self) -> Self:
+        """Return the rules of a secret of which clients of KV v2 see nothing."""
+        return replace(self, hidden=True)
+
+    def destroying(self, numbers: Collection[int]) -> Self:
+        """Return the rules with more versions destroyed."""
+        return replace(self, destroyed={*self.destroyed, *numbers})
