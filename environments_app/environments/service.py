@@ -37,6 +37,7 @@ CHANGEABLE: Final = (
     "approvals_required",
     "kms_key_alias",
     "offline_hours",
+    "version_defaults",
 )
 _COULD_BE_ONE: Final = (
     "Too few different people could approve: accounts that one person made or reset count once. "

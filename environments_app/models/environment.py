@@ -32,7 +32,7 @@ class Environment(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "environment"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("name", "kms_key_alias", "protected")
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("offline_hours", "approvals_required")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("offline_hours", "approvals_required", "version_defaults")
 
     name = ExactCharField(
         max_length=63,
@@ -77,6 +77,12 @@ class Environment(AuthenticatedRow):
         verbose_name="offline copies (hours)",
         help_text="How long kpr may use its encrypted copy of values while Keeper cannot be reached, "
         f"{MAX_OFFLINE_HOURS} at most. Empty: it keeps no copy.",
+    )
+    version_defaults = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="What clients of KV v2 demand of all writers of the environment's secrets.",
     )
     # Warnings for the user who saved it; not stored.
     warnings: tuple[str, ...] = ()

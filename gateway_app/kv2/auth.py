@@ -1,5 +1,6 @@
 """Signing in and what a token is, in the terms of the protocol."""
 
+from hmac import compare_digest
 from http import HTTPStatus
 from typing import Final
 
@@ -31,10 +32,22 @@ class LookupView(Kv2View):
 
     def get(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Return its role as its policy, and its end."""
-        row = _row(self.token)
-        return respond(envelope({**_facts(row), **_times(row), "id": self.token}))
+        return _looked_up(self.token)
 
     post = get
+
+
+class LookupOfView(Kv2View):
+    """What a token is that the body names: the caller's own."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Return what it is, and refuse any other token in the same words. Raises Kv2Error."""
+        given = body_of(request).get("token", "")
+        if not isinstance(given, str) or not compare_digest(given.encode(), self.token.encode()):
+            raise denied()
+        return _looked_up(self.token)
+
+    put = post
 
 
 class RenewView(Kv2View):
@@ -101,6 +114,11 @@ class WorkloadLoginView(OpenView):
         return respond(envelope(auth=auth))
 
     put = post
+
+
+def _looked_up(token: str) -> HttpResponse:
+    row = _row(token)
+    return respond(envelope({**_facts(row), **_times(row), "id": token}))
 
 
 def _auth(row: ServiceToken | PersonalToken, token: str, metadata: dict[str, Json]) -> dict[str, Json]:

@@ -29,6 +29,7 @@ from gateway_app.kv2.answers import (
     version_facts,
     whole_number,
 )
+from gateway_app.kv2.metadata import cas_required, oldest_seen
 from gateway_app.kv2.mounts import environment_of, known_at
 from gateway_app.kv2.versions import delete_at
 from gateway_app.kv2.views import Kv2View, body_of
@@ -58,7 +59,7 @@ class _ValueView(Kv2View):
         secret = known_at(self.actor, place, name)
         if secret is None:
             raise self._gone(place, name, number)
-        if number and number < secret.rules.oldest:
+        if number and number < oldest_seen(secret, place):
             raise missing()
         try:
             return secret, self._revealed(secret, number)
@@ -115,8 +116,8 @@ class DataView(_ValueView):
         secret = known_at(self.actor, place, name)
         if secret is None or secret.rules.state(secret.current_number):
             require(actor=self.actor, action=Action.SECRET_UPDATE, environment=place, name=name)
-            return self._nothing_to_patch(secret, cas)
-        _require_cas(secret, cas)
+            return self._nothing_to_patch(place, secret, cas)
+        _require_cas(secret, place, cas)
         shown = self._revealed(secret, 0)
         fields = merged(members_of(secret.secret_type, shown.value), change)
         return self._write(place, name, fields, shown.version.number if cas is None else cas)
@@ -129,8 +130,7 @@ class DataView(_ValueView):
 
     def _write(self, place: Environment, name: str, fields: dict[str, Any], cas: int | None) -> HttpResponse:
         secret = self._seen(place, name)
-        if secret is not None:
-            _require_cas(secret, cas)
+        _require_cas(secret, place, cas)
         number = secret.current_number + 1 if secret else first_number(place, name)
         if cas is not None and cas != (number - 1 if secret or self._was_deleted(place, name) else 0):
             raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS)
@@ -144,12 +144,12 @@ class DataView(_ValueView):
         )
         return respond(envelope(version_facts(row.number, row.created_at, custom=written.custom_metadata)))
 
-    def _nothing_to_patch(self, secret: Secret | None, cas: int | None) -> HttpResponse:
+    def _nothing_to_patch(self, place: Environment, secret: Secret | None, cas: int | None) -> HttpResponse:
         if secret is None:
             return nothing()
         if cas not in {None, secret.current_number}:
             raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS)
-        _require_cas(secret, cas)
+        _require_cas(secret, place, cas)
         row = SecretVersion.objects.defer("value").get(secret=secret, number=secret.current_number)
         return respond(envelope(_facts_of_gone(secret, row)), status=HTTPStatus.NOT_FOUND)
 
@@ -212,8 +212,8 @@ class OtherPathView(Kv2View):
     post = put = patch = delete = list = get
 
 
-def _require_cas(secret: Secret, cas: int | None) -> None:
-    if cas is None and secret.cas_required:
+def _require_cas(secret: Secret | None, place: Environment, cas: int | None) -> None:
+    if cas is None and cas_required(secret, place):
         raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_MISSING)
 
 

@@ -7,7 +7,7 @@ from django.urls import path
 
 from core.http.problems import Problem
 from gateway_app.engine.reads import ReadRequest
-from gateway_app.kv2 import auth, data, metadata, system, versions
+from gateway_app.kv2 import auth, data, databases, metadata, system, versions
 from gateway_app.kv2.answers import PROTOCOL, envelope, fields_of, respond, version_facts
 from gateway_app.kv2.mounts import OWN
 from gateway_app.kv2.openapi import COMPONENTS, describe
@@ -49,14 +49,24 @@ urlpatterns = [
     path("v1/sys/leader", system.LeaderView.as_view(), name="kv2-leader"),
     path("v1/sys/internal/ui/mounts", system.MountsView.as_view(), name="kv2-mounts"),
     path("v1/sys/internal/ui/mounts/<path:path>", system.MountView.as_view(), name="kv2-mount"),
+    path("v1/sys/internal/ui/resultant-acl", system.AclView.as_view(), name="kv2-acl"),
+    path("v1/sys/mounts", system.AllMountsView.as_view(), name="kv2-all-mounts"),
+    path("v1/sys/auth", system.AuthMethodsView.as_view(), name="kv2-auth-methods"),
+    path("v1/sys/mounts/<str:mount>/tune", system.TuneView.as_view(), name="kv2-tune"),
     path("v1/sys/mounts/<path:path>", system.MountView.as_view(), name="kv2-mount-settings"),
     path("v1/sys/capabilities-self", system.CapabilitiesView.as_view(), name="kv2-capabilities"),
     path("v1/auth/token/lookup-self", auth.LookupView.as_view(), name="kv2-lookup"),
+    path("v1/auth/token/lookup", auth.LookupOfView.as_view(), name="kv2-lookup-of"),
     path("v1/auth/token/renew-self", auth.RenewView.as_view(), name="kv2-renew"),
     path("v1/auth/token/revoke-self", auth.RevokeView.as_view(), name="kv2-revoke"),
     path("v1/auth/approle/login", auth.AppRoleLoginView.as_view(), name="kv2-approle"),
     path("v1/auth/jwt/login", auth.WorkloadLoginView.as_view(), name="kv2-jwt"),
     path("v1/auth/kubernetes/login", auth.WorkloadLoginView.as_view(), name="kv2-kubernetes"),
+    path(
+        "v1/database/static-creds/<path:path>",
+        databases.StaticCredentialsView.as_view(),
+        name="kv2-static-credentials",
+    ),
     path("v1/<str:mount>/data/<path:path>", data.DataView.as_view(), name="kv2-data"),
     path("v1/<str:mount>/config", metadata.ConfigView.as_view(), name="kv2-config"),
     path("v1/<str:mount>/metadata", metadata.NamesView.as_view(), name="kv2-list"),

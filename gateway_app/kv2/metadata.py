@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from audit_app.events.actions import Action
 from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, require
+from environments_app.environments.service import update_environment
 from environments_app.errors import Invisible
 from environments_app.models import Environment
 from gateway_app.kv2.answers import (
@@ -44,12 +45,6 @@ _NO_END: Final = "0s"
 _NO_TIMER: Final = (
     "Keeper deletes no version by itself: leave delete_version_after at 0s. Nothing was stored."
 )
-_FIXED: Final = (
-    "Keeper has no such setting of a whole mount: set it in the metadata of a secret. Nothing was stored."
-)
-_UNSET: Final[Mapping[str, Json]] = {
-    "cas_required": False, "delete_version_after": _NO_END, "max_versions": 0,
-}  # fmt: skip
 
 
 class NamesView(Kv2View):
@@ -97,7 +92,7 @@ class MetadataView(NamesView):
                 raise missing()
             deleted = secret.deleted_at
         require_authentic(secret)
-        return respond(envelope(_metadata(secret, deleted)))
+        return respond(envelope(_metadata(secret, place, deleted)))
 
     def post(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
         """Set what a secret is described by and what its writers must do; what is left out stays."""
@@ -137,23 +132,53 @@ class MetadataView(NamesView):
 
 
 class ConfigView(Kv2View):
-    """The settings of a mount."""
+    """The rules of a mount, for secrets that have none of their own."""
 
     def get(self, request: HttpRequest, mount: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """Return that no mount has rules of its own."""
-        environment_of(self.actor, mount)
-        return respond(envelope({**_UNSET}))
+        """Return them."""
+        place = environment_of(self.actor, mount)
+        return respond(
+            envelope(
+                {
+                    "cas_required": bool(_default(place, "cas_required")),
+                    "delete_version_after": _NO_END,
+                    "max_versions": int(_default(place, "max_versions") or 0),
+                    "metadata_cas_required": False,
+                }
+            )
+        )
 
     def post(self, request: HttpRequest, mount: str) -> HttpResponse:
-        """Take what is so already, and refuse anything else."""
+        """Set rules for all secrets of the environment; managers may."""
         place = environment_of(self.actor, mount)
         require(actor=self.actor, action=Action.ENVIRONMENT_UPDATE, environment=place)
-        body = body_of(request)
-        if any(value not in {None, _UNSET.get(name)} for name, value in body.items()):
-            raise Kv2Error(HTTPStatus.BAD_REQUEST, _FIXED)
+        given = _given({**body_of(request), "custom_metadata": None})
+        defaults = {**(place.version_defaults or {}), **given}
+        update_environment(
+            actor=self.actor,
+            environment=place,
+            version_defaults={name: value for name, value in defaults.items() if value} or None,
+        )
         return no_content()
 
     put = post
+
+
+def cas_required(secret: Secret | None, place: Environment) -> bool:
+    """Return whether a writer must name the version that they have seen."""
+    return bool(secret and secret.cas_required) or bool(_default(place, "cas_required"))
+
+
+def oldest_seen(secret: Secret, place: Environment) -> int:
+    """Return the number of the oldest version that clients see: `max_versions` hides the older ones."""
+    count = int(_default(place, "max_versions") or 0)
+    if secret.max_versions or not count:
+        return secret.rules.oldest
+    return max(secret.rules.oldest, secret.current_number - count + 1)
+
+
+def _default(place: Environment, name: str) -> Any:
+    return (place.version_defaults or {}).get(name)
 
 
 def _given(body: Mapping[str, Any]) -> Metadata:
@@ -199,9 +224,9 @@ def custom_of(secret: Secret) -> Json:
     return {name: text for name, text in described.items() if text} or None
 
 
-def _metadata(secret: Secret, deleted: datetime | None) -> dict[str, Json]:
-    rules = secret.rules
-    rows = SecretVersion.objects.filter(secret=secret, number__gte=rules.oldest).order_by("number")
+def _metadata(secret: Secret, place: Environment, deleted: datetime | None) -> dict[str, Json]:
+    rules, oldest = secret.rules, oldest_seen(secret, place)
+    rows = SecretVersion.objects.filter(secret=secret, number__gte=oldest).order_by("number")
     versions: dict[str, Json] = {
         str(number): {
             "created_time": time_text(created),
@@ -219,7 +244,7 @@ def _metadata(secret: Secret, deleted: datetime | None) -> dict[str, Json]:
         "delete_version_after": _NO_END,
         "max_versions": rules.max_versions,
         "metadata_cas_required": False,
-        "oldest_version": rules.oldest,
+        "oldest_version": max(oldest, 0),
         "updated_time": time_text(secret.updated_at),
         "versions": versions,
     }

@@ -1,6 +1,7 @@
 """Which environment a mount is, and what a path under it names."""
 
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Final
 
 from audit_app.events.actions import Action
@@ -46,11 +47,15 @@ def mount_facts(name: str, environment: Environment) -> dict[str, Json]:
     return {
         "accessor": f"kv_{environment.uuid.hex[:8]}",
         "config": {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0},
+        "deprecation_status": "supported",
         "description": environment.display_name,
         "external_entropy_access": False,
         "local": False,
         "options": {"version": "2"},
         "path": f"{name}/",
+        "plugin_version": "",
+        "running_plugin_version": f"v{version('keeper')}",
+        "running_sha256": "",
         "seal_wrap": False,
         "type": "kv",
         "uuid": str(environment.uuid),

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -27,6 +28,8 @@ _CAPABILITIES: Final = (
 )
 _OF_NAMES: Final = (("list", Action.SECRET_VIEW), ("read", Action.SECRET_VIEW))
 _NOTHING: Final = ["deny"]
+_METHODS: Final = ("token", "approle", "jwt", "kubernetes")
+_LEASES: Final[dict[str, Json]] = {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0}
 _MAX_PATHS: Final = 100
 
 
@@ -102,15 +105,57 @@ class LeaderView(OpenView):
         )
 
 
+class AllMountsView(Kv2View):
+    """The mounts that the token may see, as those who list them ask."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Return each by its path."""
+        return _at_both_places(_mounts(self.actor))
+
+
+class AuthMethodsView(Kv2View):
+    """The ways to sign in."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Return each by its path."""
+        return _at_both_places({f"{kind}/": _method_facts(kind) for kind in _METHODS})
+
+
+class TuneView(Kv2View):
+    """How a mount is tuned."""
+
+    def get(self, request: HttpRequest, mount: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Return that it is not."""
+        _, environment = mount_of_path(self.actor, mount)
+        tuned = {**_LEASES, "description": environment.display_name, "options": {"version": "2"}}
+        return respond({**envelope(tuned), **tuned})
+
+
+class AclView(Kv2View):
+    """What the token may do at all."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Return the words of the protocol for each mount, or for the part that a grant reaches."""
+        exact: dict[str, Json] = {}
+        below: dict[str, Json] = {}
+        for mount, environment in mounted(self.actor).items():
+            grants = [grant for grant in self.actor.grants if grant.environment_id == environment.pk]
+            for prefix in {grant.prefix for grant in grants}:
+                for kind in ("data", "metadata", "subkeys"):
+                    path = f"{mount}/{kind}/{prefix}"
+                    words: Json = {"capabilities": [*_capabilities(self.actor, path)]}
+                    below[f"{path}/" if prefix else path] = words
+                    if prefix:
+                        exact[path] = words
+        return respond(envelope({"root": False, "exact_paths": exact, "glob_paths": below}))
+
+
 class MountsView(Kv2View):
     """The mounts that the token may see."""
 
     def get(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Return each, as the preflight of clients does."""
-        found: dict[str, Json] = {
-            f"{name}/": mount_facts(name, each) for name, each in mounted(self.actor).items()
-        }
-        return respond(envelope({"auth": {}, "secret": found}))
+        return respond(envelope({"auth": {"token/": _method_facts("token")}, "secret": _mounts(self.actor)}))
 
 
 class MountView(Kv2View):
@@ -135,6 +180,32 @@ class CapabilitiesView(Kv2View):
         return respond({**envelope({"capabilities": first, **found}), "capabilities": first, **found})
 
     put = post
+
+
+def _mounts(actor: Principal) -> dict[str, Json]:
+    return {f"{name}/": mount_facts(name, each) for name, each in mounted(actor).items()}
+
+
+def _method_facts(kind: str) -> Json:
+    return {
+        "accessor": f"auth_{kind}",
+        "config": {**_LEASES, "token_type": "default-service"},
+        "description": "",
+        "external_entropy_access": False,
+        "local": False,
+        "options": None,
+        "plugin_version": "",
+        "running_plugin_version": f"v{version('keeper')}",
+        "running_sha256": "",
+        "seal_wrap": False,
+        "type": kind,
+        "uuid": str(uuid5(NAMESPACE_URL, f"keeper/auth/{kind}")),
+    }
+
+
+def _at_both_places(found: dict[str, Json]) -> HttpResponse:
+    """Return an answer whose members older clients read beside `data`."""
+    return respond({**found, **envelope(found)})
 
 
 def _listed(given: Any) -> list[Any]:

@@ -43,7 +43,14 @@ _DESTROY: Final = Rule("secret/destroy/a", "manager", 204, _ONE, frozenset({Acti
 _DESCRIBE: Final = Rule(
     "secret/metadata/a", "editor", 204, {"custom_metadata": {"team": "a"}}, frozenset({Action.SECRET_UPDATE})
 )
-_CONFIG: Final = Rule("secret/config", "manager", 204, body={"max_versions": 0})
+_CONFIG: Final = Rule(
+    "secret/config",
+    "manager",
+    204,
+    {"max_versions": 5},
+    frozenset({Action.ENVIRONMENT_UPDATE, Action.CONFIGURATION_CHANGE}),
+)
+_OF_ANOTHER: Final = Rule("auth/token/lookup", status=403, body={"token": "kpr_x"})
 _OTHER: Final = Rule("secret/a", status=404)
 VAULT: Final[dict[tuple[str, str], Rule]] = {
     ("kv2-health", "GET"): Rule("sys/health"),
@@ -51,6 +58,13 @@ VAULT: Final[dict[tuple[str, str], Rule]] = {
     ("kv2-init", "GET"): Rule("sys/init"),
     ("kv2-leader", "GET"): Rule("sys/leader"),
     ("kv2-mounts", "GET"): Rule("sys/internal/ui/mounts"),
+    ("kv2-all-mounts", "GET"): Rule("sys/mounts"),
+    ("kv2-auth-methods", "GET"): Rule("sys/auth"),
+    ("kv2-acl", "GET"): Rule("sys/internal/ui/resultant-acl"),
+    ("kv2-tune", "GET"): Rule("sys/mounts/secret/tune"),
+    # Nobody looks up a token but their own: the tests of the protocol do.
+    ("kv2-lookup-of", "POST"): _OF_ANOTHER,
+    ("kv2-lookup-of", "PUT"): _OF_ANOTHER,
     ("kv2-mount", "GET"): Rule("sys/internal/ui/mounts/secret/a"),
     ("kv2-mount-settings", "GET"): Rule("sys/mounts/secret"),
     ("kv2-capabilities", "POST"): Rule("sys/capabilities-self", body={"paths": ["secret/data/a"]}),
@@ -93,6 +107,8 @@ VAULT: Final[dict[tuple[str, str], Rule]] = {
     ("kv2-config", "GET"): Rule("secret/config"),
     ("kv2-config", "POST"): _CONFIG,
     ("kv2-config", "PUT"): _CONFIG,
+    # Of a secret without a rotation policy.
+    ("kv2-static-credentials", "GET"): Rule("database/static-creds/a", status=400),
     **{("kv2-other", method): _OTHER for method in METHODS},
 }
 # By operation: all are POST to one address, with and without a slash at its end.

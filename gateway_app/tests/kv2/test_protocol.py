@@ -338,3 +338,31 @@ def test_a_read_after_the_end_of_its_token_is_refused(cast: Cast, ask: Ask) -> N
     assert ask("GET", "secret/data/a", token=own).status_code == 200
     revoke(actor=cast.principal(cast.alice), token=ServiceToken.objects.get(public_id=own[4:26]))
     assert ask("GET", "secret/data/a", token=own).status_code == 403
+
+
+def test_a_token_looks_up_itself_and_no_other(cast: Cast, ask: Ask) -> None:
+    own, other = token(cast, "reader"), token(cast, "viewer")
+    found = ask("POST", "auth/token/lookup", json.dumps({"token": own}).encode(), token=own)
+    assert found.json()["data"] == ask("GET", "auth/token/lookup-self", token=own).json()["data"]
+    for given in ({"token": other}, {"token": "kpr_x"}, {"token": 5}, {"token": "é"}, {}):
+        refused = ask("POST", "auth/token/lookup", json.dumps(given).encode(), token=own)
+        assert (refused.status_code, refused.json()) == (403, {"errors": ["permission denied"]})
+
+
+def test_mounts_and_ways_to_sign_in_are_listed_as_clients_read_them(cast: Cast, ask: Ask) -> None:
+    mounts = ask("GET", "sys/mounts").json()
+    assert mounts["data"].keys() == {"development/", "secret/"}
+    assert mounts["secret/"] == mounts["data"]["secret/"]
+    assert ask("GET", "sys/auth").json()["data"].keys() == {"token/", "approle/", "jwt/", "kubernetes/"}
+    tuned = ask("GET", "sys/mounts/secret/tune").json()["data"]
+    assert (tuned["max_lease_ttl"], tuned["options"]) == (0, {"version": "2"})
+    assert ask("GET", "sys/mounts/production/tune").status_code == 403
+
+
+def test_what_a_token_may_do_at_all_is_no_more_than_its_part(cast: Cast, ask: Ask) -> None:
+    narrow = token(cast, "reader", prefix="app")
+    found = ask("GET", "sys/internal/ui/resultant-acl", token=narrow).json()["data"]
+    assert found["root"] is False
+    assert found["glob_paths"]["secret/data/app/"] == {"capabilities": ["read"]}
+    assert found["exact_paths"]["development/metadata/app"] == {"capabilities": ["list", "read"]}
+    assert {path.split("/")[0] for path in found["glob_paths"]} == {"secret", "development"}
