@@ -8,6 +8,7 @@ import orjson
 from django.conf import settings
 from django.utils.functional import Promise
 from rest_framework.exceptions import APIException, ErrorDetail, ParseError
+from rest_framework.metadata import BaseMetadata
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
@@ -89,6 +90,14 @@ class JsonRenderer(BaseRenderer):
         if data is None:
             return b""
         return orjson.dumps(data, default=_plain, option=orjson.OPT_UTC_Z)
+
+
+class AllowedMethods(BaseMetadata):
+    """Answers OPTIONS with the methods of an address, as the header Allow does."""
+
+    def determine_metadata(self, request: Request, view: Any) -> dict[str, list[str]]:
+        """Return the methods."""
+        return {"methods": view.allowed_methods}
 
 
 class ProblemRenderer(JsonRenderer):

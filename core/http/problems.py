@@ -1,6 +1,7 @@
 """Problem documents (RFC 9457), which echo no input: what an error class states, and errors of others."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -25,6 +26,7 @@ from core.errors import FORBIDDEN, NOT_FOUND, KeeperError, Kind
 from core.http.json import ProblemRenderer
 
 logger = logging.getLogger(__name__)
+_NO_WORD: Final = re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +46,14 @@ class Problem:
         return self.status in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND} and not self.for_administrators
 
     @property
+    def type(self) -> str:
+        """The URI by which programs tell problems apart: docs/problems.md lists them, and they stay."""
+        return f"urn:keeper:problem:{_NO_WORD.sub('-', self.title.lower().replace(chr(39), '')).strip('-')}"
+
+    @property
     def document(self) -> dict[str, Any]:
         members: dict[str, Any] = {
-            "type": "about:blank",
+            "type": self.type,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from django.db.models import QuerySet
+from django.urls import is_valid_path
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.generics import GenericAPIView
@@ -45,6 +47,17 @@ class AccessView(GenericAPIView[Any]):
 
     def page(self, rows: QuerySet[Any]) -> list[Any]:
         return list(self.paginate_queryset(rows) or [])
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Name the address of what a POST has created (RFC 9110, 15.3.2)."""
+        answered: Response = super().finalize_response(request, response, *args, **kwargs)
+        data = answered.data if answered.status_code == status.HTTP_201_CREATED else None
+        if isinstance(data, dict) and not answered.has_header("Location"):
+            name = next((str(data[key]) for key in ("id", "name") if key in data), "")
+            address = f"{request.path.rstrip('/')}/{quote(name)}"
+            if name and is_valid_path(address):
+                answered["Location"] = address
+        return answered
 
     def find(self, act: Act, **address: Any) -> Any:
         """Return the row that the act is about, by the `find_NOUN` of what it takes."""

@@ -1,6 +1,6 @@
 """The API of trusts and of the sign-in of workloads, with its documents: thin over the use cases."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -117,6 +117,7 @@ class TrialDocument(serializers.Serializer[Any]):
 class WorkloadSignIn(StrictSerializer):
     """The name of a trust, and the token that the platform gave the workload."""
 
+    either: ClassVar[tuple[str, ...]] = ("trust", "role")
     trust = Text(max_length=100, required=False)
     role = Text(max_length=100, required=False, help_text="The same as `trust`.")
     jwt = Text(max_length=MAX_BYTES)

@@ -11,8 +11,9 @@ from http import HTTPStatus
 from typing import Any, Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import BadRequest, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -81,7 +82,10 @@ class StsView(ProtocolView):
         """
         if len(request.body) > _MAX_BODY:
             raise RequestDataTooBig
-        given = request.POST.dict()
+        try:
+            given = request.POST.dict()
+        except (MultiPartParserError, BadRequest) as error:
+            raise _invalid("The body must be a form.") from error
         if _operation(given) == CALLER_IDENTITY:
             return _respond(request, _caller_identity(request))
         account, role = _role(_member(given, "RoleArn", most=2048))

@@ -23,7 +23,10 @@ _PROBLEM: Final[Document] = {
     "type": "object",
     "description": "Why a request was refused or failed (RFC 9457). It repeats nothing that was sent.",
     "properties": {
-        "type": {"type": "string", "description": "about:blank: the title says it all."},
+        "type": {
+            "type": "string",
+            "description": "A URI of the kind of problem, which stays (docs/problems.md).",
+        },
         "title": {"type": "string"},
         "status": {"type": "integer", "description": "The status of the answer."},
         "detail": {"type": "string", "description": "What happened, and what to do."},
@@ -77,6 +80,41 @@ _HEADERS: Final[dict[int, Document]] = {
 }
 
 
+_LOCATION: Final[Document] = {
+    "schema": {"type": "string"},
+    "description": "The address of what was created; not sent where it has none.",
+}
+
+
+# What a body looks like, for the operations that programs begin with.
+EXAMPLES: Final[dict[tuple[str, str], Document]] = {
+    ("POST", "/api/secrets"): {
+        "environment": "development", "name": "billing/stripe-key", "secret_type": "API_KEY",
+        "value": "sk_test_…", "tags": ["billing"], "comment": "renewed by hand",
+    },
+    ("PUT", "/api/environments/{environment}/secrets/{name}"): {
+        "value": "sk_test_…", "secret_type": "API_KEY",
+    },
+    ("POST", "/api/secrets/bulk"): {
+        "environment": "development",
+        "secrets": [{"name": "billing/db-password", "secret_type": "PASSWORD", "value": "…"}],
+    },
+    ("POST", "/api/environments/{environment}/import"): {
+        "format": "dotenv", "content": "STRIPE_KEY=sk_test_…", "prefix": "billing", "dry_run": True,
+    },
+    ("POST", "/api/environments/{environment}/tokens"): {
+        "name": "billing-ci", "role": "reader", "prefix": "billing",
+    },
+    ("POST", "/api/environments/{environment}/trusts"): {
+        "name": "billing-deploy", "preset": "github", "role": "reader",
+        "claims": {"repository": "example/billing", "ref": "refs/heads/main"},
+        "audience": "https://keeper.example.com",
+    },
+    ("POST", "/api/environments"): {"name": "staging"},
+    ("POST", "/api/auth/jwt"): {"trust": "billing-deploy", "jwt": "eyJhbGciOiJSUzI1NiIsImtpZCI6…"},
+}  # fmt: skip
+
+
 class KeeperSchema(AutoSchema):
     """Describes an operation (REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"])."""
 
@@ -88,6 +126,10 @@ class KeeperSchema(AutoSchema):
         responses = operation["responses"]
         if self.method in getattr(self.view, "needs_approval", ()):
             responses["202"] = _with_approval(responses.get("202"))
+        if example := EXAMPLES.get((self.method, self.path)):
+            operation["requestBody"]["content"][MEDIA_TYPE]["example"] = example
+        if "201" in responses:
+            responses["201"].setdefault("headers", {})["Location"] = _LOCATION
         for status in self._problems(operation):
             schema = {"$ref": "#/components/schemas/Problem"}
             response: Document = {"content": {ProblemRenderer.media_type: {"schema": schema}}}
@@ -136,6 +178,8 @@ class KeeperSchema(AutoSchema):
         )
         if strict and direction == "request":
             schema["additionalProperties"] = False
+        if either := getattr(serializer, "either", ()):
+            schema["anyOf"] = [{"required": [name]} for name in either]
         return schema
 
     def _map_serializer_field(

@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from django.urls import reverse
 from django.utils.http import parse_etags
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import status
@@ -138,7 +139,10 @@ def place_of(actor: Principal, fields: Mapping[str, Any]) -> Environment:
 def answer(secret: Secret, *, status_code: int = status.HTTP_200_OK) -> Response:
     """Return a secret without its value, with its ETag."""
     shown = DOCUMENT.to_representation(secret)
-    return Response(shown, status=status_code, headers={"ETag": f'"{secret.etag}"'})
+    headers = {"ETag": f'"{secret.etag}"'}
+    if status_code == status.HTTP_201_CREATED:
+        headers["Location"] = reverse("api-secret", args=[secret.pk])
+    return Response(shown, status=status_code, headers=headers)
 
 
 def wanted_stage(request: Request) -> str:

@@ -56,8 +56,9 @@ def test_head_opens_what_it_records_and_sends_nothing_of_it(
     response = client.head(f"/api/secrets/{secret.pk}")
     assert (response.status_code, response.content) == (200, b"")
     assert len(events(Action.SECRET_REVEAL)) == 1
-    for method in ("options", "trace"):
-        assert getattr(client, method)(f"/api/secrets/{secret.pk}").status_code == 405
+    assert client.trace(f"/api/secrets/{secret.pk}").status_code == 405
+    asked = client.options(f"/api/secrets/{secret.pk}")
+    assert (asked.status_code, [*asked.json()]) == (200, ["methods"])
     assert len(events(Action.SECRET_REVEAL)) == 1
 
 
