@@ -31,8 +31,10 @@ _ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 0.05
 # What a request may wait altogether for a transaction that others do not overtake.
 _SECONDS: Final = 5.0
-# Other hosts take over at once, or the database is away as a whole.
+# Without other hosts, a connection that ended is replaced at once or not at all.
 _ATTEMPTS_AWAY: Final = 2
+# What the other nodes of a cluster take at least to go on without one.
+_AWAY_SECONDS: Final = 0.25
 T = TypeVar("T")
 Row = TypeVar("Row", bound=Model)
 
@@ -125,7 +127,10 @@ class Attempts:
         """Return whether to begin anew after an error; if so wait a moment, and leave a dead connection."""
         self._number += 1
         is_lost = isinstance(error, OperationalError) and is_collision(error)
-        if not is_lost and (error is None or not is_away(error) or self._number > _ATTEMPTS_AWAY):
+        if not is_lost and (error is None or not is_away(error)):
+            return False
+        has_others = "HOSTS" in connection.settings_dict
+        if not is_lost and not has_others and self._number > _ATTEMPTS_AWAY:
             return False
         if WORK.stored or connection.vendor != "mysql" or connection.in_atomic_block:
             return False
@@ -134,6 +139,8 @@ class Attempts:
         if is_lost:
             # Each waits another time: two that collided would meet again.
             time.sleep(random.uniform(0, 1) * _PAUSE_SECONDS * min(self._number, 8))  # noqa: S311 - no secret depends on it
+        elif self._number > 1:
+            time.sleep(_AWAY_SECONDS)
         connection.close_if_unusable_or_obsolete()
         self._begin()
         return True

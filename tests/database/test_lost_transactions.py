@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
+from django.db import OperationalError as DatabaseAway
 from django.db import connection
 from django.test import Client, RequestFactory
 from MySQLdb import OperationalError
@@ -14,6 +15,7 @@ from MySQLdb import OperationalError
 from audit_app.models import AuditEvent
 from core.db import concurrency
 from core.db.concurrency import WORK, Attempts
+from core.db.mariadb import base
 from core.db.mariadb.base import LazyConnection
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
@@ -176,6 +178,40 @@ def test_a_connection_that_ended_before_the_commit_is_replaced_once(
     monkeypatch.setattr(LazyConnection, "query", dies)
     assert create(editor, cast) == 201
     assert created() == 1
+
+
+@pytest.mark.parametrize(("hosts", "repeated"), [([], False), ([("127.0.0.1", "1")], True)])
+def test_other_hosts_are_waited_for(
+    cast: Cast, faults: Faults, monkeypatch: pytest.MonkeyPatch, hosts: list[Any], repeated: bool
+) -> None:
+    monkeypatch.setattr(concurrency, "_AWAY_SECONDS", 0.0)
+    if hosts:
+        monkeypatch.setitem(connection.settings_dict, "HOSTS", hosts)
+    attempts, error = Attempts(), DatabaseAway(NOT_READY, "")
+    assert attempts.may_repeat(error)
+    assert attempts.may_repeat(error)
+    assert attempts.may_repeat(error) is repeated
+
+
+@pytest.mark.parametrize(("state", "stays"), [("4", True), ("0", False)])
+def test_a_node_on_which_a_read_waits_in_vain_is_left_if_it_is_no_member(
+    cast: Cast, faults: Faults, monkeypatch: pytest.MonkeyPatch, state: str, stays: bool
+) -> None:
+    connection.ensure_connection()
+    connection.connection.is_node = True
+
+    def in_vain(_self: object, _statement: object) -> None:
+        raise OperationalError(1205, "a fault of the test")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LazyConnection.__mro__[1], "query", in_vain)
+        with pytest.raises(DatabaseAway):
+            Secret.objects.exists()
+    monkeypatch.setattr(base, "_states", lambda _: {"wsrep_ready": "ON", "wsrep_local_state": state})
+    assert connection.is_usable() is stays
+    # It is asked once.
+    monkeypatch.setattr(base, "_states", None)
+    assert connection.is_usable()
 
 
 def test_work_outside_of_a_transaction_counts_as_stored(cast: Cast, faults: Faults) -> None:

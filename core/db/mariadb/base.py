@@ -7,7 +7,7 @@ DATABASE_URL may name several hosts of one database, such as the nodes of a Gale
 takes the first one that takes writes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from math import ceil, inf
 from time import monotonic
@@ -33,6 +33,7 @@ _avoided: Final[dict[tuple[str, str], float]] = {}
 # The server refused them: nothing of the statement is stored. A COMMIT is refused by 1213 alone.
 _REFUSED: Final = frozenset({1020, 1205, 1213})
 _COMMIT_REFUSED: Final = 1213
+_WAITED_IN_VAIN: Final = 1205
 # Whether a server is a member of a cluster that takes writes, or a replica.
 _ASK_MEMBER: Final = b"""SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'read_only');
 SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_local_state')"""
@@ -68,6 +69,8 @@ class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no typ
     within = writes = False
     # Whether the server has said that it takes no work.
     is_away = False
+    # Whether it is a node of a cluster; and may have left it, where a read waits in vain for the other nodes.
+    is_node = may_have_left = False
 
     def query(self, query: str | bytes) -> None:
         """Send a statement; every cursor does it here. Raises what the driver raises for it."""
@@ -88,6 +91,7 @@ class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no typ
                 super().query(text)
         except Error as error:
             self.is_away = bool(AWAY.intersection(error.args[:1]))
+            self.may_have_left = self.is_node and error.args[:1] == (_WAITED_IN_VAIN,)
             if is_refused(error):
                 WORK.stored = stored
             raise
@@ -170,11 +174,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         Raises OperationalError if its server takes no writes, and another host may.
         """
         states = _states(connection)
-        is_node = states.get("wsrep_on") == "ON"
-        is_synced = not is_node or (states.get("wsrep_ready"), states.get("wsrep_local_state")) == (
-            "ON",
-            _SYNCED,
-        )
+        connection.is_node = is_node = states.get("wsrep_on") == "ON"
+        is_synced = not is_node or _is_synced(states)
         if not is_only and not (is_synced and states.get("read_only", "OFF") == "OFF"):
             connection.close()
             state = "is read-only" if is_synced else "is not a synced member of its cluster"
@@ -183,9 +184,17 @@ class DatabaseWrapper(base.DatabaseWrapper):
             connection.query(b"SET SESSION wsrep_sync_wait = 1")
         return connection
 
+    def _is_member(self) -> bool:
+        """Return whether a node that could not read still belongs to the cluster."""
+        self.connection.may_have_left = False
+        try:
+            return _is_synced(_states(self.connection))
+        except Error:
+            return False
+
     def is_usable(self) -> bool:
         """Return whether the server still answers; it is not asked if it has just done so."""
-        if self.connection.is_away:
+        if self.connection.is_away or (self.connection.may_have_left and not self._is_member()):
             return False
         if not self.errors_occurred and monotonic() - self.connection.answered < _FRESH_SECONDS:
             return True
@@ -206,6 +215,10 @@ def _states(connection: Any) -> dict[str, str]:
             found[_text(name)] = _text(state)
         if connection.next_result() != 0:
             return found
+
+
+def _is_synced(states: Mapping[str, str]) -> bool:
+    return (states.get("wsrep_ready"), states.get("wsrep_local_state")) == ("ON", _SYNCED)
 
 
 def _text(value: str | bytes) -> str:
