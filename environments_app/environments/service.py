@@ -124,6 +124,15 @@ def create_environment(
     return environment
 
 
+def free_colour(name: str) -> str:
+    """Return a colour for a new environment: that of its name, else the first that no environment has."""
+    if "prod" in name:
+        return Colour.RED
+    used = set(Environment.objects.values_list("colour", flat=True).distinct())
+    free = (colour for colour in Colour if colour not in {*used, Colour.RED, Colour.SLATE})
+    return _COLOURS.get(name) or next(free, Colour.SLATE)
+
+
 def update_environment(*, actor: Principal, environment: Environment, **changes: Any) -> Environment:
     """Change settings of an environment (CHANGEABLE; its name stays) and return it as stored.
 

@@ -18,7 +18,7 @@ class EnvironmentForm(forms.Form):
     name = forms.CharField(strip=False, max_length=63, help_text="Lowercase letters, numbers, - and _.")
     display_name = forms.CharField(required=False, max_length=100)
     description = forms.CharField(required=False, max_length=500)
-    colour = forms.ChoiceField(choices=Colour.choices, initial=Colour.BLUE)
+    colour = forms.ChoiceField(choices=[("", "Automatic"), *Colour.choices], required=False)
     kms_key_alias = forms.CharField(
         label="KMS key",
         required=False,
@@ -29,6 +29,7 @@ class EnvironmentForm(forms.Form):
 
 class SettingsForm(EnvironmentForm):
     name = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+    colour = forms.ChoiceField(choices=Colour.choices)
     protected = forms.BooleanField(
         required=False,
         help_text="Require approval for every change and type-to-confirm for destructive actions.",

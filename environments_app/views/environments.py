@@ -10,14 +10,16 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import verified_rows
 from environments_app import acts
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Grant, Principal, allows, require, visible_environments
 from environments_app.environments import memberships as memberships_service
 from environments_app.environments import service as environments_service
+from environments_app.environments.service import free_colour
 from environments_app.forms.environment import EnvironmentForm, MemberForm, SettingsForm, TokenForm
 from environments_app.interfaces import panels_of
-from environments_app.models import Environment, Membership, ServiceToken, Source
+from environments_app.models import Environment, Membership, Role, ServiceToken, Source
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.users.accounts import find_group, user_by_name
@@ -33,6 +35,9 @@ _RIGHTS = {
     "settings": Action.ENVIRONMENT_UPDATE,
     "notifications": Action.NOTIFICATION_VIEW,
 }
+
+
+_MANAGERS_SHOWN: Final = 5
 
 
 @require_GET
@@ -66,7 +71,11 @@ def environment_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         created = attempt(
             form,
-            lambda: environments_service.create_environment(actor=principal_of(request), **form.cleaned_data),
+            lambda: environments_service.create_environment(
+                actor=principal_of(request),
+                **form.cleaned_data
+                | {"colour": form.cleaned_data["colour"] or free_colour(form.cleaned_data["name"])},
+            ),
         )
         if created is not None:
             messages.success(request, f"Environment {created.name} created.")
@@ -167,9 +176,28 @@ def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form)
         else None,
         "panels": panels_of(environment) if can["settings"] else [],
     }
+    if not can["members"]:
+        context["standing"] = _standing(actor, environment)
     return render_page(
         request, "environments_app/environment_detail.html", context | bound, refused=bool(bound)
     )
+
+
+def _standing(actor: Principal, environment: Environment) -> dict[str, Any]:
+    """Return what somebody may do here who manages nothing, until when, and who does manage."""
+    roles = [grant for grant in actor.grants if grant.environment_id == environment.pk]
+    rows = Membership.objects.filter(environment=environment).select_related("user", "group")
+    active = [row for row in verified_rows(rows.order_by("id")) if not row.is_expired]
+    managers = [row.user or row.group for row in active if row.role == Role.MANAGER and not row.prefix]
+    own = [row for row in active if row.user is not None and row.user.uuid == actor.uuid]
+    return {
+        "roles": [
+            f"{shown_role(grant)} under {grant.prefix}/" if grant.prefix else shown_role(grant)
+            for grant in roles
+        ],
+        "ends": min((row.expires_at for row in own if row.expires_at), default=None),
+        "managers": managers[:_MANAGERS_SHOWN],
+    }
 
 
 def _members(environment: Environment) -> list[Membership]:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
@@ -21,6 +21,8 @@ from core.http.problems import Problem, log_failure, plain_problem_response, pro
 from environments_app.authentication.drf import address_of, plain_request
 from environments_app.errors import ApprovalNeeded
 
+# What is missing or not allowed; anything else may be wrong with the frame as well.
+_FRAMED: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 _BAD_REQUEST = Problem(status=400, title="Invalid request", detail="The request could not be understood.")
 _FORBIDDEN = Problem(
     status=403,
@@ -78,7 +80,8 @@ def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
     if request.path.startswith(("/api/", "/vault/", "/aws/")):
         return plain_problem_response(problem)
     try:
-        response = render(request, "problem.html", {"problem": problem}, status=problem.status)
+        context = {"problem": problem, "layout": _layout(request, problem)}
+        response = render(request, "problem.html", context, status=problem.status)
     except DatabaseError:
         # The frame of a page asks the database, which may be just what is wrong.
         text = f"{problem.title}\n\n{problem.detail}\n"
@@ -86,6 +89,13 @@ def answer(request: HttpRequest, problem: Problem) -> HttpResponse:
     for name, text in problem.headers.items():
         response.headers[name] = text
     return response
+
+
+def _layout(request: HttpRequest, problem: Problem) -> str:
+    """Return the layout of a problem's page: a person who is signed in keeps the frame."""
+    user = getattr(request, "user", None)
+    framed = problem.status in _FRAMED and user is not None and user.is_authenticated
+    return "base.html" if framed else "plain.html"
 
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response | None:

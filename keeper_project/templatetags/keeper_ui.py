@@ -306,7 +306,10 @@ def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str
         "label": label or bound.label,
         "control": bound.as_widget(attrs=attrs),
         # A choice on the form may need a field that the form without it does not.
-        "optional": not bound.field.required and widget.attrs.get("aria-required") != "true",
+        # One that is chosen from a list has a value already.
+        "optional": not bound.field.required
+        and widget.attrs.get("aria-required") != "true"
+        and not isinstance(widget, Select),
         "checkbox": isinstance(widget, CheckboxInput),
         "group": isinstance(widget, RadioSelect | CheckboxSelectMultiple),
     }

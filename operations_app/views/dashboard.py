@@ -39,13 +39,15 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     if not frame.chosen.first_steps_hidden:
         steps = first_steps(actor, environments=frame.environments, secrets=secrets["living"])
     days = counts_by_day(viewer=actor, days=figures.DAYS)
+    health = [*results(), *warnings()] if actor.sees_installation else []
     reads = figures.reads_by_environment(actor, days)
     context = {
         "needs": needs(frame, states),
         "events": search.events(viewer=actor, housekeeping=False)[:_EVENTS_SHOWN],
         "own_events": search.reads_own_alone(actor),
-        "health": [*results(), *warnings()] if actor.sees_installation else [],
+        "health": health,
         "has_access": bool(frame.environments),
+        "unhealthy": [check for check in health if not check.ok],
         "quick_actions": _quick_actions(frame),
         "first_steps": steps,
         "next_step": next((step for step in steps if not step.done), None),
@@ -69,7 +71,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 def _quick_actions(frame: Layout) -> list[dict[str, str]]:
     actor, actions = frame.person, []
     if any(can_in_any_scope(actor, Action.SECRET_CREATE, place) for place in frame.environments):
-        actions.append({"label": "New secret", "url": frame.url_of("secret-new"), "icon": "plus"})
+        actions.append({"label": "New secret", "url": frame.url_of("secret-new"), "icon": "plus", "key": "n"})
     actions.append({"label": "Search secrets", "url": frame.url_of("secret-list"), "icon": "search"})
     if actor.is_admin:
         actions.append({"label": "New environment", "url": reverse("environment-new"), "icon": "layers"})

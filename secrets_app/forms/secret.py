@@ -53,6 +53,11 @@ class PlacedForm(forms.Form):
         field.empty_label = None if chosen else "Choose an environment"
 
     @property
+    def places(self) -> list[str]:
+        """The names of the environments to choose from."""
+        return list(self._places)
+
+    @property
     def place(self) -> Environment | None:
         """The environment that the form shows as chosen, whose colour its page takes."""
         return self._places.get(str(self["environment"].value() or ""))

@@ -14,7 +14,7 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from core.parsing import whole_number
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import Principal, visible_environments
+from environments_app.authorization.policy import Principal, allows, visible_environments
 from environments_app.errors import ConfirmationNeeded
 from environments_app.forms.authentication import ProofForm, confirm_link
 from environments_app.forms.fields import CommaSeparatedField
@@ -90,6 +90,8 @@ class _Request:
     done: int
     missed: list[str]
     typed: frozenset[str]
+    # What earlier parts deleted, as `picks` of what would restore it.
+    undo: list[str]
 
     @property
     def back_url(self) -> str:
@@ -159,6 +161,7 @@ def _asked(request: HttpRequest, actor: Principal) -> _Request:
         done=whole_number(data.get("done", ""), largest=MAX_MATCHING) or 0,
         missed=data.get("missed", "").split()[:MAX_MATCHING],
         typed=frozenset(data.get("typed", "").split()),
+        undo=data.get("undo", "").split()[:MAX_MATCHING],
     )
 
 
@@ -194,7 +197,23 @@ def _executed(
         "left": left,
         "picks": " ".join(f"{secret.pk}:{asked.seen[secret.pk]}" for secret in left),
         "missed": [*asked.missed, *failed],
+        "undo": [*asked.undo, *_undo(actor, act, secrets, results)],
     }
+
+
+def _undo(actor: Principal, act: BulkAction, secrets: list[Secret], results: list[ItemResult]) -> list[str]:
+    """Return the `picks` that restore what was deleted just now, as far as the actor may restore it."""
+    if act.name != "delete":
+        return []
+    done = {result.secret_id for result in results if result.done}
+    rights = BULK_ACTIONS["restore"].rights
+    rows = Secret.objects.filter(pk__in=[secret.pk for secret in secrets], live=None)
+    return [
+        f"{row.pk}:{row.etag}"
+        for row in rows
+        if row.pk in done
+        and all(allows(actor, right, environment_id=row.environment_id, name=row.name) for right in rights)
+    ]
 
 
 def _preview(

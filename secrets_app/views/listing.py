@@ -92,6 +92,7 @@ def secret_list(request: HttpRequest) -> HttpResponse:
         "heads": column_heads(request),
         "views": view_links(request),
         "folders": listing.folders,
+        "in_folders": sum(folder["count"] or 0 for folder in listing.folders),
         "tree": listing.tree,
         "path": folder_steps(request, prefix) if form.shows_folders else [],
         "can_create": may(Action.SECRET_CREATE),

@@ -65,6 +65,8 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
         "value": revealed.value,
         "fields": value_fields(secret.secret_type, revealed.value),
         "version": revealed.version.number,
+        # A page shows none at the end of a text.
+        "ends_with_break": revealed.value.endswith("\n"),
         "mask_after": MASK_AFTER_SECONDS,
     }
     if is_partial(request) and request.POST.get("shape") == "row":

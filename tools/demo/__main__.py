@@ -42,7 +42,7 @@ Sign in as {USERNAME} with the password {password}
                   It lists every change. No changes made yet.
                   app/config is JSON: "show changed keys" names the keys that change. It is logged.
  2. A conflict    search/index-key changed on both sides: choose "Use Keeper's value" or "Use the target's value".
- 3. Apply         "Refresh plan": the other changes still wait. "Apply … changes", and watch the lines take their marks.
+ 3. Apply         "Apply … changes", and watch the lines take their marks.
  4. Drift         payments/stripe-key was changed in Vault directly: it is shown and not changed.
  5. Unmanaged     legacy/report-key belongs to another program: Keeper never changes it.
  6. Import        {site}{paths["adopt"]}

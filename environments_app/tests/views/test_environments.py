@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
@@ -119,3 +121,25 @@ def test_a_token_is_shown_once(cast: Cast, signed_in: SignedIn) -> None:
     manager.post(f"{PAGE}/tokens/{token.pk}/revoke")
     assert Client(headers={"authorization": f"Bearer {found.group()}"}).get("/api/secrets").status_code == 401
     assert signed_in(cast.erin).post(f"{PAGE}/tokens", form).status_code == 403
+
+
+def test_a_reader_is_told_their_role_and_who_manages(cast: Cast, signed_in: SignedIn) -> None:
+    page = signed_in(cast.bob).get(PAGE).content.decode()
+    assert "Your role: <b>Reader</b>. Managers: alice." in page
+    ends = timezone.now() + timedelta(hours=2)
+    membership = Membership.objects.get(user=cast.bob)
+    membership.expires_at = ends
+    membership.save()
+    assert "(ends <time" in signed_in(cast.bob).get(PAGE).content.decode()
+    assert "Your role" not in signed_in(cast.alice).get(PAGE).content.decode()
+
+
+@pytest.mark.parametrize(("name", "colour"), [("prod-eu", "red"), ("qa", "blue"), ("qa-2", "teal")])
+def test_a_new_environment_gets_a_colour_that_no_other_has(
+    cast: Cast, signed_in: SignedIn, name: str, colour: str
+) -> None:
+    root = signed_in(cast.root)
+    if name == "qa-2":
+        root.post("/environments/new", {"name": "qa", "colour": ""})
+    assert root.post("/environments/new", {"name": name, "colour": ""}).status_code == 302
+    assert Environment.objects.get(name=name).colour == colour

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.core.cache import cache
@@ -261,3 +262,57 @@ def test_a_missing_page_is_a_page_and_a_missing_route_a_problem(cast: Cast, sign
 def test_nothing_may_be_cached(cast: Cast, signed_in: SignedIn) -> None:
     for path in ("/", "/secrets", "/api/secrets", "/api/nowhere", "/sign-in", "/healthz"):
         assert "no-store" in signed_in(cast.alice).get(path).headers["Cache-Control"], path
+
+
+def test_what_is_missing_or_not_allowed_keeps_the_frame(
+    cast: Cast, signed_in: SignedIn, client: Client
+) -> None:
+    alice = signed_in(cast.alice)
+    for path, status in (("/secrets/999", 404), ("/people", 403), ("/nowhere", 404)):
+        page = alice.get(path)
+        assert (page.status_code, 'aria-label="Main"' in page.content.decode()) == (status, True), path
+        assert "data-problem-detail" in page.content.decode()
+    assert 'aria-label="Main"' not in client.get("/nowhere").content.decode()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/secrets", "/secrets/new", "/secrets/import", "/secrets/export", "/secrets/matrix", "/compare", "/sync", "/rotation", "/environments", "/approvals"],
+)  # fmt: skip
+def test_every_page_leads_somebody_without_access_to_ask_for_it(
+    cast: Cast, signed_in: SignedIn, path: str
+) -> None:
+    page = signed_in(cast.charlie).get(path).content.decode()
+    main = page[page.index("<main") :]
+    assert 'href="/access-requests/new' in main
+    assert 'name="environment"' not in main or path == "/secrets"
+
+
+def test_health_is_one_line_while_all_is_well(
+    cast: Cast, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = [
+        SimpleNamespace(name="database", ok=True, detail=""),
+        SimpleNamespace(name="keys", ok=True, detail=""),
+    ]
+    monkeypatch.setattr("operations_app.views.dashboard.results", lambda: checks)
+    monkeypatch.setattr("operations_app.views.dashboard.warnings", list)
+    root = signed_in(cast.root)
+    assert "All systems operational" in root.get("/").content.decode()
+    checks[1].ok, checks[1].detail = False, "KMS denies it"
+    page = root.get("/").content.decode()
+    assert "All systems operational" not in page
+    assert "KMS denies it" in page
+    assert "Database" not in page
+
+
+def test_the_first_steps_go_once_all_but_one_are_taken(cast: Cast, signed_in: SignedIn) -> None:
+    def titles() -> list[str]:
+        return [step.title for step in signed_in(cast.alice).get("/").context["first_steps"] if not step.done]
+
+    keep(cast, "first")
+    assert len(titles()) == 3
+    issue(actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci")
+    assert titles() == ["Read the secret from a program", "Connect a sync target"]
+    ServiceToken.objects.update(last_used_at=timezone.now())
+    assert titles() == []

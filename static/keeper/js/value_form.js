@@ -57,7 +57,8 @@ function fit() {
   note("");
 }
 
-const generatorFor = (kind) => document.querySelector(`[data-generates="${CSS.escape(kind)}"]`);
+// A text may be anything: what generates a text makes a key of one kind.
+const generatorFor = (kind) => kind !== "TEXT" && document.querySelector(`[data-generates="${CSS.escape(kind)}"]`);
 
 function openGenerator() {
   const generator = generatorFor(type?.value || "");

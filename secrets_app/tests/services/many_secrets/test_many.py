@@ -354,3 +354,31 @@ def test_a_star_is_one_persons_and_keeps_a_secret_at_hand(cast: Cast, signed_in:
     assert vera.get("/secrets?starred=on").context["rows"] == []
     # What one may not see cannot be starred.
     assert signed_in(cast.charlie).post(f"/secrets/{secret.pk}/star", {"starred": "1"}).status_code == 404
+
+
+def test_a_deletion_of_many_is_undone_by_one_click(
+    cast: Cast, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_views, "MAX_CHOSEN", 2)
+    secrets = [keep(cast, name) for name in ("a", "b", "c")]
+    browser = signed_in(cast.alice)
+    part = browser.post("/secrets/bulk", form("delete", *secrets, step="apply"))
+    left = {"act": "delete", "step": "apply", "picks": part.context["picks"]}
+    assert (len(part.context["undo"]), "Undo" in part.content.decode()) == (2, False)
+    done = browser.post("/secrets/bulk", left | {"undo": " ".join(part.context["undo"]), "done": "2"})
+    assert not Secret.objects.filter(live=True).exists()
+    assert ">Undo</button>" in done.content.decode()
+    undo = {"act": "restore", "step": "apply", "picks": " ".join(done.context["undo"])}
+    browser.post("/secrets/bulk", undo)
+    again = browser.post("/secrets/bulk", undo | {"picks": done.context["undo"][-1]})
+    assert Secret.objects.filter(live=True).count() == 3
+    assert ">Undo</button>" not in again.content.decode()
+
+
+def test_undo_is_offered_to_those_alone_who_may_restore(
+    cast: Cast, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_views, "allows", lambda *_, **__: False)
+    done = signed_in(cast.alice).post("/secrets/bulk", form("delete", keep(cast, "a"), step="apply"))
+    assert results(done) == {"a": (True, "")}
+    assert ">Undo</button>" not in done.content.decode()
