@@ -62,7 +62,7 @@ class IssueForm(TokenForm):
 def _shown_password(created: tuple[User, str | None]) -> Shown:
     user, password = created
     if invitation_of(user):
-        return Shown(lines=(f"An invitation goes to {user.email}.",))
+        return Shown(lines=(f"Invitation sent to {user.email}.",))
     sign_in = "signs in with this temporary password" if password else "signs in by single sign-on"
     return Shown(lines=(f"{user.username} {sign_in}.",), once=password or "")
 

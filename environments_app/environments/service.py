@@ -120,7 +120,7 @@ def create_environment(
         with transaction.atomic():
             _store(environment, actor, manager, last=position is None)
     except IntegrityError as error:
-        raise NameInUse("An environment of this name exists.") from error
+        raise NameInUse(f"{name} already exists.") from error
     return environment
 
 

@@ -77,7 +77,7 @@ def find_waiting(*, actor: Principal, code: str) -> DeviceSignIn:
     row = DeviceSignIn.objects.filter(_waiting(), user_code=typed).first()
     if row is None or not verified_rows([row]):
         refuse(kind="unknown-device-code", address=actor.address)
-        raise Invisible("No sign-in waits under this code. Codes end after 10 minutes.")
+        raise Invisible("Code not found or expired. Start the sign-in again, such as by kpr login.")
     return row
 
 

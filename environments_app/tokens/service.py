@@ -155,7 +155,7 @@ def normalize_cidrs(cidrs: Sequence[str]) -> list[str]:
     try:
         return [str(ip_network(cidr)) for cidr in cidrs]
     except ValueError as error:
-        raise InvalidField("cidrs", "Give networks such as 10.0.0.0/8 or 2001:db8::/32.") from error
+        raise InvalidField("cidrs", "Enter networks such as 10.0.0.0/8 or 2001:db8::/32.") from error
 
 
 def _token_role(text: str, environment: Environment | None) -> TokenRole:

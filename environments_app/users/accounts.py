@@ -72,7 +72,7 @@ def create_user(
             user.save()
             record_user(actor, user, {"role": user.role}, action=Action.USER_CREATE)
     except IntegrityError as error:
-        raise NameInUse("A user of this name exists.") from error
+        raise NameInUse(f"The username {username} is taken.") from error
     return user
 
 

@@ -5,7 +5,16 @@ from datetime import date, datetime, time
 from typing import Any, cast
 
 from django import template
-from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, ChoiceField, RadioSelect, Select
+from django.forms import (
+    BoundField,
+    CheckboxInput,
+    CheckboxSelectMultiple,
+    ChoiceField,
+    Field,
+    FileField,
+    RadioSelect,
+    Select,
+)
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -305,6 +314,7 @@ def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str
         "bound": bound,
         "label": label or bound.label,
         "control": bound.as_widget(attrs=attrs),
+        "errors": _errors(bound),
         # A choice on the form may need a field that the form without it does not.
         # One that is chosen from a list has a value already.
         "optional": not bound.field.required
@@ -313,6 +323,17 @@ def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str
         "checkbox": isinstance(widget, CheckboxInput),
         "group": isinstance(widget, RadioSelect | CheckboxSelectMultiple),
     }
+
+
+def _errors(bound: BoundField) -> list[str]:
+    """Return the errors of a field; what is missing is named by the field's label: "Enter a name."."""
+    label = str(bound.label)
+    noun = label if label[:2].isupper() else label[:1].lower() + label[1:]
+    plural = noun.endswith("s") and not noun.endswith("ss")
+    article = "" if plural else "an " if noun[:1].lower() in "aeio" else "a "
+    verb = "Choose" if isinstance(bound.field, ChoiceField | FileField) else "Enter"
+    missing = str(Field.default_error_messages["required"])
+    return [f"{verb} {article}{noun}." if error == missing else str(error) for error in bound.errors]
 
 
 @register.simple_tag

@@ -188,3 +188,21 @@ def test_the_chart_says_in_words_what_it_draws() -> None:
     assert 'role="img"' in html
     assert "<table" in html
     assert "style=" not in html
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        (forms.CharField(label="Name"), "Enter a name."),
+        (forms.CharField(label="Email address"), "Enter an email address."),
+        (forms.CharField(label="KMS key"), "Enter a KMS key."),
+        (forms.CharField(label="Allowed IP ranges"), "Enter allowed IP ranges."),
+        (forms.ChoiceField(label="Role"), "Choose a role."),
+        (forms.FileField(label="File"), "Choose a file."),
+        (forms.CharField(label="Name", error_messages={"required": "Say which."}), "Say which."),
+    ],
+    ids=["name", "email", "acronym", "plural", "choice", "file", "own words"],
+)
+def test_what_is_missing_is_named(field: forms.Field, words: str) -> None:
+    form = type("Asked", (forms.Form,), {"one": field})({})
+    assert f"<span>{words}</span>" in drawn("{% field form.one %}", form=form)

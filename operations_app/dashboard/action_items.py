@@ -154,9 +154,7 @@ def first_steps(actor: Principal, *, environments: list[Environment], secrets: i
     ]
     if place is not None:
         steps += _inside(actor, place, secrets)
-    missing = sum(not step.done for step in steps)
-    # Who took all but one of them needs no list of them.
-    return [] if missing <= (len(steps) > 1) else steps
+    return [] if all(step.done for step in steps) else steps
 
 
 def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:

@@ -16,7 +16,7 @@ _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WINDOW: Final = re.compile(
     r"(?:(?P<first>[a-z]{3})(?:-(?P<last>[a-z]{3}))? )?(?P<start>\d\d:\d\d)-(?P<end>\d\d:\d\d)"
 )
-_WINDOW_WORDS: Final = "A window reads 01:00-05:00 or mon-fri 22:00-05:00."
+_WINDOW_WORDS: Final = "Enter a window such as 01:00-05:00 or mon-fri 22:00-05:00."
 # A window comes at least once a week.
 _HORIZON: Final = timedelta(days=8)
 

@@ -132,8 +132,8 @@ def test_the_page_and_the_api_show_and_do_it(
     browser = signed_in(cast.root)
     assert "of-alice" in browser.get("/people/alice/offboarding").content.decode()
     page = browser.get("/people/erin/offboarding").content.decode()
-    assert page.count("still stands") == 3
-    assert "replaced since" in page
+    assert page.count("<span>still valid</span>") == 3
+    assert "<span>rotated</span>" in page
     document = browser.get("/api/users/erin/offboarding").json()
     views = AuditEvent.objects.filter(action=Action.TRAIL_VIEW, actor_name="root").order_by("sequence")
     assert ["user alice" in views[0].details, "user erin" in views[1].details] == [True, True]

@@ -65,7 +65,7 @@ def test_a_new_account_gets_a_password_that_is_shown_once(cast: Cast, root: Clie
 def test_a_name_in_use_is_refused_on_the_form(cast: Cast, root: Client) -> None:
     page = root.post("/new-person", {"username": "alice", "role": "user", "sign_in": "sso"})
     assert page.status_code == 422
-    assert "A user of this name exists." in page.content.decode()
+    assert "The username alice is taken." in page.content.decode()
 
 
 def test_an_account_is_changed_disabled_and_enabled(cast: Cast, root: Client) -> None:

@@ -304,15 +304,3 @@ def test_health_is_one_line_while_all_is_well(
     assert "All systems operational" not in page
     assert "KMS denies it" in page
     assert "Database" not in page
-
-
-def test_the_first_steps_go_once_all_but_one_are_taken(cast: Cast, signed_in: SignedIn) -> None:
-    def titles() -> list[str]:
-        return [step.title for step in signed_in(cast.alice).get("/").context["first_steps"] if not step.done]
-
-    keep(cast, "first")
-    assert len(titles()) == 3
-    issue(actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci")
-    assert titles() == ["Read the secret from a program", "Connect a sync target"]
-    ServiceToken.objects.update(last_used_at=timezone.now())
-    assert titles() == []
