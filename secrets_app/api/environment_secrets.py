@@ -93,7 +93,7 @@ class NamedSecretView(SecretsView):
             value=fields.get("value"),
             expected=self._required(stored),
             secret=stored,
-            only_new=ANY in known_etags(request.headers.get("If-None-Match", "")),
+            only_new=_is_new_only(request.headers.get("If-None-Match", "")),
             comment=fields.get("comment", ""),
             **given.metadata,
         )
@@ -116,6 +116,15 @@ class NamedSecretView(SecretsView):
         secret = find_secret_by_names(actor=self.actor, environment=environment, name=name)
         lifecycle.delete(actor=self.actor, secret=secret, expected=self.expected(secret))
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _is_new_only(header: str) -> bool:
+    """Return whether `If-None-Match` lets a PUT create alone.
+
+    So does a star in quotes or among tags, and what is no tag: a condition that is not understood must not
+    let the PUT overwrite.
+    """
+    return bool(header.strip()) and (ANY in header or not known_etags(header))
 
 
 EXPORT: Final = "export"

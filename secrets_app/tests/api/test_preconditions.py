@@ -36,6 +36,16 @@ def test_if_none_match_star_creates_and_never_replaces(cast: Cast, bearer: Beare
     assert (stored(cast), Secret.objects.get(name="a").current_number) == ("new", 1)
 
 
+@pytest.mark.parametrize("header", ['"*"', 'W/"*"', '*, "9-9"', '"9-9", *', "9-9", "nonsense", " * ", "**"])
+def test_a_condition_that_is_not_understood_never_lets_a_put_replace(
+    cast: Cast, bearer: Bearer, header: str
+) -> None:
+    editor = bearer("editor", cast.development)
+    assert put(editor, If_None_Match=header).status_code == 201
+    assert put(editor, value="replaced", If_None_Match=header).status_code == 412
+    assert stored(cast) == "new"
+
+
 def test_of_writers_who_only_create_one_wins(
     cast: Cast, bearer: Bearer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
