@@ -69,7 +69,7 @@ class NamesView(Kv2View):
             first, slash, _ = name[start:].partition("/")
             found.add(first + slash)
         keys = sorted(name for name in found if name > after)
-        count = whole_number(limit, "limit") if limit else 0
+        count = max(0, whole_number(limit, "limit")) if limit else 0
         if not keys:
             raise missing()
         return respond(envelope({"keys": keys[: count or None]}))
@@ -187,6 +187,8 @@ def _given(body: Mapping[str, Any]) -> Metadata:
         raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_TIMER)
     if (count := body.get("max_versions")) is not None:
         given["max_versions"] = whole_number(count, "max_versions")
+        if not 0 <= given["max_versions"] < 2**31:
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, "max_versions is 0 or more")
     if (required := body.get("cas_required")) is not None:
         if not isinstance(required, bool):
             raise Kv2Error(HTTPStatus.BAD_REQUEST, "cas_required is true or false")

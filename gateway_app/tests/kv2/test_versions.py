@@ -278,6 +278,7 @@ def test_metadata_is_written_read_and_merged(ask: Ask, secret: Secret) -> None:
         {"custom_metadata": {str(n): "x" for n in range(65)}},
         {"cas_required": "cats"},
         {"max_versions": "many"},
+        {"max_versions": -5},
         {"delete_version_after": "30s"},
     ],
 )
@@ -381,3 +382,14 @@ def test_rules_of_a_mount_are_those_of_secrets_without_their_own(
     assert ask("POST", "secret/data/a", put("x")).status_code == 200
     assert ask("GET", "secret/config").json()["data"]["max_versions"] == 2
     assert ask("POST", "secret/config", b'{"delete_version_after": "30m"}', token=manager).status_code == 400
+
+
+def test_what_changed_since_it_was_looked_at_is_not_destroyed(cast: Cast, secret: Secret) -> None:
+    seen = Secret.objects.select_related("environment").get(pk=secret.pk)
+    change(cast, secret, value="four")
+    with pytest.raises(StaleVersion):
+        versions.destroy_versions(actor=cast.principal(cast.alice), secret=seen, numbers=[1])
+    row = SecretVersion.objects.get(secret=secret, number=1)
+    assert row.value.envelope
+    assert row.destroyed_at is None
+    assert not AuditEvent.objects.filter(action=Action.SECRET_DESTROY).exists()
