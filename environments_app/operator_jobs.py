@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
 from itertools import chain, islice
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from django.db.models import F, QuerySet, Sum
@@ -27,7 +27,7 @@ from audit_app.models import AuditEvent, StreamHead, deployment_uuid
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
 from audit_app.retention.prune import MINIMUM_DAYS, StreamPlan, plan
-from audit_app.verification.stream_walker import VerificationStats
+from audit_app.verification.stream_walker import ReportingStats, VerificationStats
 from core.canonical_json import parsed_details
 from core.db.concurrency import claim, unleased
 from core.errors import KeeperError
@@ -228,7 +228,9 @@ def _verify(job: AuditJob, progress: Progress) -> Iterator[Step]:
     extent = _EXTENTS[AuditJobKind(job.kind)]
     # How many events are newer than an anchor is known once they were read.
     total = StreamHead.objects.aggregate(all=Sum("sequence"))["all"] or 0 if extent is Extent.FULL else 0
-    stats = _Reporting(lambda events: progress("Verifying events, then what they are about", events, total))
+    stats = ReportingStats(
+        lambda events: progress("Verifying events, then what they are about", events, total)
+    )
     verification = verify_log(actor=requester(job), extent=extent, tally=stats)
     yield (
         verification.is_sound,
@@ -268,16 +270,3 @@ def _planned(stream: StreamPlan, names: Mapping[str, str]) -> str:
         f"{names.get(stream.stream, stream.stream)}: {stream.removed:,} of {every:,} events, "
         f"from #{stream.after + 1:,} to #{stream.through.sequence:,}; {stream.kept:,} stay."
     )
-
-
-class _Reporting(VerificationStats):
-    """Stats that report how many events were verified whenever that changes."""
-
-    def __init__(self, report: Callable[[int], None]) -> None:
-        self._report = report
-        super().__init__()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name == "events" and value:
-            self._report(value)

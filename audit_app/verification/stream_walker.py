@@ -1,11 +1,11 @@
 """Follows a stream from one head to a later one, event by event, in flat memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from django.db import DatabaseError
 
@@ -63,6 +63,19 @@ class VerificationStats:
     discontinuities: int = 0
     # Events that retention took out; an event vouches for each cut.
     cut: int = 0
+
+
+class ReportingStats(VerificationStats):
+    """Stats that report how many events were verified whenever that changes."""
+
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._report = report
+        super().__init__()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "events" and value:
+            self._report(value)
 
 
 def first_damage(

@@ -39,7 +39,7 @@ def default_path() -> Path:
 def back_up(*, actor: Principal, path: Path, progress: Progress | None = None) -> Written:
     """Write a backup to a new file, recorded before it begins and when it ends.
 
-    `progress(table, rows)` is called after each table. Raises Forbidden; KeyMissing if the key provider
+    `progress(table, rows)` is called with the rows so far. Raises Forbidden; KeyMissing if the key provider
     cannot be used; Unwritable if the file cannot be written. A failed backup leaves no file.
     """
     require(actor=actor, action=Action.BACKUP_CREATE, environment=None)
@@ -55,9 +55,7 @@ def back_up(*, actor: Principal, path: Path, progress: Progress | None = None) -
             writer = BackupWriter(path, file, manifest, plain)
             with writer.payload:
                 for model in rows.tables():
-                    writer.payload.writelines(rows.lines(model))
-                    if progress:
-                        progress(rows.label(model), manifest.counts[rows.label(model)])
+                    writer.payload.writelines(rows.lines(model, progress))
                 written = writer.finish()
     except (BackupError, DatabaseError) as error:
         reason: dict[str, Json] = {"reason": type(error).__name__}

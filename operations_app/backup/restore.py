@@ -59,13 +59,13 @@ def restore(
 ) -> Restored:
     """Put a backup in place of what the database holds, in a process of its own.
 
-    `replace` allows replacing an installation, `despite_damage` restoring damage that was backed up. Its
-    caller has the host. Raises what `proved` raises; Damaged; NotEmpty if the database holds an
-    installation; RestoreFailed if it does not take the rows. Then nothing was changed, save that an empty
-    database may have its tables.
+    `replace` allows replacing an installation, `despite_damage` restoring damage that was backed up;
+    `progress(what, count)` is called during the proof and the restore. Its caller has the host.
+    Raises what `proved` raises; Damaged; NotEmpty if the database holds an installation; RestoreFailed if
+    it does not take the rows. Then nothing was changed, save that an empty database may have its tables.
     """
     require_room(replace=replace)
-    with verified_backup(path) as (proof, opened):
+    with verified_backup(path, progress) as (proof, opened):
         if proof.damaged and not despite_damage:
             raise Damaged(
                 f"the backup holds {proof.damaged} problems that the installation had: look at them with "

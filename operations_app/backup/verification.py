@@ -30,7 +30,7 @@ from audit_app.integrity.check_registry import Problem, run_checks
 from audit_app.interfaces import Keyring, forget_keyring, keyring
 from audit_app.models import StreamHead, deployment_uuid, forget_deployment
 from audit_app.verification.stream_verifier import verify
-from audit_app.verification.stream_walker import VerificationStats
+from audit_app.verification.stream_walker import ReportingStats, VerificationStats
 from core.config.database_url import database_settings
 from operations_app.backup.archive import rows
 from operations_app.backup.archive.format import BackupFile, open_backup
@@ -99,6 +99,7 @@ def _forget() -> None:
 
 
 _PROBLEMS_SHOWN: Final = 100
+VERIFIED: Final = "audit log, verified"
 
 
 @dataclass(kw_only=True)
@@ -117,17 +118,18 @@ class Proof:
     damaged: int = 0
 
 
-def verify_backup(path: Path) -> Proof:
+def verify_backup(path: Path, progress: Progress | None = None) -> Proof:
     """Return what a backup is, after everything about it was checked; see `proved`."""
-    with verified_backup(path) as (proof, _):
+    with verified_backup(path, progress) as (proof, _):
         return proof
 
 
 @contextmanager
-def verified_backup(path: Path) -> Iterator[tuple[Proof, "OpenedBackup"]]:
+def verified_backup(path: Path, progress: Progress | None = None) -> Iterator[tuple[Proof, "OpenedBackup"]]:
     """Prove a backup, and give it open, with the keys that the proof has opened.
 
-    For a process of its own. Raises Malformed, Truncated or Altered if the file is not what Keeper
+    For a process of its own. `progress(what, count)` is called as rows are loaded and events are verified.
+    Raises Malformed, Truncated or Altered if the file is not what Keeper
     wrote, KeyMissing if a key it needs cannot be used here, OtherRelease if it was made by a later
     release, Incomplete if rows are missing, Unwritable if there is no room to check it.
     """
@@ -136,7 +138,7 @@ def verified_backup(path: Path) -> Iterator[tuple[Proof, "OpenedBackup"]]:
         later_migrations(manifest)
         key = open_file_key(manifest.file_key, deployment=manifest.deployment, backup=manifest.backup)
         with scratch_database():
-            proof = _examined(manifest, file, key)
+            proof = _examined(manifest, file, key, progress or _silent)
             keys = keyring()
         yield proof, OpenedBackup(file=file, key=key, keys=keys)
 
@@ -214,10 +216,14 @@ def _run(migrations: Iterable[Migration]) -> None:
                 each.code(state.apps, connection.schema_editor())
 
 
-def _examined(manifest: Manifest, file: BackupFile, key: bytes) -> Proof:
+def _silent(_what: str, _count: int) -> None:
+    """Report nothing."""
+
+
+def _examined(manifest: Manifest, file: BackupFile, key: bytes, progress: Progress) -> Proof:
     try:
         with transaction.atomic():
-            load_rows(file, key)
+            load_rows(file, key, progress)
             connection.check_constraints()
     except OperationalError as error:
         raise Unwritable(f"there is no room to prove the backup in {settings.KEEPER_DATA_DIR}") from error
@@ -228,7 +234,8 @@ def _examined(manifest: Manifest, file: BackupFile, key: bytes) -> Proof:
     # Before any key is opened, which may add an event.
     _require_heads(manifest)
     data_keys = _open_every_key()
-    proof = Proof(manifest=manifest, digest=file.require_signature(), data_keys=data_keys)
+    tally = ReportingStats(lambda events: progress(VERIFIED, events))
+    proof = Proof(manifest=manifest, digest=file.require_signature(), data_keys=data_keys, tally=tally)
     found = chain(verify(tally=proof.tally), run_checks())
     proof.problems = list(islice(found, _PROBLEMS_SHOWN))
     proof.damaged = len(proof.problems) + sum(1 for _ in found)

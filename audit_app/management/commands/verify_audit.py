@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from audit_app.checkpoints.inspection import discontinuities, since_checkpoint, whole_log
 from audit_app.integrity.check_registry import Problem, run_checks
 from audit_app.verification.stream_walker import VerificationStats
+from core.progress import add_progress, reported
 
 
 class Command(BaseCommand):
@@ -25,15 +26,19 @@ class Command(BaseCommand):
         )
         extent.add_argument("--stream", help="verify this stream only, such as 'system'")
         parser.add_argument("--format", choices=["text", "json"], default="text")
+        add_progress(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Print each problem on a line, then the discontinuities that restores left, then the counts."""
         as_json = options["format"] == "json"
         tally, problems = VerificationStats(), []
-        for problem in _problems(options, tally):
-            problems.append(asdict(problem))
-            if not as_json:
-                self.stdout.write(f"{problem.kind}: {problem.object}: {problem.message}")
+        with reported(
+            self.stderr, asked=options["progress"], text=lambda: f"{tally.events:,} events verified"
+        ):
+            for problem in _problems(options, tally):
+                problems.append(asdict(problem))
+                if not as_json:
+                    self.stdout.write(f"{problem.kind}: {problem.object}: {problem.message}")
         passed = list(discontinuities())
         counts = {**asdict(tally), "problems": len(problems)}
         if as_json:

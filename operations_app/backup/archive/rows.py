@@ -55,18 +55,27 @@ def count(model: type[models.Model]) -> int:
     return _all(model).count()
 
 
-def lines(model: type[models.Model]) -> Iterator[bytes]:
-    """Yield a table's lines, its rows by primary key; memory stays flat."""
+def lines(model: type[models.Model], progress: Progress | None = None) -> Iterator[bytes]:
+    """Yield a table's lines, its rows by primary key; memory stays flat.
+
+    `progress(table, rows)` is called with the rows so far, and once more at the end.
+    """
     fields = model._meta.concrete_fields
     columns = [field.attname for field in fields]
     yield _line({"table": label(model), "columns": columns})
     key = columns.index(model._meta.pk.attname)
     rows = _all(model).order_by("pk").values_list(*columns)
     last: Any = None
+    done = 0
     while batch := list((rows if last is None else rows.filter(pk__gt=last))[:_ROWS_PER_QUERY]):
         for row in batch:
             yield _line([_plain(value) for value in row])
         last = batch[-1][key]
+        done += len(batch)
+        if progress:
+            progress(label(model), done)
+    if progress:
+        progress(label(model), done)
 
 
 def load(
@@ -74,8 +83,8 @@ def load(
 ) -> dict[str, int]:
     """Insert the rows of lines as they are, in the caller's transaction; return the count of each table.
 
-    `progress(table, rows)` is called after each table. The lines lack what was `added` since; the database's
-    defaults stand for it.
+    `progress(table, rows)` is called with the rows so far. The lines lack what was `added` since; the
+    database's defaults stand for it.
     Raises Incomplete if a table or a column is none of that release, Altered if a value is not of its column.
     """
     known = {label(model): model for model in tables() if (model._meta.label_lower, "") not in added}
@@ -86,14 +95,14 @@ def load(
         if isinstance(content, dict):
             if table is not None:
                 table.flush()
-                if progress:
-                    progress(table.name, counts[table.name])
             table = _Table(known, content, added)
         elif table is None:
             raise Altered("a row stands before its table")
         else:
             table.add(content)
             counts[table.name] += 1
+            if progress:
+                progress(table.name, counts[table.name])
     if table is not None:
         table.flush()
     return counts

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.errors import KeyringUnavailable
 from core.listing import add_format, listing
+from core.progress import add_progress, reported
 from environments_app.authorization.principals import system_principal
 from operations_app.backup import service as backups
 from operations_app.backup.create import back_up, default_path
@@ -25,31 +26,36 @@ class Command(BaseCommand):
         parser.add_argument(
             "--output", type=Path, help="the file to write (default: one in KEEPER_BACKUP_DIR)"
         )
+        add_progress(parser)
         acts = parser.add_subparsers(dest="act")
         add_format(
             acts.add_parser("list", help="list the backups in KEEPER_BACKUP_DIR, and when each was verified")
         )
         verified = acts.add_parser("verify", help="verify a backup in a temporary database; changes nothing")
         verified.add_argument("file", help="a path, or a name in KEEPER_BACKUP_DIR")
+        add_progress(verified)
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Write it, printing each table, then the file, its size and its SHA-256."""
+        """Write it, and print the file, its size and its SHA-256; or list or verify what is kept."""
         if options["act"] == "list":
             self._list(options["format"])
         elif options["act"] == "verify":
-            self._verify(options["file"])
+            self._verify(options["file"], asked=options["progress"])
         else:
-            self._write(options["output"] or default_path())
+            self._write(options["output"] or default_path(), asked=options["progress"])
 
-    def _write(self, path: Path) -> None:
+    def _write(self, path: Path, *, asked: bool) -> None:
+        self._step = "opening the keys"
+        actor = system_principal(is_admin=True)
         try:
-            written = back_up(actor=system_principal(is_admin=True), path=path, progress=self._progress)
+            with reported(self.stderr, asked=asked, text=lambda: self._step):
+                written = back_up(actor=actor, path=path, progress=self._progress)
         except (BackupError, KeyringUnavailable) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{written.path}\n{written.size:,} bytes, SHA-256 {written.digest}")
 
     def _progress(self, table: str, rows: int) -> None:
-        self.stderr.write(f"{table}: {rows:,} rows")
+        self._step = f"{table}: {rows:,}"
 
     def _list(self, form: str) -> None:
         rows = [
@@ -65,14 +71,15 @@ class Command(BaseCommand):
         ]
         self.stdout.write(listing(rows, form, nothing="There is no backup in KEEPER_BACKUP_DIR."))
 
-    def _verify(self, file: str) -> None:
+    def _verify(self, file: str, *, asked: bool) -> None:
         """Prove a file; what came of one of KEEPER_BACKUP_DIR is recorded and listed."""
         actor = system_principal(is_admin=True)
         if Path(file).name != file:
-            call_command("restore", file, verify=True, stdout=self.stdout, stderr=self.stderr)
+            call_command("restore", file, verify=True, progress=asked, stdout=self.stdout, stderr=self.stderr)
             return
         try:
-            sound = backups.verify(actor=actor, name=file)
+            with reported(self.stderr, asked=asked, text=lambda: f"verifying {file}"):
+                sound = backups.verify(actor=actor, name=file)
         except BackupError as error:
             raise CommandError(str(error)) from error
         (said,) = (each for each in backups.list_backups(actor=actor) if each.name == file)

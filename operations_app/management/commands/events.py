@@ -1,7 +1,9 @@
 """Searches the audit log: what was done, by whom, to what."""
 
-from datetime import UTC, datetime
-from typing import Any
+import re
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
 
@@ -10,6 +12,9 @@ from audit_app.queries.search import find
 from core.canonical_json import parsed_details
 from core.listing import add_format, listing
 from environments_app.authorization.principals import system_principal
+
+_TIMES: Final = "2026-11-30, 2026-11-30T14:00 in UTC, 90m, 24h or 7d"
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 class Command(BaseCommand):
@@ -23,7 +28,10 @@ class Command(BaseCommand):
         parser.add_argument("--environment", default="", help="this environment only")
         parser.add_argument("--outcome", choices=["allowed", "denied", "failed"])
         parser.add_argument(
-            "--since", type=_moment, metavar="TIME", help="2026-11-30 or 2026-11-30T14:00, in UTC"
+            "--since",
+            type=_moment,
+            metavar="TIME",
+            help=_TIMES,
         )
         parser.add_argument("--until", type=_moment, metavar="TIME", help="before this time")
         parser.add_argument("--limit", type=int, default=50)
@@ -55,5 +63,11 @@ class Command(BaseCommand):
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
+    """Return a time that was typed, in UTC, or so long ago."""
+    if ago := re.fullmatch(r"(\d{1,5})([mhd])", text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"give {_TIMES}") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.db import connection
 
 from audit_app.errors import KeyringUnavailable
 from core.config import variables as config_env
+from core.progress import add_progress, reported
 from operations_app.backup.errors import BackupError
 from operations_app.backup.restore import require_room, restore
 from operations_app.backup.restore_check import Check, compare, restore_drill
@@ -45,34 +47,41 @@ class Command(BaseCommand):
             "--despite-damage", action="store_true", help="take over damage that the installation had"
         )
         parser.add_argument("--yes", action="store_true", help="do not ask: for scripts")
+        add_progress(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        self._step = "opening the backup"
         try:
             if options["verify"]:
-                self._verify(options["file"])
+                self._verify(options)
             elif options["drill"]:
-                self._judge(restore_drill(options["file"]))
+                self._judge(restore_drill(options["file"]), options)
             elif options["compare"]:
-                self._judge(compare(options["file"]))
+                self._judge(compare(options["file"]), options)
             else:
                 self._restore(options)
         except (BackupError, KeyringUnavailable) as error:
             raise CommandError(f"{error}. Nothing was changed.") from error
 
-    def _verify(self, path: Path) -> None:
-        proof = verify_backup(path)
+    def _verify(self, options: dict[str, Any]) -> None:
+        with self._reported(options):
+            proof = verify_backup(options["file"], self._progress)
         self._show(proof)
         if proof.damaged:
             sys.exit(1)
 
-    def _judge(self, checks: Iterable[Check]) -> None:
+    def _judge(self, checks: Iterable[Check], options: dict[str, Any]) -> None:
         """Print a line for each check and each doubt; exit with 1 if there is one."""
         start, doubts = time.monotonic(), 0
-        for check in checks:
-            doubts += len(check.doubts)
-            self.stdout.write(f"{'doubt' if check.doubts else 'ok':6}{check.name:10} {check.said}".rstrip())
-            for doubt in check.doubts:
-                self.stdout.write(f"      {doubt}")
+        with self._reported(options):
+            for check in checks:
+                doubts += len(check.doubts)
+                self._step = f"{check.name} checked"
+                self.stdout.write(
+                    f"{'doubt' if check.doubts else 'ok':6}{check.name:10} {check.said}".rstrip()
+                )
+                for doubt in check.doubts:
+                    self.stdout.write(f"      {doubt}")
         seconds = time.monotonic() - start
         verdict = f"{doubts:,} doubts" if doubts else "No doubt is left"
         self.stdout.write(f"{verdict}, after {seconds:.1f} s.")
@@ -85,12 +94,13 @@ class Command(BaseCommand):
             database = f"the {connection.vendor} database {database_name()}"
             self.stdout.write(f"This destroys what {database} holds, for good.")
             ask_for_name()
-        result = restore(
-            options["file"],
-            replace=options["replace"],
-            despite_damage=options["despite_damage"],
-            progress=self._progress,
-        )
+        with self._reported(options):
+            result = restore(
+                options["file"],
+                replace=options["replace"],
+                despite_damage=options["despite_damage"],
+                progress=self._progress,
+            )
         config_env.store_held()
         self._show(result.proof)
         waiting = ", ".join(f"{count:,} of kind {kind}" for kind, count in result.suspended.items())
@@ -100,8 +110,11 @@ class Command(BaseCommand):
             "`keeper release`, or the page Backups."
         )
 
-    def _progress(self, table: str, rows: int) -> None:
-        self.stderr.write(f"{table}: {rows:,} rows")
+    def _reported(self, options: dict[str, Any]) -> AbstractContextManager[None]:
+        return reported(self.stderr, asked=options["progress"], text=lambda: self._step)
+
+    def _progress(self, what: str, count: int) -> None:
+        self._step = f"{what}: {count:,}"
 
     def _show(self, proof: Proof) -> None:
         manifest = proof.manifest

@@ -9,7 +9,8 @@ from environments_app.authentication.lockout import accounts_of, locked, unlock
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import AccessError
 from environments_app.models import FailedSignIns, User
-from environments_app.users.accounts import disable_user, update_user, user_by_name
+from environments_app.users.accounts import disable_user, update_user
+from environments_app.users.password_backend import named_user
 
 _DONE: Final = {"disable": "disabled", "enable": "enabled", "unlock": "unlocked"}
 
@@ -35,7 +36,7 @@ class Command(BaseCommand):
             self.stdout.write(listing(rows, options["format"], nothing="No accounts."))
             return
         try:
-            user = user_by_name(options["username"], field="username")
+            user = named_user(options["username"])
             if user is None:
                 raise CommandError("There is no account of this name: see `keeper users list`.")
             if options["act"] == "disable":

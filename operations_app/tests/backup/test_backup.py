@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from audit_app.models import AuditEvent
 from environments_app.errors import Forbidden
+from environments_app.models import Environment
 from environments_app.tests.cast import Cast, make_cast
 from operations_app.backup.archive import rows
 from operations_app.backup.archive.format import open_backup
@@ -105,3 +106,18 @@ def wait_for(written: list[int]) -> None:
     enough = len(written) + 2
     while len(written) < enough:
         threading.Event().wait(0.001)
+
+
+@pytest.mark.django_db
+def test_it_reports_the_rows_of_each_table_as_it_writes_them(cast: Cast, tmp_path: Path) -> None:
+    seen: dict[str, int] = {}
+    written = back_up(actor=OPERATOR, path=tmp_path / "made.kbk", progress=seen.__setitem__)
+    assert written.path.is_file()
+    assert seen["environments_app.Environment"] == Environment.objects.count()
+
+
+@pytest.mark.django_db
+def test_a_command_that_is_not_watched_prints_nothing_beside_its_result(cast: Cast, tmp_path: Path) -> None:
+    error = StringIO()
+    call_command("backup", "--output", str(tmp_path / "made.kbk"), stdout=StringIO(), stderr=error)
+    assert error.getvalue() == ""

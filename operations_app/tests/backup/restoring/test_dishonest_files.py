@@ -181,7 +181,7 @@ def test_rows_that_are_none_of_this_release(
     furnish(cast)
     lines = rows.lines
 
-    def other(model: type[models.Model]) -> Iterator[bytes]:
+    def other(model: type[models.Model], progress: Any = None) -> Iterator[bytes]:
         if model is not Secret:
             yield from lines(model)
             return
@@ -197,7 +197,7 @@ def test_rows_that_are_none_of_this_release(
 def test_a_row_before_its_table(cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines, first = rows.lines, rows.tables()[0]
 
-    def other(model: type[models.Model]) -> Iterator[bytes]:
+    def other(model: type[models.Model], progress: Any = None) -> Iterator[bytes]:
         if model is first:
             yield b"[1]\n"
         yield from lines(model)

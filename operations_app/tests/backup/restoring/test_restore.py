@@ -223,8 +223,8 @@ def test_it_replaces_no_installation_that_begins_while_the_backup_is_proved(
     made = backup_of(cast, tmp_path)
 
     @contextmanager
-    def slowly(path: Path) -> Iterator[Any]:
-        with verified_backup(path) as proved:
+    def slowly(path: Path, progress: Any) -> Iterator[Any]:
+        with verified_backup(path, progress) as proved:
             call_command("migrate", verbosity=0, interactive=False)
             User.objects.create_user("somebody")
             yield proved

@@ -106,7 +106,7 @@ def test_accounts_are_listed_disabled_enabled_and_unlocked(cast: Cast) -> None:
     assert User.objects.get(username="bob").is_active
     assert run("users", "unlock", "alice") == "alice is unlocked."
     assert AuditEvent.objects.filter(action=Action.USER_CHANGE, object_name="alice").exists()
-    with pytest.raises(CommandError, match="not found"):
+    with pytest.raises(CommandError, match="no account of this name: see `keeper users list`"):
         run("users", "disable", "nobody")
     # The last administrator stays.
     with pytest.raises(CommandError, match="administrator"):
@@ -131,6 +131,9 @@ def test_events_are_found_by_object_actor_time_and_outcome(cast: Cast) -> None:
     (created,) = rows("events", "--object", "payments/key", "--outcome", "allowed")
     assert (created["actor"], created["action"]) == ("alice", "secret.create")
     assert rows("events", "--object", "payments/key", "--since", "2999-01-01") == []
+    assert len(rows("events", "--object", "payments/key", "--since", "1h")) == 1
+    with pytest.raises(CommandError, match="give 2026-11-30, 2026-11-30T14:00 in UTC, 90m, 24h or 7d"):
+        rows("events", "--since", "yesterday")
     assert rows("events", "--actor", "nobody") == []
     assert len(rows("events", "--limit", "1")) == 1
     # To read the audit log is an event itself.
