@@ -189,7 +189,11 @@ def _trust(name: str) -> Trust:
 
 
 def _store(trust: Trust, jwt: Jwt, asked: _Asked) -> SignedIn:
-    """Use up the JWT, and store and record the token, all or nothing. Raises JwtRefused."""
+    """Use up the JWT, and store and record the token, all or nothing. Raises JwtRefused.
+
+    The trust is asked again under its lock: the keys may have taken seconds, and a token that begins after a
+    change would outlive what the change took away.
+    """
     now = timezone.now()
     ends = now + (asked.lifetime or timedelta(minutes=trust.lifetime_minutes))
     token = ServiceToken(
@@ -203,7 +207,9 @@ def _store(trust: Trust, jwt: Jwt, asked: _Asked) -> SignedIn:
     )
     text = set_secret(token)
     try:
-        with transaction.atomic():
+        with lock_authentic(trust) as stored:
+            if not stored.is_live or stored.valid_from != trust.valid_from:
+                raise JwtRefused("trust-ended")
             if trust.single_use:
                 _use(trust, jwt)
             rows: list[ServiceToken | Trust] = [token]
@@ -215,6 +221,8 @@ def _store(trust: Trust, jwt: Jwt, asked: _Asked) -> SignedIn:
             _record(trust, jwt, token, rows, asked)
     except Tampered as error:
         raise JwtRefused("trust-forged") from error
+    except Trust.DoesNotExist as error:
+        raise JwtRefused("trust-ended") from error
     _note_use(trust)
     return SignedIn(token, text, trust, jwt.claims["sub"])
 

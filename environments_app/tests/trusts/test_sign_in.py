@@ -1,7 +1,7 @@
 """A workload signs in: what it gets, what is recorded, and what ends it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from environments_app.tokens.service import set_secret
 from environments_app.trusts import service, sign_in, upkeep
 from environments_app.trusts import sign_in as trial
 from environments_app.trusts.jwt.rules import LEEWAY_SECONDS
-from environments_app.trusts.key_source import forget_keys
+from environments_app.trusts.key_source import find_key, forget_keys
 
 pytestmark = pytest.mark.django_db
 
@@ -267,6 +267,55 @@ def test_of_two_first_sign_ins_one_decides_the_owner(cast: Cast, monkeypatch: py
     assert refused.value.reason == "jwt-claim"
     assert (Trust.objects.get().pinned, Trust.objects.get().last_refusal) == ("8", "jwt-claim")
     assert ServiceToken.objects.filter(trust_uuid__isnull=False).count() == 1
+
+
+def suspend_all() -> None:
+    for trust in Trust.objects.select_related("environment"):
+        trust.suspended_at = timezone.now()
+        trust.save()
+
+
+def _narrowed(cast: Cast, trust: Trust) -> None:
+    service.change(actor=cast.principal(cast.alice), trust=trust, claims={"sub": "other"})
+
+
+def _deleted(cast: Cast, trust: Trust) -> None:
+    service.delete(actor=cast.principal(cast.alice), trust=trust)
+
+
+def _disabled_and_enabled(cast: Cast, trust: Trust) -> None:
+    for enabled in (False, True):
+        service.change(actor=cast.principal(cast.alice), trust=trust, enabled=enabled)
+
+
+MEANWHILE: dict[str, tuple[Callable[[Cast, Trust], object], str]] = {
+    "nothing": (lambda *_: None, ""),
+    "renamed": (lambda cast, trust: service.change(actor=cast.principal(cast.alice), trust=trust, name="x"), ""),
+    "narrowed": (_narrowed, "trust-ended"),
+    "deleted": (_deleted, "trust-ended"),
+    "disabled and enabled": (_disabled_and_enabled, "trust-ended"),
+    "suspended": (lambda *_: suspend_all(), "trust-ended"),
+    "edited": (lambda *_: Trust.objects.update(role="editor"), "trust-forged"),
+}
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+def test_no_token_outlives_what_was_taken_away_during_its_sign_in(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """The trust was read before the keys of its issuer were, which may take seconds."""
+    make_trust(cast, ISSUER)
+    act, reason = MEANWHILE[meanwhile]
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        act(cast, Trust.objects.select_related("environment").get())
+        return find_key(*arguments, **options)
+
+    monkeypatch.setattr(sign_in, "find_key", slowly)
+    if reason:
+        assert refusal(ISSUER.sign()) == reason
+    else:
+        assert authenticate(enter(ISSUER.sign()).text, address=HERE).grants
 
 
 def test_a_github_token_without_an_owner_is_refused(cast: Cast) -> None:
