@@ -14,6 +14,7 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record, record
 from core.canonical_json import Json
+from environments_app.approvals.gate import unneeded_approval
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import NameInUse
@@ -66,8 +67,9 @@ def create(
     """Create a target, after asking the other system which one it is and listing the destination.
 
     `rules` are those of target_rules. Nothing is written to the other system. Raises Forbidden or
-    Invisible; InvalidField or BadDestination; NameInUse; DestinationTaken; another BackendError, such
-    as PermissionMissing, if the system cannot be reached or listed with these credentials.
+    Invisible; InvalidField or BadDestination; NameInUse; DestinationTaken; Conflict, or ApprovalVoid if the
+    environment was protected meanwhile, for one that writes by itself; another BackendError, such as
+    PermissionMissing, if the system cannot be reached or listed with these credentials.
     """
     target = Target(uuid=uuid4(), environment=environment, name=clean_name(name), backend=backend)
     destination = expand_names(backend, destination, environment)
@@ -76,6 +78,7 @@ def create(
     require(actor=actor, action=Action.TARGET_CREATE, environment=environment)
     require_authentic_environment(environment)
     refuse_unattended(actor, target)
+    unneeded = unneeded_approval(actor, environment) if target.automatic else None
     try:
         identity = _identify(target, destination, credentials)
     except BackendError as error:
@@ -85,6 +88,9 @@ def create(
     _reschedule(target)
     try:
         with transaction.atomic():
+            # The system may have taken seconds to answer.
+            if unneeded:
+                unneeded.consume(environment, actor=actor)
             refuse_overlap(identity, actor=actor)
             target.save(force_insert=True)
             _record(actor, Action.TARGET_CREATE, target, _creation_details(target))

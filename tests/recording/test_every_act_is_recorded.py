@@ -596,7 +596,6 @@ SILENT: Final[dict[str, str]] = {
     "*.system_approval": _ASKS,
     "*.needs_second_person": _ASKS,
     "*.unneeded_approval": _ASKS,
-    "*.begins_suspended": _ASKS,
     "*.opens_values": _ASKS,
     "*.administers": _ASKS,
     "*.confirm_grant": _ASKS,

@@ -19,11 +19,6 @@ from environments_app.errors import Conflict
 from sync_app.models import Rotation, RotationPolicy
 
 
-def begins_suspended(actor: Principal, policy: RotationPolicy) -> bool:
-    """Return whether a new policy needs an approval."""
-    return needs_second_person(actor, policy.environment)
-
-
 def refuse_running(actor: Principal, policy: RotationPolicy) -> None:
     """Refuse to change how or where a running policy rotates. Raises Conflict."""
     if policy.suspended_at is None and needs_second_person(actor, policy.environment):

@@ -14,6 +14,7 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record, record
 from core.canonical_json import Json
+from environments_app.approvals.gate import unneeded_approval
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import InvalidField
@@ -38,7 +39,7 @@ from sync_app.rotation.lookup import (
     require_not_removed,
     require_policy_access,
 )
-from sync_app.rotation.policies.approval import begins_suspended, refuse_running, require_resume_approval
+from sync_app.rotation.policies.approval import refuse_running, require_resume_approval
 from sync_app.rotation.policies.credentials import build_rotator, rotator_class, seal_credentials
 from sync_app.rotation.policies.guards import NOT_ENDED, end_tampered
 from sync_app.rotation.policies.rules import (
@@ -70,8 +71,9 @@ def create(
     `rules` are those of rotation.rules. Nothing is changed on the other system. The policy has the
     `differences` of its logins, at which a rotation would stop. In a protected environment it begins
     suspended: resuming it needs an approval. Raises Forbidden or Invisible; InvalidField or BadDestination;
-    RotationConflict if the secret is under a policy, or another one rotates its logins;
-    LoginRefused, ValueUnusable, PermissionMissing or another BackendError if a rotation could not work.
+    ApprovalVoid if the environment was protected meanwhile; RotationConflict if the secret is under a
+    policy, or another one rotates its logins; LoginRefused, ValueUnusable, PermissionMissing or another
+    BackendError if a rotation could not work.
     """
     environment = secret.environment
     policy = RotationPolicy(uuid=uuid4(), environment=environment, secret=secret, rotator=rotator)
@@ -85,7 +87,8 @@ def create(
     connection = build_rotator(rotator, settings=settings, credentials=credentials)
     _apply_proven_connection(actor, policy, connection, Action.ROTATION_CREATE)
     seal_credentials(policy, credentials)
-    if begins_suspended(actor, policy):
+    unneeded = unneeded_approval(actor, environment)
+    if unneeded is None:
         policy.suspended_at = timezone.now()
     policy.due_at = first_due(policy)
     try:
@@ -93,6 +96,9 @@ def create(
             stored = Secret.objects.select_for_update().get(pk=secret.pk)
             if not stored.live or stored.current_number != number or stored.uses_references:
                 raise RotationConflict(_MOVED)
+            # The logins may have taken seconds.
+            if unneeded:
+                unneeded.consume(environment, actor=actor)
             refuse_shared_logins(policy, actor=actor)
             policy.save(force_insert=True)
             _record(actor, Action.ROTATION_CREATE, policy, _creation_details(policy))

@@ -10,7 +10,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from environments_app.authorization.rows import lock_authentic
-from environments_app.errors import Tampered
+from environments_app.errors import ApprovalVoid, Tampered
+from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from secrets_app.errors import ManagedValue, StaleVersion
 from secrets_app.models import Secret
@@ -318,9 +319,26 @@ def refer(cast: Cast, secret: Secret) -> None:
     )
 
 
-@pytest.mark.parametrize("meanwhile", [edit, drop, refer])
+def protect(cast: Cast, _: Secret) -> None:
+    place = Environment.objects.get(pk=cast.development.pk)
+    place.protected = True
+    place.save()
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "error"),
+    [
+        (edit, RotationConflict),
+        (drop, RotationConflict),
+        (refer, RotationConflict),
+        (protect, ApprovalVoid),
+    ],
+)
 def test_a_secret_that_changes_while_its_value_is_proved_gets_no_policy(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Cast, Secret], None]
+    cast: Cast,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[Cast, Secret], None],
+    error: type[Exception],
 ) -> None:
     secret = made_secret(cast, GeneratedWorld())
 
@@ -329,7 +347,7 @@ def test_a_secret_that_changes_while_its_value_is_proved_gets_no_policy(
         meanwhile(cast, secret)
 
     monkeypatch.setattr(policies, "seal_credentials", then)
-    with pytest.raises(RotationConflict):
+    with pytest.raises(error):
         made_policy(cast, GeneratedWorld(), secret=secret)
     assert not RotationPolicy.objects.exists()
 

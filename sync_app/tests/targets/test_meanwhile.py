@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from environments_app.errors import Conflict, Tampered
+from environments_app.errors import ApprovalVoid, Conflict, Tampered
+from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from sync_app.errors import DestinationTaken, TargetConflict, TargetInUse
 from sync_app.jobs.leases import database_now
@@ -122,6 +123,33 @@ def test_an_address_is_not_stored_after_what_changed_while_it_was_tried(
             destination={"address": address},
         )
     assert (Target.objects.get(pk=target.pk).endpoint == address) is (refusal is None)
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_no_target_writes_by_itself_where_approvals_were_turned_on_while_its_system_was_asked(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, automatic: bool
+) -> None:
+    def identify(target: Target, destination: dict[str, str], _: object) -> Identity:
+        place = Environment.objects.get(pk=cast.development.pk)
+        place.protected = True
+        place.save()
+        target.endpoint, target.destination = destination["address"], destination
+        target.system, target.place = REBUILT, "vault"
+        return Identity(system=REBUILT, place="vault")
+
+    monkeypatch.setattr(targets, "_identify", identify)
+    with pytest.raises(ApprovalVoid) if automatic else nullcontext():
+        targets.create(
+            actor=cast.principal(cast.alice),
+            environment=Environment.objects.get(pk=cast.development.pk),
+            name="vault",
+            backend="vault_kv2",
+            destination={"address": "https://vault.example", "mount": "secret", "prefix": "app"},
+            credentials={"token": "s.example"},
+            direction="push",
+            automatic=automatic,
+        )
+    assert Target.objects.exists() is not automatic
 
 
 CHANGES: dict[str, dict[str, Any]] = {
