@@ -4,6 +4,7 @@ Jobs are verifications, which are recorded, and previews of what retention would
 audit log. A job may be repeated, so that one whose worker died is carried out again.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -37,6 +38,8 @@ from environments_app.authorization.principals import load_principal
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import AuditJob, AuditJobKind, JobState, OperatorJob
 
+logger = logging.getLogger(__name__)
+
 ATTEMPTS: Final = 3
 # A job that came with a restored database is of days ago.
 _STALE_AFTER: Final = timedelta(days=1)
@@ -47,6 +50,10 @@ Step = tuple[bool, str]
 Progress = Callable[[str, int, int], None]
 Job = TypeVar("Job", bound=OperatorJob)
 Work = Callable[[Job, Progress], Iterator[Step]]
+
+
+class _ClaimLost(Exception):
+    """Another worker took the job after this one's lease, or the job has ended."""
 
 
 def run_jobs(
@@ -80,14 +87,17 @@ def _carry_out(job: Job, work: Work[Job], lease: timedelta, refusals: tuple[type
         return
     job.results, fine = [], True
     try:
-        for ok, text in work(job, _progress(job, lease)):
-            fine = fine and ok
-            job.results.append(text)
-            _store(job, lease)
-    except refusals as error:
-        _end(job, JobState.FAILED, str(error))
-    else:
-        _end(job, JobState.DONE if fine else JobState.PROBLEMS, "")
+        try:
+            for ok, text in work(job, _progress(job, lease)):
+                fine = fine and ok
+                job.results.append(text)
+                _store(job, lease)
+        except refusals as error:
+            _end(job, JobState.FAILED, str(error))
+        else:
+            _end(job, JobState.DONE if fine else JobState.PROBLEMS, "")
+    except _ClaimLost:
+        logger.warning("A worker stopped a job that it held no longer: %s %s", job._meta.verbose_name, job.pk)
 
 
 def _progress(job: OperatorJob, lease: timedelta) -> Progress:
@@ -106,7 +116,7 @@ def _progress(job: OperatorJob, lease: timedelta) -> Progress:
 
 def _store(job: OperatorJob, lease: timedelta) -> None:
     job.lease_until = timezone.now() + lease
-    job.save(update_fields=["step", "done", "total", "results", "lease_until"])
+    _save_held(job, "step", "done", "total", "results", "lease_until")
 
 
 def _end(job: OperatorJob, state: JobState, problem: str) -> None:
@@ -114,7 +124,15 @@ def _end(job: OperatorJob, state: JobState, problem: str) -> None:
     job.step = problem[:200]
     if problem:
         job.results.append(problem)
-    job.save(update_fields=["state", "finished_at", "lease_until", "step", "results"])
+    _save_held(job, "state", "finished_at", "lease_until", "step", "results")
+
+
+def _save_held(job: OperatorJob, *columns: str) -> None:
+    """Store columns of a job while this worker holds it: each claim counts an attempt. Raises _ClaimLost."""
+    rows: QuerySet[OperatorJob] = QuerySet(type(job))
+    held = rows.filter(pk=job.pk, attempts=job.attempts, finished_at=None)
+    if not held.update(**{column: getattr(job, column) for column in columns}):
+        raise _ClaimLost
 
 
 # What is shown; the command lists all.

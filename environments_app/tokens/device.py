@@ -96,16 +96,21 @@ def approve(
     with transaction.atomic():
         # Locked before the token is stored: two tokens of one code would break a constraint.
         if not DeviceSignIn.objects.select_for_update().filter(_waiting(), pk=row.pk).exists():
-            raise Invisible("This sign-in was answered already.")
+            raise _answered()
         store_token(actor=actor, token=token)
         DeviceSignIn.objects.filter(pk=row.pk).update(token=token)
     return token
 
 
 def deny(*, actor: Principal, code: str) -> None:
-    """Refuse the client of a code. Raises Invisible."""
+    """Refuse the client of a code. Raises Invisible, also if another person has just answered."""
     row = find_waiting(actor=actor, code=code)
-    DeviceSignIn.objects.filter(_waiting(), pk=row.pk).update(denied_at=timezone.now())
+    if not DeviceSignIn.objects.filter(_waiting(), pk=row.pk).update(denied_at=timezone.now()):
+        raise _answered()
+
+
+def _answered() -> Invisible:
+    return Invisible("This sign-in was answered already. See your tokens for what it was given.")
 
 
 def redeem(*, device_code: str, address: str) -> tuple[str, PersonalToken] | None:

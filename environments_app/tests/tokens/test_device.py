@@ -50,6 +50,28 @@ def test_the_client_gets_the_token_of_who_approved(cast: Cast) -> None:
     assert text not in stored
 
 
+@pytest.mark.parametrize("act", [device.approve, device.deny])
+@pytest.mark.parametrize("meanwhile", [device.approve, device.deny])
+def test_no_answer_replaces_one_that_was_given_meanwhile(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[..., object], act: Callable[..., object]
+) -> None:
+    """A denial that came too late says so: the client has a token by then."""
+    started = begin()
+    find = device.find_waiting
+
+    def slowly(**given: Any) -> DeviceSignIn:
+        row = find(**given)
+        monkeypatch.undo()
+        meanwhile(actor=cast.principal(cast.bob), code=started.row.user_code)
+        return row
+
+    monkeypatch.setattr(device, "find_waiting", slowly)
+    with pytest.raises(Invisible):
+        act(actor=cast.principal(cast.alice), code=started.row.user_code)
+    stored = DeviceSignIn.objects.get()
+    assert (stored.denied_at is None) == (stored.token is not None) == (meanwhile is device.approve)
+
+
 def test_a_denied_sign_in_gets_nothing(cast: Cast) -> None:
     started = begin()
     device.deny(actor=cast.principal(cast.bob), code=started.row.user_code)

@@ -290,7 +290,10 @@ def _disabled_and_enabled(cast: Cast, trust: Trust) -> None:
 
 MEANWHILE: dict[str, tuple[Callable[[Cast, Trust], object], str]] = {
     "nothing": (lambda *_: None, ""),
-    "renamed": (lambda cast, trust: service.change(actor=cast.principal(cast.alice), trust=trust, name="x"), ""),
+    "renamed": (
+        lambda cast, trust: service.change(actor=cast.principal(cast.alice), trust=trust, name="x"),
+        "",
+    ),
     "narrowed": (_narrowed, "trust-ended"),
     "deleted": (_deleted, "trust-ended"),
     "disabled and enabled": (_disabled_and_enabled, "trust-ended"),

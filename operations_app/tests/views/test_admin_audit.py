@@ -1,6 +1,6 @@
 """The audit log in the admin: the timeline, one event in its chain, jobs, sinks, and previews of retention."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.checkpoints import schedule as checkpoints
@@ -127,6 +128,36 @@ def test_progress_is_stored_while_a_verification_runs(cast: Cast, monkeypatch: p
     operator_jobs.run()
     assert len({done for done, _ in seen}) > 1
     assert seen[-1][0] == seen[-1][1]
+
+
+@pytest.mark.parametrize("meanwhile", ["taken", "ended"])
+@pytest.mark.parametrize("lost", ["at once", "at the end", "refused"])
+def test_a_worker_that_lost_its_job_writes_on_it_no_more(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, meanwhile: str, lost: str
+) -> None:
+    """Its lease ended while it was stuck: another worker has the job, or has ended it."""
+    job = operator_jobs.request(actor=cast.principal(cast.root), kind="verify_all")
+    changes = {
+        "taken": {"attempts": 2, "step": "by another worker"},
+        "ended": {"finished_at": timezone.now(), "state": JobState.DONE, "results": ["by another worker"]},
+    }
+    stored = AuditJob.objects.filter(pk=job.pk)
+    went_on = False
+
+    def steps(*_: object) -> Iterator[tuple[bool, str]]:
+        nonlocal went_on
+        stored.update(**changes[meanwhile])
+        if lost == "refused":
+            raise Conflict("refused")
+        if lost == "at once":
+            yield False, "found late"
+            went_on = True
+
+    monkeypatch.setattr(operator_jobs, "_steps", steps)
+    operator_jobs.run()
+    row = stored.get()
+    assert {name: getattr(row, name) for name in changes[meanwhile]} == changes[meanwhile]
+    assert (row.active, went_on) == (meanwhile == "taken", False)
 
 
 def test_one_job_at_a_time(root: Client, cast: Cast) -> None:

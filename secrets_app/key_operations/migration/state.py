@@ -199,10 +199,16 @@ def end(migration: KeyMigration, *, outcome: str, action: Action, provider: str)
     """End a migration with its event and drop every other wrap; False if it is not time yet.
 
     It is time once `provider` wraps every data key. The lock keeps new data keys out in the meantime.
+    Raises MigrationRefused if it ended in another way meanwhile.
     """
     with transaction.atomic():
         locked = KeyMigration.objects.select_for_update().filter(pk=migration.pk, open=True).first()
         if locked is None:
+            # Another run with the same end was first.
+            if not KeyMigration.objects.filter(pk=migration.pk, outcome=outcome).exists():
+                raise MigrationRefused(
+                    "the migration ended in another way meanwhile: read `kms key-info` before a key goes"
+                )
             return True
         if DataKey.objects.exclude(provider=provider).exists():
             return False

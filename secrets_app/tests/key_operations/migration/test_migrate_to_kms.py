@@ -1,12 +1,14 @@
 """Moving data keys from the key file to KMS: both wraps until it is finalised, and what the command says."""
 
 import json
+from contextlib import nullcontext
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.events.actions import Action
@@ -22,6 +24,7 @@ from secrets_app.key_operations.migration.state import begin, end, write_backup
 from secrets_app.key_operations.rotation import rotations
 from secrets_app.keys import data_keys, wrapping
 from secrets_app.keys.data_keys import active_key, replace_key
+from secrets_app.keys.models import FINALISED, ROLLED_BACK
 from secrets_app.keys.providers.registry import provider, provider_named
 from secrets_app.maintenance.integrity_checks import versions as damaged_versions
 from secrets_app.models import DataKey, KeyMigration, Secret, SecretVersion
@@ -343,6 +346,29 @@ class TestFinalising:
         self.finalised(settings)
         assert finalise().ok
 
+    @pytest.mark.parametrize("outcome", [FINALISED, ROLLED_BACK])
+    def test_not_after_the_migration_ended_in_another_way_during_the_proof(
+        self, cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch, outcome: str
+    ) -> None:
+        """The proof may take minutes. After a rollback the key file is needed, which a finalised one is not."""
+        active_key(cast.development)
+        moved()
+        prove = finalize._opened_by_kms
+
+        def meanwhile() -> tuple[list[str], int]:
+            row = KeyMigration.objects.get(open=True)
+            row.open, row.outcome, row.ended_at = None, outcome, timezone.now()
+            row.save()
+            return prove()
+
+        monkeypatch.setattr(finalize, "_opened_by_kms", meanwhile)
+        with (
+            nullcontext()
+            if outcome == FINALISED
+            else pytest.raises(MigrationRefused, match="in another way meanwhile")
+        ):
+            self.finalised(settings)
+
     def test_not_before_everything_has_moved(self, cast: Cast, settings: Settings) -> None:
         keep(cast)
         moved(environment="development")
@@ -408,7 +434,9 @@ class TestFinalising:
         migration = KeyMigration.objects.get()
         self.finalised(settings)
         before = KeyMigration.objects.values().get()
-        assert end(migration, outcome="rolled back", action=Action.KEY_MIGRATION_ROLLBACK, provider="local")
+        assert end(migration, outcome=FINALISED, action=Action.KEY_MIGRATION_FINALISE, provider="kms")
+        with pytest.raises(MigrationRefused, match="in another way"):
+            end(migration, outcome=ROLLED_BACK, action=Action.KEY_MIGRATION_ROLLBACK, provider="local")
         assert KeyMigration.objects.values().get() == before
         assert not AuditEvent.objects.filter(action=Action.KEY_MIGRATION_ROLLBACK).exists()
 
