@@ -135,7 +135,7 @@ coverage: $(DEV) $(NODE) $(AWS) $(HELM) ## The suite on both databases with bran
 SECONDS ?= 600
 .PHONY: torture
 torture: $(DEV) $(NODE) $(AWS) $(HELM) $(ENGINES) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass, images
-	@ADVERSARY_SECONDS=$(SECONDS) ADVERSARY_SEED=$(SEED) $(SERVERS) bash -euo pipefail -c ' \
+	@ADVERSARY_SECONDS=$(SECONDS) GALERA_SECONDS=$(SECONDS) ADVERSARY_SEED=$(SEED) $(SERVERS) bash -euo pipefail -c ' \
 		$(BIN)/python -m pytest -q -m "torture or hypothesis" --run-torture && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) \
 			-m "every_database or every_database_weekly"'

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import requests
+from django.db import connection
 
 from tests.processes import commands_for_tokens, copy_schema, run_commands
 from tests.servers.galera import Cluster
@@ -198,7 +199,9 @@ def start(directory: Path, cluster: Cluster, keepers: list[GaleraKeeper], *, wor
     """Start one Keeper for each node, each of which tries its own node first; add them to a list."""
     first = GaleraKeeper(directory / "0", cluster.url(0), worker=worker)
     keepers.append(first)
-    copy_schema(urlsplit(cluster.nodes[0].environment()["KEEPER_TEST_MARIADB_URL"]))
+    if connection.vendor == "mysql":
+        # Faster than to migrate.
+        copy_schema(urlsplit(cluster.nodes[0].environment()["KEEPER_TEST_MARIADB_URL"]))
     first.start()
     for number in range(1, len(cluster.nodes)):
         keepers.append(GaleraKeeper(directory / str(number), cluster.url(number), like=first, worker=worker))

@@ -24,9 +24,9 @@ FAULT_SECONDS = 5
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster | None]:
-    """Start a cluster, where the suite runs on MariaDB."""
-    if connection.vendor != "mysql":
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster | None]:
+    """Start a cluster: for the short form once, where the suite runs on MariaDB."""
+    if connection.vendor != "mysql" and not request.node.get_closest_marker("torture"):
         yield None
         return
     made = Cluster(tmp_path)
@@ -39,7 +39,10 @@ def cluster(tmp_path: Path) -> Iterator[Cluster | None]:
 
 @pytest.fixture
 def keepers(
-    request: pytest.FixtureRequest, cluster: Cluster | None, tmp_path: Path
+    request: pytest.FixtureRequest,
+    cluster: Cluster | None,
+    tmp_path: Path,
+    schema: Path | None,
 ) -> Iterator[list[GaleraKeeper]]:
     if cluster is None:
         yield []
