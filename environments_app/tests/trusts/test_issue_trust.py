@@ -35,16 +35,9 @@ def keys(tmp_path: Path) -> Path:
     return file
 
 
-def test_it_ends_as_asked_and_its_keys_are_fetched_by_a_command(cast: Cast, keys: Path) -> None:
+def test_it_ends_as_asked(cast: Cast, keys: Path) -> None:
     run(keys, "--claim=sub=system:serviceaccount:shop:default", "--expires-in=never")
     assert Trust.objects.get().expires_at is None
-
-    out = StringIO()
-    call_command("fetch_trust_keys", "pods", stdout=out)
-    assert ISSUER.url in out.getvalue()
-    assert Trust.objects.get().keys_from is not None
-    with pytest.raises(CommandError, match="no trust"):
-        call_command("fetch_trust_keys", "absent")
     with pytest.raises(CommandError, match="--expires-in"):
         run(keys, "--claim=sub=x", "--expires-in=soon", name="other")
 
