@@ -7,8 +7,9 @@ from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
-from environments_app.errors import Forbidden, Invisible
-from environments_app.models import Membership
+from environments_app.approvals.gate import ApprovalGrant
+from environments_app.errors import ApprovalVoid, Forbidden, Invisible
+from environments_app.models import Environment, Membership
 from environments_app.tests.cast import Cast
 from secrets_app.errors import InvalidName, NameTaken, NotDeleted, StaleVersion, TamperedSecret
 from secrets_app.models import Secret, SecretVersion
@@ -130,6 +131,38 @@ def test_what_was_restored_meanwhile_is_not_purged(cast: Cast, events: Events) -
         lifecycle.purge(actor=alice, secret=stale)
     assert SecretVersion.objects.count() == 2
     assert events(Action.SECRET_PURGE) == []
+
+
+def test_what_was_restored_changed_and_deleted_again_meanwhile_is_not_purged(cast: Cast) -> None:
+    secret, alice = keep(cast), cast.principal(cast.alice)
+    lifecycle.delete(actor=alice, secret=stored(secret))
+    seen = stored(secret)
+    lifecycle.restore(actor=alice, secret=stored(secret))
+    change(cast, stored(secret), "second")
+    lifecycle.delete(actor=alice, secret=stored(secret))
+    with pytest.raises(StaleVersion):
+        lifecycle.purge(actor=alice, secret=seen)
+    assert SecretVersion.objects.filter(secret=secret).count() == 2
+
+
+def test_nothing_is_purged_where_approvals_were_turned_on_meanwhile(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, alice = keep(cast), cast.principal(cast.alice)
+    lifecycle.delete(actor=alice, secret=stored(secret))
+    clear = lifecycle._cleared
+
+    def meanwhile(*given: Any, **options: Any) -> ApprovalGrant:
+        grant = clear(*given, **options)
+        place = Environment.objects.get(pk=secret.environment_id)
+        place.protected = True
+        place.save()
+        return grant
+
+    monkeypatch.setattr(lifecycle, "_cleared", meanwhile)
+    with pytest.raises(ApprovalVoid):
+        lifecycle.purge(actor=alice, secret=stored(secret))
+    assert SecretVersion.objects.filter(secret=secret).exists()
 
 
 def test_a_stale_deletion_is_refused(cast: Cast) -> None:
