@@ -7,6 +7,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import pytest_socket
+from django.contrib import admin
 from django.contrib.auth.hashers import Argon2PasswordHasher
 
 from tests import bytecode
@@ -59,6 +60,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection() -> None:
+    # Cases are made of the admin's pages, which a process loads with its addresses.
+    admin.autodiscover()
     # What is loaded and collected stays: the collector would go over all of it, and free nothing.
     gc.disable()
 

@@ -1,7 +1,7 @@
 """Registers audit_app with Django."""
 
 from django.apps import AppConfig
-from django.core.checks import register
+from django.core.checks import Tags, register
 from django.db.models.signals import post_save, pre_save
 
 
@@ -16,11 +16,11 @@ class AuditConfig(AppConfig):
         from audit_app.integrity import config_history  # noqa: PLC0415 - models are loaded only now
 
         register(checks.wiring)
-        register(checks.trusted_proxies)
-        register(checks.outbound_networks)
-        register(checks.sinks)
-        register(checks.retention)
-        register(checks.configuration_history)
+        register(checks.trusted_proxies, Tags.security)
+        register(checks.outbound_networks, Tags.security)
+        register(checks.sinks, Tags.security)
+        register(checks.retention, Tags.security)
+        register(checks.configuration_history, Tags.security)
         pre_save.connect(
             config_history.attribute_entry, sender="auditlog.LogEntry", dispatch_uid="audit_app.attribute"
         )

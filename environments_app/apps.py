@@ -1,7 +1,7 @@
 """Registers environments_app with Django."""
 
 from django.apps import AppConfig
-from django.core.checks import register
+from django.core.checks import Tags, register
 
 
 class EnvironmentsConfig(AppConfig):
@@ -12,6 +12,6 @@ class EnvironmentsConfig(AppConfig):
     def ready(self) -> None:
         from environments_app import checks  # noqa: PLC0415 - settings are loaded only now
 
-        register(checks.token_peppers)
-        register(checks.requirements)
-        register(checks.strictness)
+        register(checks.token_peppers, Tags.security)
+        register(checks.requirements, Tags.security)
+        register(checks.strictness, Tags.security)

@@ -41,6 +41,8 @@ api: list[URLPattern | URLResolver] = [
     path("schema", ApiSchemaView.as_view(), name="api-schema"),
     path("docs", ApiReferenceView.as_view(url_name="api-schema"), name="api-docs"),
 ]
+# Each app's pages of the admin, before the addresses of all of them.
+admin.autodiscover()
 urlpatterns = [
     # First: a program's request is not compared with the address of each page.
     path("api/", include(api)),

@@ -1,7 +1,7 @@
 """Registers secrets_app with Django."""
 
 from django.apps import AppConfig
-from django.core.checks import register
+from django.core.checks import Tags, register
 
 
 class SecretsConfig(AppConfig):
@@ -14,4 +14,4 @@ class SecretsConfig(AppConfig):
     def ready(self) -> None:
         from secrets_app import checks  # noqa: PLC0415 - models are loaded only now
 
-        register(checks.keys)
+        register(checks.keys, Tags.security)

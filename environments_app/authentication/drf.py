@@ -2,11 +2,9 @@
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -19,9 +17,6 @@ from environments_app.errors import BadToken
 from environments_app.models import User
 from environments_app.sessions.store import CONFIRMED, SIGNED_IN
 from environments_app.tokens.bearers import bearer_of
-
-if TYPE_CHECKING:
-    from drf_spectacular.openapi import AutoSchema
 
 _SCHEME = "bearer"
 
@@ -70,30 +65,6 @@ class ServiceTokenAuthentication(authentication.BaseAuthentication):
 
 class SessionAuthentication(authentication.SessionAuthentication):
     """A signed-in browser, with CSRF enforced by DRF's own rule."""
-
-
-class ServiceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped base
-    """Describes the token in the OpenAPI document."""
-
-    target_class = "environments_app.authentication.drf.ServiceTokenAuthentication"
-    name = "serviceToken"
-
-    def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
-        return {
-            "type": "http",
-            "scheme": "bearer",
-            "bearerFormat": "kpr_<public id>_<secret>, or kpu_… of a person",
-        }
-
-
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped base
-    """Describes the session in the OpenAPI document."""
-
-    target_class = "environments_app.authentication.drf.SessionAuthentication"
-    name = "session"
-
-    def get_security_definition(self, auto_schema: "AutoSchema") -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
-        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
 
 
 def _bearer(header: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 from rest_framework.serializers import BaseSerializer
@@ -222,3 +223,27 @@ def _with_approval(described: Document | None) -> Document:
         }
     (content,) = described["content"].values()
     return described | {"content": {MEDIA_TYPE: {"schema": {"oneOf": [content["schema"], pending]}}}}
+
+
+class ServiceTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped base
+    """Describes the token in the OpenAPI document."""
+
+    target_class = "environments_app.authentication.drf.ServiceTokenAuthentication"
+    name = "serviceToken"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "kpr_<public id>_<secret>, or kpu_… of a person",
+        }
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped base
+    """Describes the session in the OpenAPI document."""
+
+    target_class = "environments_app.authentication.drf.SessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:  # noqa: ARG002 - the signature of drf-spectacular
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}

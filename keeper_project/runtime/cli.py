@@ -229,11 +229,15 @@ def _sentence(error: Exception) -> str:
 def _run(arguments: Sequence[str]) -> None:
     """Run a command as Django does; the help of Keeper's own leaves out what Django adds to each."""
     import django.core.management  # noqa: PLC0415 - Django only once nothing is unmet
+    from django.core.checks import Tags  # noqa: PLC0415 - Django only once nothing is unmet
 
     class Utility(django.core.management.ManagementUtility):
         def fetch_command(self, subcommand: str) -> "BaseCommand":
             command = super().fetch_command(subcommand)
             if not type(command).__module__.startswith("django."):
+                if subcommand != "run":
+                    # The settings. Models, addresses and the admin are `keeper check`'s, and `keeper run`'s.
+                    command.requires_system_checks = [Tags.security, Tags.compatibility]
                 create = command.create_parser
 
                 def create_parser(*names: str, **options: Any) -> "CommandParser":

@@ -1,7 +1,7 @@
 """What the frame of every page shows: the navigation, the environments, the person."""
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Final
 
 from django.conf import settings
@@ -290,7 +290,6 @@ class Layout:
         return path == url or (url != "/" and path.startswith(url))
 
 
-@cache
 def frame_of(request: HttpRequest) -> Layout:
     """Return the frame of a page, one object for each request, so nothing is queried twice."""
     frame = getattr(request, _KEPT, None)

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Final
 
 from django.db.models import Count
-from django.urls import reverse
+from django.urls import reverse_lazy
 from django.utils import timezone
+from django.utils.functional import Promise
 
 from audit_app.checkpoints.signing import SIGNING
 from audit_app.events.actions import Action
@@ -65,7 +66,7 @@ class SystemStatus:
     detail: str = ""
     remedy: str = ""
     at: datetime | None = None
-    url: str = ""
+    url: str | Promise = ""
 
     @property
     def ails(self) -> bool:
@@ -135,7 +136,7 @@ def _keys() -> Iterator[SystemStatus]:
 
 def _sinks() -> Iterator[SystemStatus]:
     rows = {row.name: row for row in SinkState.objects.all()}
-    url = reverse("trail")
+    url = reverse_lazy("trail")
     places = [("audit log signing", SIGNING, SIGNING_REMEDY)]
     sinks = [*checkpoint_sinks(), *event_sinks()]
     places += [(sink.name, sink.name, SINK_REMEDY) for sink in sinks]
@@ -154,7 +155,7 @@ def _sinks() -> Iterator[SystemStatus]:
 def _targets() -> Iterator[SystemStatus]:
     rows = Target.objects.filter(live=True).select_related("environment")
     for row in rows.order_by("environment__name", "name"):
-        name, url = f"{row.environment.name} / {row.name}", reverse("target-detail", args=[row.pk])
+        name, url = f"{row.environment.name} / {row.name}", reverse_lazy("target-detail", args=[row.pk])
         last_answer = max((at for at in (row.last_success_at, row.last_failure_at) if at), default=None)
         if row.failures:
             yield _failed(_TARGETS, name, row.last_error, TARGET_REMEDY, last_answer, url)
@@ -164,7 +165,7 @@ def _targets() -> Iterator[SystemStatus]:
 
 
 def _failed(
-    group: str, name: str, detail: str, remedy: str, at: datetime | None, url: str = ""
+    group: str, name: str, detail: str, remedy: str, at: datetime | None, url: str | Promise = ""
 ) -> SystemStatus:
     return SystemStatus(
         group=group, name=name, state="unhealthy", detail=detail, remedy=remedy, at=at, url=url

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db.models import Count, Q, QuerySet
-from django.urls import reverse
+from django.urls import reverse_lazy
 from django.utils import timezone
+from django.utils.functional import Promise
 
 from audit_app.models import SinkState
 from environments_app.models import Delivery, DeliveryState
@@ -26,7 +27,7 @@ class Queue:
     working: int
     stuck: int
     stuck_words: str
-    url: str
+    url: str | Promise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Lease:
     owner: str
     until: datetime
     over: bool
-    url: str
+    url: str | Promise
 
 
 def queues() -> list[Queue]:
@@ -65,18 +66,24 @@ def queues() -> list[Queue]:
     )
     return [
         Queue(
-            label="Sync", stuck_words="lease is over", url=reverse("admin:sync_app_run_changelist"), **runs
+            label="Sync",
+            stuck_words="lease is over",
+            url=reverse_lazy("admin:sync_app_run_changelist"),
+            **runs,
         ),
         Queue(
-            label="Rotation", stuck_words="stopped", url=f"{reverse('rotation')}?state=failed", **rotations
+            label="Rotation",
+            stuck_words="stopped",
+            url=reverse_lazy("rotation", query={"state": "failed"}),
+            **rotations,
         ),
         Queue(
             label="Messages",
             stuck_words="failed",
-            url=reverse("admin:environments_app_delivery_changelist"),
+            url=reverse_lazy("admin:environments_app_delivery_changelist"),
             **messages,
         ),
-        Queue(label="Audit log", stuck_words="sinks fail", url=reverse("trail"), **sinks),
+        Queue(label="Audit log", stuck_words="sinks fail", url=reverse_lazy("trail"), **sinks),
     ]
 
 
@@ -93,7 +100,7 @@ def leases() -> list[Lease]:
             owner=run.lease_owner,
             until=run.lease_until,
             over=run.lease_until <= now,
-            url=reverse("target-detail", args=[run.target_id]),
+            url=reverse_lazy("target-detail", args=[run.target_id]),
         )
         for run in runs.order_by("lease_until")[:SHOWN]
         if run.lease_until
@@ -104,7 +111,7 @@ def leases() -> list[Lease]:
             owner=rotation.lease_owner,
             until=rotation.lease_until,
             over=rotation.lease_until <= now,
-            url=reverse("rotation-policy", args=[rotation.policy_id]),
+            url=reverse_lazy("rotation-policy", args=[rotation.policy_id]),
         )
         for rotation in rotations.order_by("lease_until")[:SHOWN]
         if rotation.lease_until
