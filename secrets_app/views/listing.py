@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
+from audit_app.queries.search import begins
 from core.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, visible_environments
@@ -52,6 +53,8 @@ def active_filters(form: FilterForm, query: QueryDict) -> list[dict[str, str]]:
 
 
 _FOUND: Final = 8
+# The top bar looks through so many names for what occurs in them.
+LOOKED_AT: Final = 10_000
 # More are counted as "2,000+": a count reads each row that it counts.
 MAX_COUNTED: Final = 2_000
 
@@ -172,12 +175,37 @@ def secret_search(request: HttpRequest) -> HttpResponse:
     """Return the first few secrets that a search finds everywhere the actor may see, for the top bar."""
     text = request.GET.get("q", "").strip()
     actor = principal_of(request)
-    secrets: list[Secret] = []
-    if text:
-        matching = narrow(visible_secrets(actor), {"q": text})
-        secrets = verified_rows(matching.order_by("name", "id")[:_FOUND])
-    context = {"q": text, "found": secrets, "all_url": f"{reverse('secret-list')}?{urlencode({'q': text})}"}
+    secrets, is_capped = _found_everywhere(actor, text) if text else ([], False)
+    context = {
+        "q": text,
+        "found": secrets,
+        "is_capped": is_capped,
+        "most": LOOKED_AT,
+        "all_url": f"{reverse('secret-list')}?{urlencode({'q': text})}",
+    }
     return render(request, "secrets_app/_found.html", context)
+
+
+def _found_everywhere(actor: Principal, text: str) -> tuple[list[Secret], bool]:
+    """Return the first few secrets that a search finds, and whether some were not looked at.
+
+    Names that begin with the text come first, from an index. Of the others the first ones by name are looked
+    through, so that a search does not cost more the more secrets there are.
+    """
+    visible = visible_secrets(actor)
+    matching = narrow(visible, {"q": text})
+    end = None
+    if visible.order_by()[LOOKED_AT : LOOKED_AT + 1].exists():
+        # In the order of an index: of all, since that of what the actor may see would be sorted.
+        names = Secret.objects.filter(live=True).order_by("name", "id").values_list("name", flat=True)
+        end = names[LOOKED_AT : LOOKED_AT + 1].first()
+    searched = matching if end is None else matching.filter(name__lt=end)
+    rows = [
+        *visible.filter(begins("name", text)).order_by("name", "id")[:_FOUND],
+        *searched.order_by("name", "id")[:_FOUND],
+    ]
+    found = verified_rows(list({row.pk: row for row in rows}.values())[:_FOUND])
+    return found, end is not None and len(found) < _FOUND
 
 
 def _may_somewhere(actor: Principal, places: Sequence[Environment], *actions: Action) -> bool:

@@ -48,8 +48,11 @@ def watched() -> Iterator[list[Statement]]:
             yield found
 
 
-def faults(statements: Collection[Statement], tables: Collection[str]) -> dict[str, str]:
-    """Return table → statement and plan for each that scans one of these tables, or reads very much of it."""
+def faults(statements: Collection[Statement], tables: Collection[str], *, times: int = 1) -> dict[str, str]:
+    """Return table → statement and plan for each that scans one of these tables, or reads very much of it.
+
+    `times` as much may be read by what looks through a bounded number of rows.
+    """
     found: dict[str, str] = {}
     for statement in statements:
         aliases = {alias or name: name for name, alias in _TABLES.findall(statement.sql)}
@@ -60,7 +63,7 @@ def faults(statements: Collection[Statement], tables: Collection[str]) -> dict[s
         stops_early = " LIMIT " in statement.sql and not _SORTS.search(text)
         scanned = {aliases.get(name, name) for name in _scanned(plan)}
         found |= {table: text for table in scanned & set(tables) if not stops_early}
-        if statement.work > _MOST[connection.vendor]:
+        if statement.work > times * _MOST[connection.vendor]:
             found |= dict.fromkeys(set(aliases.values()) & set(tables), text)
     return found
 

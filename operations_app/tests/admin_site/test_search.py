@@ -7,7 +7,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from audit_app.models import AuditEvent
+from audit_app.models import AuditEvent, SearchEntry
+from audit_app.queries import search
 from environments_app.models import User
 from environments_app.tests.cast import Cast
 from environments_app.tokens import service as tokens
@@ -91,3 +92,26 @@ def test_it_answers_any_text(root: Client, cast: Cast, text: str) -> None:
 def test_it_is_for_administrators(cast: Cast, signed_in: Callable[[User], Client]) -> None:
     answer = signed_in(cast.alice).get(SEARCH, {"q": "a"})
     assert (answer.status_code, answer.headers["Location"].partition("?")[0]) == (302, "/admin/login/")
+
+
+def test_it_looks_at_so_many_events_and_says_so(
+    root: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        make_secret(cast, f"billing/{number}")
+    said = "not all were looked at"
+    assert said not in root.get(SEARCH, {"q": "billing/"}).content.decode()
+    monkeypatch.setattr(search, "_LOOKED_AT", 3)
+    page = root.get(SEARCH, {"q": "billing/"})
+    assert said in page.content.decode()
+    (hits,) = [each for each in page.context["found"] if each.label == "Audit events"]
+    assert [row.name.partition(": ")[2] for row in hits.rows] == ["billing/3", "billing/2", "billing/1"]
+    # A whole name is found however many begin like it.
+    assert "alice: billing/0" in found(root, "billing/0")["Audit events"]
+
+
+def test_an_event_that_the_search_table_misplaces_is_not_found(root: Client, cast: Cast) -> None:
+    make_secret(cast, "billing/key")
+    found(root, "billing")
+    SearchEntry._base_manager.filter(object_name="billing/key").update(object_name="nowhere")
+    assert "Audit events" not in found(root, "nowhere")

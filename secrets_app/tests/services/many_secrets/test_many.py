@@ -15,6 +15,7 @@ from secrets_app.models import Secret
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import VALUE, change, keep
 from secrets_app.views import bulk as bulk_views
+from secrets_app.views import listing
 
 pytestmark = pytest.mark.every_database
 
@@ -197,6 +198,26 @@ def test_the_search_of_the_top_bar_finds_everywhere_one_may_see(cast: Cast, sign
     alice, erin = (signed_in(who).get("/secrets/search?q=stripe") for who in (cast.alice, cast.erin))
     assert [row.name for row in alice.context["found"]] == ["other", "pay/stripe"]
     assert [row.name for row in erin.context["found"]] == ["pay/stripe"]
+
+
+def test_the_search_of_the_top_bar_looks_through_so_many_names_and_says_so(
+    cast: Cast, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/late", "b", "c", "late/z", "z/late"):
+        keep(cast, name)
+    alice = signed_in(cast.alice)
+
+    def found() -> tuple[list[str], bool]:
+        answer = alice.get("/secrets/search?q=late")
+        return [row.name for row in answer.context["found"]], b"first 3 names only" in answer.content
+
+    assert found() == (["late/z", "a/late", "z/late"], False)
+    monkeypatch.setattr(listing, "LOOKED_AT", 3)
+    # What begins so is found wherever it is.
+    assert found() == (["late/z", "a/late"], True)
+    # Who may see no more than that has all of it looked through.
+    monkeypatch.setattr(listing, "LOOKED_AT", 5)
+    assert found() == (["late/z", "a/late", "z/late"], False)
 
 
 @pytest.mark.parametrize(
