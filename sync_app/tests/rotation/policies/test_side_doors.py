@@ -24,6 +24,7 @@ from secrets_app.importing.service import import_entries
 from secrets_app.models import Secret
 from secrets_app.rows import store
 from secrets_app.services import lifecycle, read, transfer, version_stages, write
+from secrets_app.services import versions as all_versions
 from secrets_app.types.registry import SecretType
 from secrets_app.values import versions
 from sync_app.applying import pull as applying_pull
@@ -96,6 +97,15 @@ DOORS: dict[str, Callable[[Cast, Secret, str], object]] = {
         actor=cast.principal(cast.alice), secret=secret, number=1
     ),
     "delete": lambda cast, secret, _: lifecycle.delete(actor=cast.principal(cast.alice), secret=secret),
+    "delete a version": lambda cast, secret, _: all_versions.delete_versions(
+        actor=cast.principal(cast.alice), secret=secret, numbers=[1]
+    ),
+    "destroy a version": lambda cast, secret, _: all_versions.destroy_versions(
+        actor=cast.principal(cast.alice), secret=secret, numbers=[1]
+    ),
+    "delete all versions": lambda cast, secret, _: all_versions.delete_all(
+        actor=cast.principal(cast.alice), secret=secret
+    ),
     "move": lambda cast, secret, _: transfer.move(
         actor=cast.principal(cast.alice), secret=secret, environment=cast.production
     ),
@@ -159,6 +169,10 @@ WRITERS = {
     "secrets_app.services.lifecycle.rename": "described",
     "secrets_app.services.lifecycle.restore": "described",
     "secrets_app.services.version_stages._store": "rotation",
+    "secrets_app.services.versions.delete_all": "delete all versions",
+    "secrets_app.services.versions.delete_versions": "delete a version",
+    "secrets_app.services.versions.destroy_versions": "destroy a version",
+    "secrets_app.services.versions.restore_versions": "described",
     "secrets_app.services.write._update_once": "update",
     "secrets_app.services.write.create": "new",
     "secrets_app.services.write.rollback": "rollback",
