@@ -44,7 +44,8 @@ class EnvironmentAdmin(ServiceAdmin):
     list_display = ("name", "display_name", "protected", "kms_key_alias", "position", "updated_at")
     search_fields = ("name", "display_name")
     ordering = ("position", "name")
-    fields: ClassVar[tuple[str, ...]] = ("name", *CHANGEABLE)
+    # Clients of KV v2 set the defaults of versions, by `config`.
+    fields: ClassVar[tuple[str, ...]] = ("name", *(name for name in CHANGEABLE if name != "version_defaults"))
     sections = (
         ("On pages", "display_name description colour position"),
         ("Protection", "protected approvals_required kms_key_alias offline_hours"),

@@ -14,7 +14,7 @@ from gateway_app.kv2.mounts import environment_of, known_at
 from gateway_app.kv2.views import Kv2View, body_of
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import find_last_deleted
+from secrets_app.queries.lookup import find_last_deleted, find_of_name
 from secrets_app.services import lifecycle
 from secrets_app.services import versions as service
 
@@ -61,9 +61,13 @@ class DestroyView(Kv2View):
         """Destroy the values of the versions that are named, for ever; managers may."""
         numbers = versions_of(body_of(request))
         place, name = environment_of(self.actor, mount), path.rstrip("/")
-        secret = _asked(self.actor, Action.SECRET_DESTROY, place, name)
-        if secret is not None:
-            service.destroy_versions(actor=self.actor, secret=secret, numbers=numbers)
+        _asked(self.actor, Action.SECRET_DESTROY, place, name)
+        # Numbers go on when a name is used again, and what can be restored is not gone: a number that the
+        # living secret does not have is that of a deleted one.
+        for secret in find_of_name(actor=self.actor, environment=place, name=name):
+            held = {*secret.versions.filter(number__in=numbers).values_list("number", flat=True)}
+            service.destroy_versions(actor=self.actor, secret=secret, numbers=held)
+            numbers = [number for number in numbers if number not in held]
         return no_content()
 
     put = post

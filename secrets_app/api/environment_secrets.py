@@ -262,7 +262,7 @@ class ManifestView(SecretsView):
                 "name": row.name,
                 "version": row.current_number,
                 "version_id": ids.get(row.pk),
-                "etag": etag_of(row.current_number, row.revision),
+                "etag": etag_of(row.pk, row.current_number, row.revision),
             }
             for row in rows
         ]

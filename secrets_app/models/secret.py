@@ -239,8 +239,16 @@ class Secret(AuthenticatedRow):
 
     @property
     def etag(self) -> str:
-        """The version and revision that an optimistic writer must name (RFC 9110, 8.8.3)."""
-        return etag_of(self.current_number, self.revision)
+        """The secret, version and revision that an optimistic writer must name (RFC 9110, 8.8.3).
+
+        Another secret that gets the name has another one.
+        """
+        return etag_of(self.pk, self.current_number, self.revision)
+
+    @property
+    def state(self) -> str:
+        """The version and revision, for what is bound to the secret besides."""
+        return f"{self.current_number}-{self.revision}"
 
     @property
     def audit_object(self) -> AuditObject:
@@ -261,9 +269,9 @@ class Secret(AuthenticatedRow):
         self.search_text = search_text(self.name, self.description, self.owner, self.tags)
 
 
-def etag_of(number: int, revision: int) -> str:
-    """Return what names a secret's version and revision."""
-    return f"{number}-{revision}"
+def etag_of(pk: int, number: int, revision: int) -> str:
+    """Return what names a secret, its version and its revision."""
+    return f"{pk}-{number}-{revision}"
 
 
 def tags_mac(secret: UUID | str, tags: Iterable[str]) -> bytes:

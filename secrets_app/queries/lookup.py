@@ -115,6 +115,12 @@ def find_last_deleted(*, actor: Principal, environment: Environment, name: str) 
     return found.order_by("-deleted_at").first()
 
 
+def find_of_name(*, actor: Principal, environment: Environment, name: str) -> list[Secret]:
+    """Return the living secret of a name, and then the deleted ones, if the actor may know of them."""
+    found = Secret.objects.filter(visible(actor, Action.SECRET_VIEW), environment=environment, name=name)
+    return list(found.select_related("environment").order_by("-live", "-deleted_at"))
+
+
 def find_deleted_version(
     *, actor: Principal, environment: Environment, name: str, number: int = 0
 ) -> SecretVersion | None:

@@ -56,7 +56,7 @@ class SecretRow(NamedTuple):
 
     @property
     def etag(self) -> str:
-        return etag_of(self.current_number, self.revision)
+        return etag_of(self.pk, self.current_number, self.revision)
 
     @property
     def audit_object(self) -> AuditObject:

@@ -35,9 +35,10 @@ Listener = Callable[[int, Collection[str]], None]
 def check_etag(secret: Secret, expected: str | None) -> None:
     """Refuse a writer that read an older state. Raises StaleVersion.
 
-    `expected` is an ETag, ANY for a secret in whatever state, NO_STATE, or None.
+    `expected` is an ETag, the state that an approval is bound to, ANY for a secret in whatever state,
+    NO_STATE, or None.
     """
-    if expected not in {None, ANY, secret.etag}:
+    if expected not in {None, ANY, secret.etag, secret.state}:
         raise StaleVersion(
             f"The secret has changed (now {secret.etag}). Nothing was saved. Reload and try again."
         )

@@ -75,7 +75,7 @@ def updating(
         action=Action.SECRET_UPDATE,
         environment=secret.environment,
         object=secret.audit_object,
-        expected=secret.etag,
+        expected=secret.state,
         content={"value": value},
         arguments={
             "secret": secret.pk,
@@ -113,7 +113,7 @@ def acting(
         action=action,
         environment=environment or secret.environment,
         object=object or secret.audit_object,
-        expected=secret.etag,
+        expected=secret.state,
         arguments={"secret": secret.pk, **arguments},
         summary=summary,
     )

@@ -79,12 +79,12 @@ def restore_versions(*, actor: Principal, secret: Secret, numbers: Collection[in
 
 
 def destroy_versions(*, actor: Principal, secret: Secret, numbers: Collection[int]) -> Secret:
-    """Destroy the values of versions for ever; their rows and events stay.
+    """Destroy the values of versions for ever, of a deleted secret as well; their rows and events stay.
 
     Versions that do not exist or are destroyed already stay as they are. Raises as `delete_versions` does.
     """
     require_on(actor=actor, action=Action.SECRET_DESTROY, secret=secret)
-    _require_versions(secret)
+    require_authentic(secret)
     stored = _stored(secret, [number for number in numbers if number not in secret.rules.destroyed])
     if not stored:
         return secret

@@ -66,7 +66,7 @@ def test_it_creates_a_secret_as_the_product_s_readme_shows(cast: Cast, erin: Cli
     response = send(erin, "POST", "/api/secrets", body)
     document = response.json()
     assert (response.status_code, response["Content-Type"]) == (201, "application/json")
-    assert response["ETag"] == '"1-1"'
+    assert response["ETag"] == f'"{document["id"]}-1-1"'
     assert response["Cache-Control"] == "no-store, private"
     assert b"sk_test_canary" not in response.content
     stored = Secret.objects.get()
@@ -172,7 +172,7 @@ def test_the_value_is_shown_to_those_who_may_reveal_it(
     for role, sees in (("viewer", False), ("reader", True), ("editor", True), ("manager", True)):
         response = bearer(role, cast.development).get(f"/api/secrets/{document['id']}")
         shown = response.json()
-        assert (response.status_code, response["ETag"]) == (200, '"1-1"')
+        assert (response.status_code, response["ETag"]) == (200, f'"{document["id"]}-1-1"')
         assert shown.pop("value", None) == (VALUE if sees else None), role
         assert shown == document
 
@@ -199,12 +199,13 @@ def test_what_is_not_there_is_a_problem(erin: Client, path: str) -> None:
 def test_a_changed_value_makes_a_version_and_an_equal_one_none(
     made: Callable[..., dict[str, Any]], erin: Client, method: str
 ) -> None:
-    path = f"/api/secrets/{made()['id']}"
+    pk = made()["id"]
+    path = f"/api/secrets/{pk}"
     changed = send(erin, method, path, {"value": "second", "comment": "leaked"})
-    assert (changed.status_code, changed["ETag"], changed.json()["version"]) == (200, '"2-2"', 2)
+    assert (changed.status_code, changed["ETag"], changed.json()["version"]) == (200, f'"{pk}-2-2"', 2)
     assert b"second" not in changed.content
     same = send(erin, method, path, {"value": "second"})
-    assert (same.status_code, same["ETag"], same.json()["version"]) == (200, '"2-2"', 2)
+    assert (same.status_code, same["ETag"], same.json()["version"]) == (200, f'"{pk}-2-2"', 2)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
@@ -222,13 +223,14 @@ def test_what_is_left_out_is_kept(made: Callable[..., dict[str, Any]], erin: Cli
 def test_a_stale_writer_is_refused_and_nothing_is_lost(
     made: Callable[..., dict[str, Any]], erin: Client
 ) -> None:
-    path = f"/api/secrets/{made()['id']}"
-    first = send(erin, "PUT", path, {"value": "second"}, If_Match='"1-1"')
+    pk = made()["id"]
+    path, stale = f"/api/secrets/{pk}", f'"{pk}-1-1"'
+    first = send(erin, "PUT", path, {"value": "second"}, If_Match=stale)
     assert first.status_code == 200
     for method, body in (("PUT", {"value": "third"}), ("PATCH", {"description": "x"}), ("DELETE", None)):
-        assert is_problem(send(erin, method, path, body, If_Match='"1-1"'), 412)
-    assert is_problem(send(erin, "POST", f"{path}/rollback", {"version": 1}, If_Match='"1-1"'), 412)
-    assert is_problem(send(erin, "POST", f"{path}/rename", {"name": "x"}, If_Match='"1-1"'), 412)
+        assert is_problem(send(erin, method, path, body, If_Match=stale), 412)
+    assert is_problem(send(erin, "POST", f"{path}/rollback", {"version": 1}, If_Match=stale), 412)
+    assert is_problem(send(erin, "POST", f"{path}/rename", {"name": "x"}, If_Match=stale), 412)
     document = erin.get(path).json()
     assert (document["value"], document["version"], document["name"]) == ("second", 2, "db/password")
     for etag in ("{}", "*"):
@@ -336,10 +338,11 @@ def test_versions_are_listed_without_values_and_read_one_by_one(
 def test_rolling_back_makes_a_new_version_of_the_old_value(
     made: Callable[..., dict[str, Any]], erin: Client
 ) -> None:
-    path = f"/api/secrets/{made()['id']}"
+    pk = made()["id"]
+    path = f"/api/secrets/{pk}"
     send(erin, "PUT", path, {"value": "second"})
     response = send(erin, "POST", f"{path}/rollback", {"version": 1})
-    assert (response.status_code, response.json()["version"], response["ETag"]) == (200, 3, '"3-3"')
+    assert (response.status_code, response.json()["version"], response["ETag"]) == (200, 3, f'"{pk}-3-3"')
     assert VALUE not in response.content.decode()
     assert erin.get(path).json()["value"] == VALUE
     assert is_problem(send(erin, "POST", f"{path}/rollback", {"version": 9}), 404)

@@ -172,7 +172,7 @@ def _form_of(secret: Secret, data: Any = None, initial: Mapping[str, Any] | None
 
 def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:
     """Return the concurrent changes since the form was opened, beside the input."""
-    expected = form.data.get("expected", "").partition("-")[0]
+    _, _, state = form.data.get("expected", "").partition("-")
     theirs = SecretForm.initial_of(secret)
     fields = []
     for name in _COMPARED:
@@ -181,7 +181,7 @@ def _conflict(form: SecretForm, secret: Secret) -> dict[str, Any]:
         entered = str(form.data.get(name, "")).replace("\r\n", "\n")
         if stored != entered:
             fields.append({"label": form[name].label, "theirs": stored, "mine": entered})
-    is_new_value = expected != str(secret.current_number)
+    is_new_value = state.partition("-")[0] != str(secret.current_number)
     current = secret.versions.filter(number=secret.current_number).defer("value").first()
     return {
         "version": secret.current_number,

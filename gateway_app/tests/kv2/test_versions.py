@@ -131,6 +131,23 @@ def test_a_destroyed_version_has_no_value_left_and_keeps_row_and_events(
     assert (progress.values, progress.broken) == (2, {})
 
 
+def test_versions_of_a_secret_that_is_deleted_as_a_whole_are_destroyed(
+    cast: Cast, ask: Ask, secret: Secret, manager: str
+) -> None:
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=secret)
+    # Its name is used again, with the number after.
+    ask("POST", "secret/data/a", put("four"))
+    assert ask("POST", "secret/destroy/a", numbers(2, 3), token=manager).status_code == 204
+    kept = SecretVersion.objects.filter(destroyed_at=None).order_by("number")
+    assert [*kept.values_list("number", flat=True)] == [1, 4]
+    gone = SecretVersion.objects.exclude(destroyed_at=None)
+    assert {bytes(row.value.envelope) for row in gone} == {b""}
+    assert value_of(ask("GET", "secret/data/a")) == {"value": "four"}
+    ask("DELETE", "secret/metadata/a")
+    with pytest.raises(VersionGone):
+        lifecycle.restore(actor=cast.principal(cast.alice), secret=Secret.objects.get(pk=secret.pk))
+
+
 def test_a_value_put_back_into_a_destroyed_version_opens_nowhere_and_is_found(
     cast: Cast, ask: Ask, secret: Secret, manager: str
 ) -> None:

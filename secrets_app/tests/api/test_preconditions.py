@@ -10,6 +10,7 @@ from environments_app.tests.cast import Cast
 from secrets_app.api import environment_secrets
 from secrets_app.models import Secret
 from secrets_app.queries import lookup
+from secrets_app.services import lifecycle
 from secrets_app.services.read import reveal
 from secrets_app.tests.kept import VALUE, change, keep
 
@@ -58,6 +59,17 @@ def test_of_writers_who_only_create_one_wins(
 
     monkeypatch.setattr(environment_secrets.NamedSecretView, "valid", then)
     assert put(editor, If_None_Match="*").status_code == 412
+    assert stored(cast) == "of another"
+
+
+def test_the_state_of_a_secret_is_not_that_of_another_with_its_name(cast: Cast, bearer: Bearer) -> None:
+    editor, first = bearer("editor", cast.development), keep(cast, "a")
+    state = editor.get(BY_NAME)["ETag"]
+    lifecycle.rename(actor=cast.principal(cast.alice), secret=first, name="b")
+    keep(cast, "a", value="of another")
+    answer = editor.get(BY_NAME, headers={"If-None-Match": state})
+    assert (answer.status_code, answer.json()["value"]) == (200, "of another")
+    assert put(editor, value="replaced", If_Match=state).status_code == 412
     assert stored(cast) == "of another"
 
 

@@ -142,7 +142,7 @@ def test_another_value_needs_another_approval(cast: Cast, secret: Secret) -> Non
 def test_an_approval_holds_for_one_state_of_the_secret(cast: Cast, secret: Secret) -> None:
     first, second = approved(cast, secret), approved(cast, secret, value="another value")
     carried(cast, second)
-    with pytest.raises(Exception, match=r"now 2-2"):
+    with pytest.raises(Exception, match=r"now \d+-2-2"):
         carried(cast, first)
     assert fresh(secret).current_number == 2
 

@@ -120,7 +120,7 @@ def test_an_own_date_that_is_emptied_along_with_a_value_gives_way_to_the_certifi
     for _ in range(2):
         change(cast, secret, RENEWED, expires_at=None)
         assert expiry(secret) == NEXT
-    assert stored(secret).etag == "2-2"
+    assert stored(secret).state == "2-2"
 
 
 def test_an_equal_value_writes_nothing(cast: Cast) -> None:
@@ -128,7 +128,7 @@ def test_an_equal_value_writes_nothing(cast: Cast) -> None:
     # As a certificate that was stored before Keeper took its end.
     Secret.objects.filter(pk=secret.pk).update(expires_at=None)
     change(cast, secret, OLD)
-    assert (expiry(secret), stored(secret).etag) == (None, "1-1")
+    assert (expiry(secret), stored(secret).state) == (None, "1-1")
 
 
 def test_a_text_that_becomes_a_certificate_brings_its_end_and_takes_it_along_when_it_goes(
