@@ -65,9 +65,10 @@ def generate(options: Namespace, settings: Settings, api: Api) -> int:
 def versions(options: Namespace, settings: Settings, api: Api) -> int:
     """Print the versions of a secret, without values."""
     row = row_of(api, settings.required_environment(), options.name)
-    columns = ("number", "created_at", "author", "comment")
+    columns = ("number", "state", "created_at", "author", "comment")
     rows = [
-        {name: each[name] for name in (*columns, "is_current")}
+        # A server of before has no states.
+        {"state": "readable"} | {name: each[name] for name in (*columns, "is_current") if name in each}
         for each in api.every(f"secrets/{row['id']}/versions", {})
     ]
     if options.format == "json":

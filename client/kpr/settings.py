@@ -75,7 +75,7 @@ def resolve(options: Any, variables: Mapping[str, str] = os.environ) -> Settings
 
     Raises UsageError if there is no server, or if a file cannot be used.
     """
-    project = load_project(Path.cwd())
+    project = load_project(_working_folder())
     explicit = getattr(options, "server", "") or variables.get("KPR_SERVER", "")
     server = explicit or project.server or default_server(variables)
     if not server:
@@ -121,6 +121,15 @@ def config_folder(variables: Mapping[str, str] = os.environ) -> Path:
     return Path(variables.get("XDG_CONFIG_HOME") or home_folder() / ".config") / "kpr"
 
 
+def is_there(path: Path) -> bool:
+    """Return whether a path exists; one in a folder that cannot be entered does not."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def cache_folder(variables: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of encrypted copies."""
     return Path(variables.get("XDG_CACHE_HOME") or home_folder() / ".cache") / "kpr"
@@ -137,14 +146,15 @@ def default_server(variables: Mapping[str, str] = os.environ) -> str:
 def load_project(start: Path) -> Project:
     """Return the nearest project file at or above a folder, at most up to its repository or the home folder.
 
-    Raises UsageError if it cannot be read, or if another account could have written it.
+    A folder that cannot be entered is passed over. Raises UsageError if the file cannot be read, or if
+    another account could have written it.
     """
     for folder in (start, *start.parents):
         path = folder / PROJECT_FILE
-        if path.is_file():
+        if is_there(path) and path.is_file():
             _require_own(path)
             return _parsed(path)
-        if (folder / ".git").exists() or folder == home_folder():
+        if is_there(folder / ".git") or folder == home_folder():
             break
     return Project()
 
@@ -155,6 +165,14 @@ def write_project(path: Path, values: Mapping[str, Any]) -> None:
     lines += [f"{name} = {_toml(value)}\n" for name, value in values.items()]
     with path.open("x", encoding="utf-8") as file:
         file.writelines(lines)
+
+
+def _working_folder() -> Path:
+    """Return the working folder; the root where it is gone, which holds no project."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/")
 
 
 def _prefixes(options: "list[str] | None", variable: "str | None", project: str) -> list[str]:

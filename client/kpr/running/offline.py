@@ -91,7 +91,12 @@ class OfflineCopy:
         return {"seconds": int(age), "at_most_seconds": bound, "is_usable": 0 <= age <= bound}
 
     def delete(self) -> None:
-        self._path.unlink(missing_ok=True)
+        """Delete the copy. What hinders that is reported where copies are asked for, and hinders nothing."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            if self._hours:
+                _report(f"no offline copy can be kept or deleted in {self._folder}: {error.strerror}")
 
     def _prune(self) -> None:
         """Delete copies of other environments and prefixes that are older than any may be."""

@@ -13,7 +13,7 @@ from kpr.errors import ForbiddenError, NamesError, NoAnswerError, NotFoundError,
 from kpr.running.files import PrivateFolder, file_in_memory, is_memory_available
 from kpr.running.naming import Naming, missing, variables_of
 from kpr.running.process import execute, no_core_dump, supervise
-from kpr.settings import Settings, cache_folder
+from kpr.settings import Settings, cache_folder, is_there
 
 if TYPE_CHECKING:
     from kpr.running.streams import MaskedOutput
@@ -175,7 +175,7 @@ def read_export(settings: Settings, api: Api) -> Answer:
 
 def _export(settings: Settings, api: Api) -> dict[str, str]:
     """Return all values under the prefix, and keep or use the offline copy where that is asked for."""
-    if not settings.offline_hours and not cache_folder().exists():
+    if not settings.offline_hours and not is_there(cache_folder()):
         return _secrets_of(read_export(settings, api))
     from kpr.running.offline import OfflineCopy  # noqa: PLC0415 - as above
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,21 @@ def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path / "ring"
     for name in ("keyring", "keyring.errors"):
         sys.modules.pop(name, None)
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[Path]:
+    """Make a folder that this process cannot enter meanwhile, as another account's home."""
+    folder.mkdir(mode=0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        if is_root:
+            os.seteuid(0)
+        folder.chmod(0o700)
 
 
 class Inside:

@@ -11,6 +11,7 @@ import pytest
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.services.versions import delete_versions, destroy_versions
 
 from kpr.__main__ import main
 from kpr.cli.parser import ALPHABETS
@@ -50,6 +51,21 @@ def test_generate_stores_a_random_value_and_prints_it_only_on_request(kpr: Kpr) 
     assert out.strip() != value
     assert set(out.strip()) <= set(ALPHABETS["hex"])
     assert kpr("generate", "app/other", "--length", "7")[0] == Exit.USAGE
+
+
+def test_versions_show_which_are_deleted_or_destroyed(kpr: Kpr, cast: Cast) -> None:
+    for value in ("one", "two", "three"):
+        kpr("set", "app/key", given=value)
+    alice, secret = cast.principal(cast.alice), Secret.objects.get(name="app/key")
+    secret = delete_versions(actor=alice, secret=secret, numbers=[2])
+    destroy_versions(actor=alice, secret=secret, numbers=[1])
+
+    told = json.loads(kpr("versions", "app/key", "--format", "json")[1])
+    assert [(each["number"], each["state"]) for each in told] == [
+        (3, "readable"), (2, "deleted"), (1, "destroyed"),
+    ]  # fmt: skip
+    lines = kpr("versions", "app/key")[1].splitlines()
+    assert [line.split()[:2] for line in lines] == [["3*", "readable"], ["2", "deleted"], ["1", "destroyed"]]
 
 
 def test_versions_and_a_rollback(kpr: Kpr) -> None:

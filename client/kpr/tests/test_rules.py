@@ -29,7 +29,7 @@ from kpr.settings import (
 )
 from kpr.signin import credentials
 from kpr.signin.workload import token_by_trust
-from kpr.tests.conftest import CLIENT
+from kpr.tests.conftest import CLIENT, closed
 
 PAGE = CLIENT.parent / "docs" / "kpr.md"
 TOKEN = f"kpr_{'a' * 22}_{'b' * 43}"
@@ -210,6 +210,22 @@ def test_a_home_folder_ends_the_search_for_a_project(tmp_path: Path, monkeypatch
     (home / "deep").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
     assert load_project(home / "deep").environment == ""
+
+
+def test_a_working_folder_that_cannot_be_entered_or_is_gone_has_no_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {"KPR_SERVER": SERVER, "HOME": str(tmp_path)}
+    with closed(tmp_path / "closed") as folder:
+        monkeypatch.setattr(Path, "cwd", lambda: folder)
+        assert resolve(Namespace(), variables).project == Project()
+        assert load_project(folder / "deep") == Project()
+    monkeypatch.undo()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert resolve(Namespace(), variables).project == Project()
 
 
 # --- The keyring ---------------------------------------------------------------------------------

@@ -11,10 +11,11 @@ import pytest
 
 from kpr.api import Answer, Api
 from kpr.cli.parser import build
-from kpr.errors import Exit, KprError, NoAnswerError
+from kpr.errors import Exit, ForbiddenError, KprError, NoAnswerError
 from kpr.running import offline
 from kpr.running.run import fetch, find_value
 from kpr.settings import Settings
+from kpr.tests.conftest import closed
 
 pytestmark = pytest.mark.usefixtures("keyring")
 
@@ -244,3 +245,31 @@ def test_a_folder_that_cannot_be_written_hinders_nothing(
     (tmp_path / "cache").write_text("a file")
     assert read() == VALUES
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("asked", "allowed"), [(0, 24), (48, 24), (48, 0)])
+def test_a_folder_that_cannot_be_entered_hinders_nothing(
+    tmp_path: Path,
+    network: Network,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    asked: int,
+    allowed: int,
+) -> None:
+    network.answer = (200, allowed)
+    monkeypatch.setattr(offline, "kept_key", lambda *_, **__: b"k" * 32)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "closed" / "cache"))
+    with closed(tmp_path / "closed"):
+        assert read(offline_hours=asked) == VALUES
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == (1 if asked else 0)
+    assert all("Permission denied" in line for line in told)
+
+
+def test_a_refusal_is_told_where_the_folder_cannot_be_entered(
+    tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.answer = (403, 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "closed" / "cache"))
+    with closed(tmp_path / "closed"), pytest.raises(ForbiddenError):
+        read()
