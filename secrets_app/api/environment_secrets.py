@@ -93,7 +93,7 @@ class NamedSecretView(SecretsView):
             value=fields.get("value"),
             expected=self._required(stored),
             secret=stored,
-            only_new=_is_new_only(request.headers.get("If-None-Match", "")),
+            only_new=_is_new_only(request.headers.get("If-None-Match")),
             comment=fields.get("comment", ""),
             **given.metadata,
         )
@@ -118,13 +118,13 @@ class NamedSecretView(SecretsView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def _is_new_only(header: str) -> bool:
+def _is_new_only(header: str | None) -> bool:
     """Return whether `If-None-Match` lets a PUT create alone.
 
-    So does a star in quotes or among tags, and what is no tag: a condition that is not understood must not
-    let the PUT overwrite.
+    So does a star in quotes or among tags, and what is no tag, or empty: a condition that is not understood
+    must not let the PUT overwrite.
     """
-    return bool(header.strip()) and (ANY in header or not known_etags(header))
+    return header is not None and (ANY in header or not known_etags(header))
 
 
 EXPORT: Final = "export"

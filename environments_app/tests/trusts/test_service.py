@@ -189,6 +189,10 @@ def test_a_change_of_who_gets_in_or_what_for_ends_what_was_issued(
         ({"cidrs": ["10.0.0.0/8"]}, {"cidrs": []}, False),
         ({"cidrs": ["10.0.0.0/8"]}, {"cidrs": ["10.0.0.0/8", "192.168.0.0/16"]}, False),
         ({"cidrs": ["10.0.0.0/8"]}, {"cidrs": ["192.168.0.0/16"]}, True),
+        ({"cidrs": ["127.0.0.0/8", "::1/128"]}, {"cidrs": ["0.0.0.0/0", "::/0"]}, False),
+        ({"cidrs": ["127.0.0.0/8", "::1/128"]}, {"cidrs": ["0.0.0.0/0"]}, True),
+        ({"cidrs": ["10.0.0.0/8"]}, {"cidrs": ["10.1.0.0/16"]}, True),
+        ({"cidrs": []}, {"cidrs": ["0.0.0.0/0", "::/0"]}, True),
         ({"prefix": "shop/web"}, {"prefix": "shop"}, False),
         ({"prefix": "shop/web"}, {"prefix": ""}, False),
         ({"prefix": "shop/web"}, {"prefix": "shop/we"}, True),
@@ -198,7 +202,7 @@ def test_a_change_of_who_gets_in_or_what_for_ends_what_was_issued(
         ({"jwks": TWO_KEYS}, {"jwks": ISSUER.jwks()}, True),
         ({"allows_pull_request_target": True}, {"allows_pull_request_target": False}, True),
     ],
-    ids=range(11),
+    ids=range(15),
 )  # fmt: skip
 def test_what_only_widens_ends_no_token(
     cast: Cast, before: dict[str, Any], change: dict[str, Any], ends: bool
@@ -306,6 +310,7 @@ def test_narrowing_needs_no_second_person_and_widening_does(cast: Cast) -> None:
     alice = cast.principal(cast.alice)
     for narrower in (
         {"role": "reader"}, {"role": "viewer"}, {"prefix": "shop"}, {"cidrs": ["10.0.0.0/8"]}, {"lifetime_minutes": 15},
+        {"cidrs": ["10.1.0.0/16", "10.2.0.0/16"]},
         {"max_age_minutes": 10}, {"single_use": True}, {"claims": {"sub": "a-service", "ref": "main"}},
         {"enabled": False}, {"expires_at": timezone.now() + timedelta(days=1)},
     ):  # fmt: skip
@@ -313,6 +318,7 @@ def test_narrowing_needs_no_second_person_and_widening_does(cast: Cast) -> None:
     wider: dict[str, Any]
     for wider in (
         {"role": "editor"}, {"role": "reader"}, {"prefix": ""}, {"prefix": "shopping"}, {"cidrs": []}, {"lifetime_minutes": 16},
+        {"cidrs": ["10.0.0.0/15"]},
         {"claims": {"sub": "a-service"}}, {"issuer": "https://other.test"}, {"audience": "x"},
         {"single_use": False}, {"enabled": True}, {"algorithm": "ES256"}, {"jwks": Issuer(kid="two").jwks()},
         {"expires_at": timezone.now() + timedelta(days=2)},

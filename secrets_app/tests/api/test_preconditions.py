@@ -37,7 +37,9 @@ def test_if_none_match_star_creates_and_never_replaces(cast: Cast, bearer: Beare
     assert (stored(cast), Secret.objects.get(name="a").current_number) == ("new", 1)
 
 
-@pytest.mark.parametrize("header", ['"*"', 'W/"*"', '*, "9-9"', '"9-9", *', "9-9", "nonsense", " * ", "**"])
+@pytest.mark.parametrize(
+    "header", ['"*"', 'W/"*"', "W/*", '*, "9-9"', '"9-9", *', "9-9", "nonsense", " * ", "**", "", " "]
+)
 def test_a_condition_that_is_not_understood_never_lets_a_put_replace(
     cast: Cast, bearer: Bearer, header: str
 ) -> None:
