@@ -122,7 +122,9 @@ def _begun(application: Any, port: int, threads: int, make_front: MakeFront | No
     fronted = {}
     if make_front:
         fronted["front"] = make_front()
-        processes.show_running(processes.WEB)
+        from operations_app.health import running  # noqa: PLC0415 - a model, and no program waits for it
+
+        running.show_running(running.WEB)
     longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     made = RequestThreads(application, threads, longest=longest, **fronted)
     close_stuck_connections(port, has_late_bodies=made.has_late_bodies)

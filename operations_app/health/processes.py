@@ -1,34 +1,23 @@
-"""Whether the processes of Keeper live: their states, the heartbeat of beat and a worker, and their rows.
+"""Whether the processes of `keeper run` live: their states, and the heartbeat of beat and a worker.
 
 The states are in memory that the supervisor shares with the processes. The supervisor writes and web
 processes read: detecting a missing worker needs no database or disk. Each tick of beat makes a worker store
-the time. Each web process and worker stores a row that names its release, for the whole installation to read.
+the time. Programs load this before Django's apps.
 """
 
 import ctypes
-import logging
 import mmap
 import os
-import socket
-import threading
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db import Error as DatabaseProblem
-from django.db import connection
 from django.utils import timezone
 
-from operations_app.health.schema import installed_version
-from operations_app.models import RunningProcess
-from sync_app.jobs.leases import database_now
-
 _states: dict[str, "ProcessState"] = {}
-_log = logging.getLogger(__name__)
 
 
 class ProcessState(ctypes.Structure):
@@ -118,46 +107,3 @@ def _read() -> str:
         return _file().read_text(encoding="ascii")
     except FileNotFoundError:
         return ""
-
-
-WEB: Final = "web"
-WORKER: Final = "worker"
-_SEEN_EVERY: Final = timedelta(seconds=30)
-# Two times may be lost: the database was away, or the machine is busy.
-_GONE_AFTER: Final = 3 * _SEEN_EVERY
-_FORGOTTEN_AFTER: Final = timedelta(days=1)
-
-
-def show_running(kind: str) -> None:
-    """Store every 30 s, in a thread of its own, that this process runs; until it ends."""
-    threading.Thread(target=_show, args=(kind,), name="running", daemon=True).start()
-
-
-def _show(kind: str) -> None:
-    while True:
-        try:
-            note_running(kind)
-        except DatabaseProblem as problem:
-            _log.info(
-                "not stored that this process runs: %s", type(problem).__name__, extra={"cause": problem}
-            )
-        finally:
-            # None is held in between: the server counts them.
-            connection.close()
-        time.sleep(_SEEN_EVERY.total_seconds())
-
-
-def note_running(kind: str) -> None:
-    """Store that this process runs, and forget those that are gone for a day."""
-    host, now = socket.gethostname()[:150], database_now()
-    RunningProcess.objects.update_or_create(
-        name=f"{kind} {host} {os.getpid()}",
-        defaults={"kind": kind, "host": host, "release": installed_version(), "seen_at": now},
-    )
-    RunningProcess.objects.filter(seen_at__lt=now - _FORGOTTEN_AFTER).delete()
-
-
-def running() -> list[RunningProcess]:
-    """Return the web processes and workers that run, or did a moment ago, by name."""
-    now = database_now()
-    return list(RunningProcess.objects.filter(seen_at__gt=now - _GONE_AFTER, seen_at__lte=now + _GONE_AFTER))

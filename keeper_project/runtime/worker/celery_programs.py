@@ -54,7 +54,7 @@ class Worker(worker.Worker):
         """Start as Celery does, and show the installation that this worker runs."""
         super().on_start()
         # Not before Django is loaded.
-        from operations_app.health.processes import WORKER, show_running  # noqa: PLC0415
+        from operations_app.health.running import WORKER, show_running  # noqa: PLC0415
 
         show_running(WORKER)
 

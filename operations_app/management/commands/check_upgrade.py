@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from core.ui.times import relative
 from operations_app.backup import service as backups
-from operations_app.health.processes import WORKER, last_beat, running
+from operations_app.health.processes import last_beat
+from operations_app.health.running import WORKER, running
 from operations_app.health.schema import installed_version, missing_migrations
 from operations_app.health.service import HEARTBEAT_AGE
 from operations_app.system.upgrade import LATER, RELEASES, narrowing_of_database, release_of_database, too_old

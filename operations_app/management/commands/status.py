@@ -18,7 +18,8 @@ from environments_app.authorization.principals import system_principal
 from environments_app.models import Alert
 from environments_app.operator_jobs import last_verification
 from operations_app.backup import service as backups
-from operations_app.health.processes import WEB, last_beat, running
+from operations_app.health.processes import last_beat
+from operations_app.health.running import WEB, running
 from operations_app.health.schema import installed_version, later_migrations, missing_migrations
 from operations_app.health.service import UNAVAILABLE, Result, probes, results, verdict, warnings
 from operations_app.health.status import REMEDIES, standings

@@ -9,8 +9,9 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from operations_app.health import processes
-from operations_app.health.processes import WEB, beat, last_beat, note_running, running
+from operations_app.health import running as running_processes
+from operations_app.health.processes import beat, last_beat
+from operations_app.health.running import WEB, note_running, running
 from operations_app.models import RunningProcess
 
 
@@ -38,7 +39,7 @@ def test_it_is_in_the_cache_with_redis(settings: Settings, tmp_path: Path) -> No
 @pytest.mark.every_database
 def test_a_process_is_one_row_with_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
     note_running(WEB)
-    monkeypatch.setattr(processes, "installed_version", lambda: "9.9.9")
+    monkeypatch.setattr(running_processes, "installed_version", lambda: "9.9.9")
     note_running(WEB)
 
     (row,) = running()

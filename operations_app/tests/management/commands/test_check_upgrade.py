@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from environments_app.tests.cast import Cast
 from operations_app.backup import service as backups
-from operations_app.health import processes
-from operations_app.health.processes import WEB, WORKER, note_running
+from operations_app.health import running
+from operations_app.health.running import WEB, WORKER, note_running
 from operations_app.health.schema import installed_version
 from operations_app.management.commands import check_upgrade
 from operations_app.management.commands.check_upgrade import CANNOT_UPDATE, NEEDS_ATTENTION
@@ -97,7 +97,7 @@ def test_without_a_fresh_backup_it_needs_attention(
 def test_an_update_has_arrived_once_every_process_is_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     note_running(WEB)
     assert run()[0] == 0
-    monkeypatch.setattr(processes, "installed_version", lambda: "0.0.9")
+    monkeypatch.setattr(running, "installed_version", lambda: "0.0.9")
     note_running(WORKER)
 
     code, text = run()

@@ -17,7 +17,8 @@ from pytest_django import Settings
 from environments_app import operator_jobs
 from environments_app.models import Alert, AuditJobKind
 from environments_app.tests.cast import Cast
-from operations_app.health.processes import WEB, beat, note_running
+from operations_app.health.processes import beat
+from operations_app.health.running import WEB, note_running
 from operations_app.health.schema import installed_version
 from operations_app.health.service import Result
 from operations_app.health.status import REMEDIES
