@@ -100,6 +100,8 @@ def version_facts(
 PROTOCOL: Final[Mapping[str, Json]] = {"protocol": "kv-v2"}
 _VALUE: Final = "value"
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
+# More is no number of the protocol.
+_LARGEST: Final = 2**63
 _NO_DATA: Final = "no data provided"
 _ROUNDED: Final = "a number has more digits than a reader keeps: send it as text. Nothing was stored."
 CAS_DIFFERS: Final = "check-and-set parameter did not match the current version"
@@ -187,7 +189,7 @@ def given_cas(body: Mapping[str, Any]) -> int | None:
 
 def whole_number(given: Any, name: str) -> int:
     """Return a number that clients send as one or as text. Raises Kv2Error."""
-    if isinstance(given, int) and not isinstance(given, bool):
+    if isinstance(given, int) and not isinstance(given, bool) and abs(given) < _LARGEST:
         return given
     if isinstance(given, str) and _NUMBER.fullmatch(given):
         return int(given)

@@ -183,7 +183,7 @@ def _default(place: Environment, name: str) -> Any:
 
 def _given(body: Mapping[str, Any]) -> Metadata:
     given: Metadata = {}
-    if body.get("delete_version_after") not in {None, "", 0, "0", _NO_END}:
+    if body.get("delete_version_after") not in (None, "", 0, "0", _NO_END):
         raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_TIMER)
     if (count := body.get("max_versions")) is not None:
         given["max_versions"] = whole_number(count, "max_versions")

@@ -12,7 +12,7 @@ from environments_app.errors import Invisible
 from environments_app.models import Environment
 from gateway_app.kv2.answers import Kv2Error, missing
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import find_last_deleted, find_secret_by_name, require_authentic
+from secrets_app.queries.lookup import find_secret_by_name, find_withdrawn
 from secrets_app.values.names import validate_secret_name
 
 # What every tutorial mounts: here the environment of the token.
@@ -79,11 +79,7 @@ def known_at(actor: Principal, environment: Environment, path: str) -> Secret | 
     try:
         return secret_at(actor, environment, path)
     except Kv2Error:
-        last = find_last_deleted(actor=actor, environment=environment, name=path)
-    if last is None or not last.version_rules:
-        return None
-    require_authentic(last)
-    return last if last.is_withdrawn else None
+        return find_withdrawn(environment, path)
 
 
 def secret_at(actor: Principal, environment: Environment, path: str) -> Secret:

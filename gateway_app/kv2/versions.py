@@ -20,6 +20,7 @@ from secrets_app.services import versions as service
 
 _NO_VERSIONS: Final = "No version number provided"
 _ATTEMPTS: Final = 5
+_NO_VERSION: Final = 2**31
 
 
 class DeleteView(Kv2View):
@@ -102,4 +103,5 @@ def versions_of(body: Mapping[str, Any]) -> list[int]:
     numbers = [whole_number(each, "versions") for each in listed]
     if not numbers:
         raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_VERSIONS)
-    return numbers
+    # What no version can have is not looked for: not every database takes it.
+    return [number for number in numbers if 0 < number < _NO_VERSION]

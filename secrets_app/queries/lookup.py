@@ -142,6 +142,20 @@ def find_active(environment: Environment, name: str) -> Secret | None:
     return secret
 
 
+def find_withdrawn(environment: Environment, name: str) -> Secret | None:
+    """Return the secret of a name that a new value brings back, without an access check.
+
+    It was deleted last, because its current version is gone. Raises TamperedSecret.
+    """
+    deleted = Secret.objects.filter(environment=environment, name=name, live=None)
+    last = deleted.order_by("-deleted_at").first()
+    if last is None or not last.version_rules:
+        return None
+    last.environment = environment
+    require_authentic(last)
+    return last if last.is_withdrawn else None
+
+
 def require_on(*, actor: Principal, action: Action, secret: Secret, name: str | None = None) -> None:
     """Ask for a right on a secret, under its own name or another that it is to have.
 

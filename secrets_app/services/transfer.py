@@ -141,4 +141,6 @@ def _copied(
         tags=secret.tags,
         owner=secret.owner,
         expires_at=secret.expires_at,
+        # A secret that comes back by it may have resolved references; a copy stays literal.
+        uses_references=False,
     )

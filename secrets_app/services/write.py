@@ -16,7 +16,13 @@ from secrets_app.errors import InvalidInput, InvalidValue, NameTaken, StaleVersi
 from secrets_app.interfaces import run_write_guards
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import find_active, require_authentic, require_not_deleted, require_on
+from secrets_app.queries.lookup import (
+    find_active,
+    find_withdrawn,
+    require_authentic,
+    require_not_deleted,
+    require_on,
+)
 from secrets_app.rows import references
 from secrets_app.rows.store import check_etag, insert, update_stored
 from secrets_app.services import proposals
@@ -48,7 +54,7 @@ def create(
     actor: Principal,
     environment: Environment,
     name: str,
-    secret_type: SecretType,
+    secret_type: SecretType | None,
     value: str,
     comment: str = "",
     number: int | None = None,
@@ -57,17 +63,32 @@ def create(
 ) -> Secret:
     """Create a secret with its first version, whose number follows those of deleted secrets of its name.
 
-    `number` is the one that the caller expects. `clearance` is that of a larger act of which this is a part,
-    such as a copy.
+    One that is deleted because its current version is comes back instead, with its versions and rules.
+    `secret_type` None is its type, or text. `number` is the one that the caller expects. `clearance` is that
+    of a larger act of which this is a part, such as a copy.
 
     Raises InvalidInput if a field breaks its rules, NameTaken if the name lives already, StaleVersion if the
-    number is another, ApprovalNeeded, and Forbidden or Invisible.
+    number is another, TamperedSecret, ManagedValue, ApprovalNeeded, and Forbidden or Invisible.
     """
     validate_secret_name(name)
     require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
-    secret = new_secret(
-        environment=environment, name=name, secret_type=secret_type, value=value, metadata=metadata
-    )
+    first = first_number(environment, name)
+    if number not in {None, first}:
+        raise StaleVersion("The secret was deleted meanwhile. Nothing was saved. Try again.")
+    if first > 1 and (withdrawn := find_withdrawn(environment, name)):
+        return update(
+            actor=actor,
+            secret=withdrawn,
+            value=value,
+            secret_type=secret_type,
+            expected=withdrawn.etag,
+            comment=comment,
+            clearance=clearance,
+            anew=True,
+            **metadata,
+        )
+    kind = secret_type or SecretType.TEXT
+    secret = new_secret(environment=environment, name=name, secret_type=kind, value=value, metadata=metadata)
     _, places = references.resolve_on_write(
         actor=actor, secret=secret, wanted=metadata.get("uses_references"), value=value
     )
@@ -79,9 +100,7 @@ def create(
             secret, value=value, comment=comment, metadata=metadata, places=places or ()
         ),
     )
-    secret.current_number = first_number(environment, name)
-    if number not in {None, secret.current_number}:
-        raise StaleVersion("The secret was deleted meanwhile. Nothing was saved. Try again.")
+    secret.current_number = first
     version = sealed_version(
         actor=actor,
         secret=secret,
@@ -171,7 +190,7 @@ def put(
     if secret is None and expected is None:
         try:
             return _put_new(actor, environment, name, secret_type, value, comment, metadata), True
-        except NameTaken:
+        except (NameTaken, StaleVersion):
             secret = find_active(environment, name)
     if secret is None:
         require(actor=actor, action=Action.SECRET_UPDATE, environment=environment, name=name)
@@ -264,7 +283,7 @@ def _put_new(
         actor=actor,
         environment=environment,
         name=name,
-        secret_type=secret_type or SecretType.TEXT,
+        secret_type=secret_type,
         value=value,
         comment=comment,
         **metadata,

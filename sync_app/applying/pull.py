@@ -67,6 +67,8 @@ def _write_value(
             value=value,
             comment=comment,
             clearance=approval,
+            # Of a secret that comes back by it as well: what is pulled stays literal.
+            uses_references=False,
         )
     if current_version_of(secret).uuid.hex != item.keeper_version:
         raise PlanOutdated("changed in Keeper since the plan was made: plan again")

@@ -26,7 +26,7 @@ from secrets_app.tests.kept import change, keep
 pytestmark = [pytest.mark.django_db]
 
 
-def numbers(*given: int) -> bytes:
+def numbers(*given: Any) -> bytes:
     return json.dumps({"versions": given}).encode()
 
 
@@ -296,11 +296,29 @@ def test_metadata_is_written_read_and_merged(ask: Ask, secret: Secret) -> None:
         {"cas_required": "cats"},
         {"max_versions": "many"},
         {"max_versions": -5},
+        {"max_versions": 2**64 + 5},
         {"delete_version_after": "30s"},
+        {"delete_version_after": []},
+        {"delete_version_after": {}},
     ],
 )
-def test_metadata_that_is_not_kept_is_refused(ask: Ask, secret: Secret, sent: Any) -> None:
-    assert ask("POST", "secret/metadata/a", json.dumps(sent).encode()).status_code == 400
+def test_metadata_that_is_not_kept_is_refused(ask: Ask, secret: Secret, manager: str, sent: Any) -> None:
+    refused = ask("POST", "secret/metadata/a", json.dumps(sent).encode())
+    assert (refused.status_code, [*refused.json()]) == (400, ["errors"])
+    if "custom_metadata" not in sent:
+        refused = ask("POST", "secret/config", json.dumps(sent).encode(), token=manager)
+        assert (refused.status_code, [*refused.json()]) == (400, ["errors"])
+    assert Secret.objects.get(pk=secret.pk).version_rules is None
+
+
+@pytest.mark.parametrize("act", ["delete", "undelete", "destroy"])
+def test_numbers_that_no_version_has_change_nothing(ask: Ask, secret: Secret, manager: str, act: str) -> None:
+    unknown: tuple[Any, ...] = (2**63, 10**30, -(2**63), "9223372036854775808", 1.5, [], {}, True)
+    for number in unknown:
+        refused = ask("POST", f"secret/{act}/a", numbers(number), token=manager)
+        assert (refused.status_code, [*refused.json()]) == (400, ["errors"]), number
+    for number in (2**63 - 1, 2**31, 0, -1):
+        assert ask("POST", f"secret/{act}/a", numbers(number), token=manager).status_code == 204, number
     assert Secret.objects.get(pk=secret.pk).version_rules is None
 
 
