@@ -281,7 +281,8 @@ FETCH_KEYS: Final = Act(
     takes="trust",
     place=environment_of,
     summary="Fetch the keys of a trust now",
-    about="Fetch the keys of the issuer. A key that it has removed is accepted no longer, a new one at once.",
+    about="Fetch the keys of the issuer, at most once a minute. A key that it has removed is accepted no "
+    "longer, a new one at once. If it serves no key, none is accepted.",
     confirmation="Keeper fetches the keys of the issuer. Tokens that a removed key has signed are refused.",
     on_page=True,
     done="Keys fetched.",

@@ -102,13 +102,17 @@ def forget_keys() -> None:
         _known.clear()
 
 
-def fetch_keys(source: KeySource) -> KeySet:
-    """Return the keys of an issuer as they are now. Raises KeysUnavailable, which names the cause."""
+def fetch_keys(source: KeySource, *, allows_none: bool = False) -> KeySet:
+    """Return the keys of an issuer as they are now.
+
+    Raises KeysUnavailable, which names the cause; also if the issuer serves none, unless it `allows_none`.
+    """
     if source.jwks:
         return _pasted(source.jwks)
     try:
         with limited(_FETCH_SECONDS, most=2 * MAX_KEY_SET_BYTES):
-            return read_key_set(_fetched(source.jwks_url or _discovered(source.issuer)))
+            served = _fetched(source.jwks_url or _discovered(source.issuer))
+            return read_key_set(served, allows_none=allows_none)
     except (BadKeySet, BadEndpoint, OutboundError) as error:
         raise KeysUnavailable(f"The keys of the issuer cannot be used: {error}", COOL_DOWN_SECONDS) from error
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import uuid5
 
+from django.core.cache import cache
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -31,11 +32,11 @@ from environments_app.authorization.credential_custody import NARROWS
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.rows import isoformat, lock_authentic, set_fields
 from environments_app.environments.memberships import acting_user
-from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
+from environments_app.errors import Conflict, InvalidField, Invisible, KeysUnavailable, NameInUse
 from environments_app.models import Environment, Trust
 from environments_app.tokens.service import Lifetime, allowed_expiry
 from environments_app.trusts.definition import FIELDS, clean, defaults_of, ends_tokens, narrows, source_of
-from environments_app.trusts.key_source import fetch_keys
+from environments_app.trusts.key_source import COOL_DOWN_SECONDS, fetch_keys
 from environments_app.trusts.sign_in import valid_tokens
 
 _LABELS: Final[Mapping[str, str]] = {
@@ -194,12 +195,20 @@ def ended_by(trust: Trust, changes: Mapping[str, Any]) -> int:
 def fetch_keys_now(*, actor: Principal, trust: Trust) -> Trust:
     """Fetch the keys of a trust's issuer, and let no process use those of before; return it as stored.
 
-    A key that the issuer has removed is accepted no longer. If the issuer does not answer, all stays as it
-    is. Raises Invisible, Forbidden, Tampered or KeysUnavailable.
+    A key that the issuer has removed is accepted no longer; none, if it serves none. If the issuer does not
+    answer, all stays as it is. Raises Invisible, Forbidden or Tampered; KeysUnavailable, also for a second
+    time within a minute, whoever asks.
     """
     require(actor=actor, action=Action.TRUST_CHANGE, environment=trust.environment)
+    if not trust.jwks and not cache.add(
+        f"environments_app.trust-keys.{trust.uuid}", 1, timeout=COOL_DOWN_SECONDS
+    ):
+        raise KeysUnavailable(
+            "The issuer of this trust was asked within the last minute. Try again in a minute.",
+            COOL_DOWN_SECONDS,
+        )
     # Before the transaction: it uses the network.
-    fetch_keys(source_of(trust))
+    fetch_keys(source_of(trust), allows_none=True)
     with lock_authentic(trust) as stored:
         stored.keys_from = timezone.now()
         stored.save(update_fields=["keys_from"])

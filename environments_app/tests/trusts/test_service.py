@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 from joserfc.jwk import RSAKey
@@ -267,6 +268,7 @@ def test_keys_are_fetched_now_and_removed_ones_count_no_longer(cast: Cast, setti
             sign_in(trust_name=trust.name, jwt=old, address="10.0.0.1")
         sign_in(trust_name=trust.name, jwt=issuer.sign(), address="10.0.0.1")
         assert fresh(trust).valid_from == trust.valid_from
+        cache.clear()
         issuer.answers["/.well-known/openid-configuration"] = (500, {}, b"")
         with pytest.raises(KeysUnavailable):
             service.fetch_keys_now(actor=cast.principal(cast.alice), trust=fresh(trust))
@@ -274,6 +276,47 @@ def test_keys_are_fetched_now_and_removed_ones_count_no_longer(cast: Cast, setti
         Membership.objects.create(environment=cast.production, user=cast.bob, role="editor")
         with pytest.raises(Forbidden):
             service.fetch_keys_now(actor=cast.principal(cast.bob), trust=fresh(trust))
+
+
+@pytest.mark.parametrize("served_keys", [b'{"keys": []}', b'{"keys": [{"kty": "EC"}]}'])
+def test_an_issuer_that_serves_no_key_has_retired_its_old_ones(
+    cast: Cast, settings: Settings, served_keys: bytes
+) -> None:
+    settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
+    with served(Issuer()) as issuer:
+        trust = make_trust(cast, issuer, jwks="")
+        old = issuer.sign()
+        sign_in(trust_name=trust.name, jwt=old, address="10.0.0.1")
+        issuer.answers["/keys"] = (200, {}, served_keys)
+
+        service.fetch_keys_now(actor=cast.principal(cast.alice), trust=fresh(trust))
+
+        with pytest.raises(KeysUnavailable):
+            sign_in(trust_name=trust.name, jwt=old, address="10.0.0.1")
+        # What is no set of keys says nothing of them.
+        before = fresh(trust).keys_from
+        for told in (b"{}", b"gone"):
+            cache.clear()
+            issuer.answers["/keys"] = (200, {}, told)
+            with pytest.raises(KeysUnavailable):
+                service.fetch_keys_now(actor=cast.principal(cast.alice), trust=fresh(trust))
+        assert fresh(trust).keys_from == before
+
+
+def test_an_issuer_is_asked_once_a_minute_for_a_trust_whoever_asks(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
+    Membership.objects.create(environment=cast.production, user=cast.bob, role="manager")
+    with served(Issuer()) as issuer:
+        trust = make_trust(cast, issuer, jwks="", jwks_url=f"{issuer.url}/keys")
+        other = make_trust(cast, issuer, name="other", jwks="", jwks_url=f"{issuer.url}/keys")
+        issuer.requests.clear()
+        service.fetch_keys_now(actor=cast.principal(cast.alice), trust=fresh(trust))
+        for user in (cast.alice, cast.bob):
+            with pytest.raises(KeysUnavailable, match="last minute"):
+                service.fetch_keys_now(actor=cast.principal(user), trust=fresh(trust))
+        assert issuer.requests == ["/keys"]
+        service.fetch_keys_now(actor=cast.principal(cast.bob), trust=fresh(other))
+        assert issuer.requests == ["/keys"] * 2
 
 
 def test_deletion_is_recorded_and_leaves_no_problem(cast: Cast) -> None:

@@ -98,11 +98,11 @@ class BadKeySet(ValueError):
     """A text is no usable set of public keys, for the reason in its message."""
 
 
-def read_key_set(text: bytes | str, *, pasted: bool = False) -> KeySet:
+def read_key_set(text: bytes | str, *, pasted: bool = False, allows_none: bool = False) -> KeySet:
     """Return the usable keys of a set; those of other kinds, without an id, or too weak are left out.
 
-    Two keys of one id are ambiguous, and both are left out. Raises BadKeySet if none is left; and for a
-    `pasted` set with a private key, which must not be stored.
+    Two keys of one id are ambiguous, and both are left out. Raises BadKeySet if none is left, unless it
+    `allows_none`; and for a `pasted` set with a private key, which must not be stored.
     """
     if len(text) > MAX_KEY_SET_BYTES:
         raise BadKeySet("The key set is too large.")
@@ -124,7 +124,7 @@ def read_key_set(text: bytes | str, *, pasted: bool = False) -> KeySet:
             )
         keys.update(dict.fromkeys(places, key))
     unambiguous = {place: key for place, key in keys.items() if place not in ambiguous}
-    if not unambiguous:
+    if not unambiguous and not allows_none:
         raise BadKeySet(f"The key set has no key for {', '.join(ALGORITHMS)} with an id.")
     return MappingProxyType(unambiguous)
 
