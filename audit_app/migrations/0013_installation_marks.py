@@ -18,6 +18,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='installation',
             name='also_mac',
-            field=models.BinaryField(help_text='Keyed checksum of these marks. Written by Keeper, never shown.', null=True),
+            field=models.BinaryField(help_text='Keyed checksum of these marks. Written by Keeper, never shown.', null=True, verbose_name='checksum of the marks'),
         ),
     ]

@@ -94,7 +94,10 @@ class Installation(models.Model):
         help_text="By what else it is known: its UUID, other addresses of its database, marks of the server.",
     )
     also_mac = models.BinaryField(
-        null=True, editable=False, help_text="Keyed checksum of these marks. Written by Keeper, never shown."
+        null=True,
+        editable=False,
+        verbose_name="checksum of the marks",
+        help_text="Keyed checksum of these marks. Written by Keeper, never shown.",
     )
     epoch = models.PositiveIntegerField(
         default=0, editable=False, help_text="How often the active installation changed."
