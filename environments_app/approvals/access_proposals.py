@@ -255,4 +255,6 @@ def _moment(moment: datetime | None) -> str:
 def _word(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')}: {_word(each)}" for name, each in sorted(value.items()))
     return "" if value is None else str(value)

@@ -137,8 +137,9 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     """Change settings of an environment (CHANGEABLE; its name stays) and return it as stored.
 
     Raises Invisible, Forbidden, InvalidField, Tampered, or ApprovalNeeded if it would no longer be
-    protected, by fewer approvals, or if a protected one allowed offline copies or longer ones. It cannot be
-    protected while too few people could approve. `warnings` has an entry if a new key could not be checked.
+    protected, by fewer approvals, or if a protected one allowed offline copies or longer ones, or changed
+    its rules of versions. It cannot be protected while too few people could approve. `warnings` has an entry
+    if a new key could not be checked.
     """
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
     for field in changes.keys() - set(CHANGEABLE):
@@ -195,7 +196,10 @@ def _weakens(actor: Principal, environment: Environment, changes: dict[str, Any]
     unprotects = changes.get("protected", True) is not True
     fewer = _needed(environment, changes) < environment.approvals_needed
     keeps_longer = (changes.get("offline_hours") or 0) > (environment.offline_hours or 0)
-    return (unprotects or fewer or keeps_longer) and needs_second_person(actor, environment)
+    rules = environment.version_defaults
+    other_rules = changes.get("version_defaults", rules) != rules
+    weakens = unprotects or fewer or keeps_longer or other_rules
+    return weakens and needs_second_person(actor, environment)
 
 
 def require_visible(actor: Principal, environment: Environment | None) -> Environment:

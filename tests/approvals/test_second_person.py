@@ -294,6 +294,9 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
         "offline": lambda s, a: environments.update_environment(
             actor=a, environment=s.fresh(s.place), offline_hours=8
         ),
+        "rules of versions": lambda s, a: environments.update_environment(
+            actor=a, environment=s.fresh(s.place), version_defaults={"max_versions": 1}
+        ),
     },
     Action.GROUP_CHANGE: {
         "join": lambda s, _: groups.add_to_group(actor=s.as_(s.cast.root), user=s.cast.charlie, group=s.group)
@@ -384,7 +387,7 @@ def _state() -> dict[str, list[Any]]:
         (Trust, ("uuid", "row_mac")),
         (GroupMember, ("user", "group")),
         (SamlGroupMapping, ("group", "role")),
-        (Environment, ("name", "protected", "display_name", "offline_hours")),
+        (Environment, ("name", "protected", "display_name", "offline_hours", "version_defaults")),
         (Target, ("uuid", "automatic")),
         (Run, ("uuid", "plan")),
         (RotationPolicy, ("uuid", "suspended_at")),

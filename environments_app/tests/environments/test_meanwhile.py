@@ -65,11 +65,13 @@ def test_settings_do_not_weaken_an_environment_that_is_protected_since(cast: Cas
     place = Environment.objects.get(pk=cast.development.pk)
     protect(cast.development)
     alice = cast.principal(cast.alice)
-    for changes in ({"protected": False}, {"offline_hours": 24}):
+    rules: dict[str, Any] = {"version_defaults": {"max_versions": 1}}
+    for changes in ({"protected": False}, {"offline_hours": 24}, rules):
         with pytest.raises(Conflict, match="turned on"):
             environments.update_environment(actor=alice, environment=place, **changes)
     stored = Environment.objects.get(pk=place.pk)
     assert (stored.protected, stored.offline_hours) == (True, place.offline_hours)
+    assert stored.version_defaults is None
 
 
 def test_a_trust_that_was_deleted_meanwhile_is_deleted_and_recorded_once(cast: Cast) -> None:
