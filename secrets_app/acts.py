@@ -16,6 +16,7 @@ from environments_app.models import Environment, User
 from secrets_app.exposure import Viewer, offboard, offboarding_report, readers_since
 from secrets_app.key_operations.trial import Trial, test_key
 from secrets_app.models import MAX_NAME_LENGTH, Secret
+from secrets_app.models.version_rules import DESTROYED
 from secrets_app.services import lifecycle, transfer, write
 from secrets_app.services.bulk_actions import BULK_ACTIONS, Options
 
@@ -121,6 +122,12 @@ def _is_live(secret: Secret) -> str:
 
 def _is_deleted(secret: Secret) -> str:
     return "It is not deleted." if secret.live else ""
+
+
+def _restorable(secret: Secret) -> str:
+    if secret.rules.state(secret.current_number) == DESTROYED:
+        return "Its current version was destroyed. Create it again under its name."
+    return _is_deleted(secret)
 
 
 TEST_WEBHOOK: Final = replace(TEST_MESSAGE, summary="Send a webhook a test", about="Queue a test message.")
@@ -246,7 +253,7 @@ SECRETS: Final = (
         label="Restore",
         permission=Action.SECRET_RESTORE,
         use_case=lifecycle.restore,
-        against=_is_deleted,
+        against=_restorable,
         on_deleted=True,
         summary="Restore a deleted secret",
         about="Bring a deleted secret back under its name.",

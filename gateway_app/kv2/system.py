@@ -18,7 +18,7 @@ from gateway_app.kv2.views import Kv2View, OpenView, body_of
 
 _CLUSTER: Final = "keeper"
 _DISABLED: Final = "disabled"
-# The words of the protocol for what a role may do with a value; and with its name.
+# The words of the protocol for what a role may do with a value; and with the other paths of a secret.
 _CAPABILITIES: Final = (
     ("create", Action.SECRET_CREATE),
     ("delete", Action.SECRET_DELETE),
@@ -26,7 +26,22 @@ _CAPABILITIES: Final = (
     ("read", Action.SECRET_REVEAL),
     ("update", Action.SECRET_UPDATE),
 )
-_OF_NAMES: Final = (("list", Action.SECRET_VIEW), ("read", Action.SECRET_VIEW))
+_BY_KIND: Final = {
+    "config": (("read", Action.ENVIRONMENT_VIEW), ("update", Action.ENVIRONMENT_UPDATE)),
+    "data": _CAPABILITIES,
+    "delete": (("update", Action.SECRET_DELETE),),
+    "destroy": (("update", Action.SECRET_DESTROY),),
+    # Metadata belongs to a secret that has a version: there is nothing to create.
+    "metadata": (
+        ("delete", Action.SECRET_DELETE),
+        ("list", Action.SECRET_VIEW),
+        ("patch", Action.SECRET_UPDATE),
+        ("read", Action.SECRET_VIEW),
+        ("update", Action.SECRET_UPDATE),
+    ),
+    "subkeys": (("read", Action.SECRET_REVEAL),),
+    "undelete": (("update", Action.SECRET_RESTORE),),
+}
 _NOTHING: Final = ["deny"]
 _METHODS: Final = ("token", "approle", "jwt", "kubernetes")
 _LEASES: Final[dict[str, Json]] = {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0}
@@ -141,12 +156,13 @@ class AclView(Kv2View):
         for mount, environment in mounted(self.actor).items():
             grants = [grant for grant in self.actor.grants if grant.environment_id == environment.pk]
             for prefix in {grant.prefix for grant in grants}:
-                for kind in ("data", "metadata", "subkeys"):
+                for kind in [each for each in _BY_KIND if each != "config"]:
                     path = f"{mount}/{kind}/{prefix}"
                     words: Json = {"capabilities": [*_capabilities(self.actor, path)]}
                     below[f"{path}/" if prefix else path] = words
                     if prefix:
                         exact[path] = words
+            exact[f"{mount}/config"] = {"capabilities": [*_capabilities(self.actor, f"{mount}/config")]}
         return respond(envelope({"root": False, "exact_paths": exact, "glob_paths": below}))
 
 
@@ -219,7 +235,8 @@ def _capabilities(actor: Principal, path: str) -> list[str]:
         environment = environment_of(actor, mount)
     except Invisible:
         return _NOTHING
-    asked = {"data": _CAPABILITIES, "metadata": _OF_NAMES, "subkeys": _CAPABILITIES[3:4]}.get(kind, ())
     return [
-        word for word, act in asked if allows(actor, act, environment_id=environment.pk, name=name)
+        word
+        for word, act in _BY_KIND.get(kind, ())
+        if allows(actor, act, environment_id=environment.pk, name=name)
     ] or _NOTHING

@@ -15,7 +15,6 @@ from gateway_app.kv2.views import Kv2View, body_of
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_last_deleted, find_of_name
-from secrets_app.services import lifecycle
 from secrets_app.services import versions as service
 
 _NO_VERSIONS: Final = "No version number provided"
@@ -40,7 +39,7 @@ class UndeleteView(Kv2View):
     """The restoring of versions."""
 
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
-        """Restore the versions that are named; the current one restores a secret deleted as a whole."""
+        """Restore the versions that are named; with the current one also of a secret deleted as a whole."""
         numbers = versions_of(body_of(request))
         place, name = environment_of(self.actor, mount), path.rstrip("/")
         secret = _asked(self.actor, Action.SECRET_RESTORE, place, name)
@@ -49,7 +48,7 @@ class UndeleteView(Kv2View):
             return no_content()
         last = find_last_deleted(actor=self.actor, environment=place, name=name)
         if last is not None and not last.rules.hidden and last.current_number in numbers:
-            lifecycle.restore(actor=self.actor, secret=last)
+            service.restore_versions(actor=self.actor, secret=last, numbers=numbers)
         return no_content()
 
     put = post

@@ -55,18 +55,24 @@ def delete_versions(*, actor: Principal, secret: Secret, numbers: Collection[int
 def restore_versions(*, actor: Principal, secret: Secret, numbers: Collection[int]) -> Secret:
     """Restore deleted versions; with its current version a secret is served again.
 
-    Versions that are not deleted, or are destroyed, stay as they are. Raises StaleVersion, NameTaken,
-    TamperedSecret, ApprovalNeeded, and Forbidden or Invisible.
+    So is one that was deleted as a whole, which each of its versions was. Versions that are not deleted, or
+    are destroyed, stay as they are. Raises StaleVersion, NameTaken, TamperedSecret, ApprovalNeeded, and
+    Forbidden or Invisible.
     """
     require_on(actor=actor, action=Action.SECRET_RESTORE, secret=secret)
-    _require_versions(secret)
-    rules = secret.rules
-    restored = sorted({*numbers} & rules.deleted.keys() - {*rules.destroyed})
+    rules, current = secret.rules, secret.current_number
+    whole = not secret.live and not rules.hidden and not rules.state(current) and current in numbers
+    if whole:
+        require_authentic(secret)
+    else:
+        _require_versions(secret)
+    gone = rules.deleted.keys() | ({current} if whole else set())
+    restored = sorted({*numbers} & gone - {*rules.destroyed})
     if not restored:
         return secret
     clearance = _cleared(actor, Action.SECRET_RESTORE, secret, versions=[*restored])
     secret.rules = rules.again(restored)
-    if secret.current_number in restored:
+    if current in restored:
         secret.live, secret.deleted_at = True, None
     update_stored(
         actor=actor,

@@ -315,6 +315,23 @@ def test_capabilities_are_those_of_the_role(cast: Cast, ask: Ask) -> None:
     assert told["secret/data/a"] == ["read"]
     assert told["secret/metadata/a"] == ["list", "read"]
     assert told["production/data/a"] == ["deny"]
+    reader = {"metadata": ["list", "read"], "subkeys": ["read"], "config": ["read"]}
+    update, delete = ["update"], ["delete", "list", "patch", "read", "update"]
+    editor = {"metadata": delete, "delete": update, "undelete": update, "config": ["read"]}
+    manager = editor | {"destroy": update, "config": ["read", "update"]}
+    for role, expected in (("reader", reader), ("editor", editor), ("manager", manager)):
+        asked = [
+            *(f"secret/{kind}/a" for kind in ("metadata", "delete", "undelete", "destroy")),
+            "secret/config",
+        ]
+        told = ask(
+            "POST",
+            "sys/capabilities-self",
+            json.dumps({"paths": asked}).encode(),
+            token=token(cast, role, prefix=""),
+        ).json()
+        for path in asked:
+            assert told[path] == expected.get(path.split("/")[1], ["deny"]), (role, path)
     many = json.dumps({"paths": ["secret/data/a"] * 101}).encode()
     assert ask("POST", "sys/capabilities-self", many).status_code == 400
 

@@ -148,6 +148,32 @@ def test_versions_of_a_secret_that_is_deleted_as_a_whole_are_destroyed(
         lifecycle.restore(actor=cast.principal(cast.alice), secret=Secret.objects.get(pk=secret.pk))
 
 
+def test_versions_deleted_before_the_secret_was_are_restored_with_it(
+    cast: Cast, ask: Ask, secret: Secret, manager: str
+) -> None:
+    ask("POST", "secret/delete/a", numbers(1, 2))
+    ask("POST", "secret/destroy/a", numbers(2), token=manager)
+    stored = Secret.objects.select_related("environment").get(pk=secret.pk)
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=stored)
+    # Without the current one it stays deleted.
+    assert ask("POST", "secret/undelete/a", numbers(1)).status_code == 204
+    assert ask("GET", "secret/data/a").status_code == 404
+    assert ask("POST", "secret/undelete/a", numbers(1, 2, 3)).status_code == 204
+    found = [ask("GET", f"secret/data/a?version={number}").status_code for number in (1, 2, 3)]
+    assert found == [200, 404, 200]
+
+
+def test_the_page_offers_no_restore_where_the_current_version_was_destroyed(
+    cast: Cast, ask: Ask, secret: Secret, manager: str, signed_in: Any
+) -> None:
+    page, button = signed_in(cast.alice), reverse("secret-restore", args=[secret.pk])
+    address = reverse("secret-detail", args=[secret.pk])
+    ask("POST", "secret/delete/a", numbers(3))
+    assert button in page.get(address).content.decode()
+    ask("POST", "secret/destroy/a", numbers(3), token=manager)
+    assert button not in page.get(address).content.decode()
+
+
 def test_a_value_put_back_into_a_destroyed_version_opens_nowhere_and_is_found(
     cast: Cast, ask: Ask, secret: Secret, manager: str
 ) -> None:
@@ -349,10 +375,15 @@ def test_in_a_protected_environment_each_act_asks_for_approval(
         ("DELETE", "metadata/a", b""),
         ("POST", "metadata/a", b'{"max_versions": 1}'),
         ("POST", "data/a", put("three")),
+        ("POST", "config", b'{"max_versions": 1}'),
+        ("POST", "config", b'{"cas_required": true}'),
     ):
         answer = ask(method, f"secret/{path}", body, token=manager)
         assert answer.status_code == 403, path
         assert "/approvals/" in answer.json()["errors"][0], path
+    assert ask("POST", "secret/config", b'{"max_versions": 0}', token=manager).status_code == 204
+    cast.development.refresh_from_db()
+    assert cast.development.version_defaults is None
     assert SecretVersion.objects.filter(secret=secret, destroyed_at=None).count() == 3
 
 
