@@ -95,7 +95,8 @@ PRIVILEGED: Final = frozenset(
         # What a second person decided, and what was done by it.
         Action.APPROVAL_DECIDE, Action.APPROVAL_CARRY_OUT,
         # Values that leave, to whom, and what replaces them.
-        Action.SECRET_EXPORT, Action.SECRET_SHARE, Action.SECRET_PURGE, Action.TARGET_CREATE,
+        Action.SECRET_EXPORT, Action.SECRET_SHARE, Action.SECRET_PURGE, Action.SECRET_DESTROY,
+        Action.TARGET_CREATE,
         Action.TARGET_CHANGE, Action.TARGET_REMOVE, Action.TARGET_ADOPT, Action.TARGET_RESOLVE,
         Action.ROTATION_CREATE, Action.ROTATION_CHANGE, Action.ROTATION_SUSPEND, Action.ROTATION_REMOVE,
         Action.CONSENT_GIVE, Action.CONSENT_WITHDRAW, Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE,
