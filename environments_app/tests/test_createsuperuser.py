@@ -19,5 +19,5 @@ def test_it_makes_an_administrator_on_record(
     (event,) = events(Action.USER_CREATE)
     assert (event.actor_kind, event.object_name) == ("system", "olivia")
     assert password not in str(vars(event))
-    with pytest.raises(CommandError, match="exists"):
+    with pytest.raises(CommandError, match="is taken"):
         call_command("createsuperuser", "olivia")
