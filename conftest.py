@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         # Without a test that asks for a database, pytest-django makes none, and there is nothing to copy.
         asked, marked = getattr(item, "fixturenames", ()), item.get_closest_marker("django_db")
-        if {"schema", "world"}.intersection(asked) and "_django_db_helper" not in asked and not marked:
+        if "schema" in asked and "_django_db_helper" not in asked and not marked:
             item.add_marker(pytest.mark.django_db)
     if config.getoption("--run-torture"):
         return

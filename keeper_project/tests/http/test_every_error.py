@@ -67,6 +67,7 @@ TABLE: Final[list[tuple[str, Row]]] = [
     ("Forbidden", Row(403, "Forbidden", "You don't have permission to do this.", {}, False)),
     ("Invisible", Row(404, "Not found", "It may have been deleted, or you don't have access.", {}, False)),
     ("NoSuchVersion", Row(404, "Not found", None, {}, False)),
+    ("VersionGone", Row(404, "The version is deleted", None, {}, False)),
     (
         ("EnvelopeError Malformed MissingVersion NotInventoried UnknownDataKey UnknownFormat WrongContext"),
         Row(

@@ -23,6 +23,7 @@ from sync_app.errors import (
 from sync_app.tests.worlds import World
 
 EVERY_SYSTEM = True
+pytestmark = pytest.mark.django_db
 TOKEN = "0123456789abcdef0123456789abcdef"
 OTHER_TOKEN = "fedcba9876543210fedcba9876543210"
 MARK = Mark(deployment=UUID(int=1), target=UUID(int=2), secret=UUID(int=3))
