@@ -132,7 +132,7 @@ class Load:
                 status, body = self._ask(session, keeper, "POST", "/api/secrets", _new(name, value))
                 if status == 201:
                     own[name] = Written(body["id"], [value])
-                elif status != 503:
+                else:
                     with self._lock:
                         self.names_in_doubt.add(name)
             else:
@@ -141,7 +141,8 @@ class Load:
                 with self._lock:
                     if status == 200:
                         written.acknowledged.append(value)
-                    elif status != 503:
+                    else:
+                        # Also of a 503: the node may have died with its answer to the COMMIT.
                         written.in_doubt.append(value)
                 if status == 200 and choice >= 0.6:
                     self._read_elsewhere(session, number, written, value)
