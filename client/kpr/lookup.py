@@ -36,7 +36,7 @@ def row_of(api: Api, environment: str, name: str) -> dict[str, Any]:
 
 def absent(api: Api, environment: str, name: str) -> NotFoundError:
     """Return the error for a name that is not there, with the names that may be meant. Raises KprError."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only here
+    from difflib import get_close_matches  # noqa: PLC0415 - for an error alone: each start would pay for it
 
     require_environment(api, environment)
     names = [row["name"] for row, _ in zip(listed(api, environment), range(_COMPARED), strict=False)]

@@ -6,7 +6,7 @@ Work that lost its transaction to another writer, or its connection to a host th
 (`Attempts`): as long as nothing of it can be stored. A COMMIT without an answer may have stored it.
 """
 
-import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +29,7 @@ _SQLITE_FULL: Final = frozenset({13, 4874})
 AWAY: Final = frozenset({0, 1047, 1053, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 4031})
 _ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 0.05
+_RANDOM: Final = secrets.SystemRandom()
 # What a request may wait altogether for a transaction that others do not overtake.
 _SECONDS: Final = 5.0
 # Without other hosts, a connection that ended is replaced at once or not at all.
@@ -91,7 +92,7 @@ def retry_collisions(act: Callable[[], T]) -> T:
             if not is_collision(error):
                 raise
         # Each waits another time: two that collided would meet again.
-        time.sleep(random.uniform(1, 2) * _PAUSE_SECONDS * attempt)  # noqa: S311 - no secret depends on it
+        time.sleep(_RANDOM.uniform(1, 2) * _PAUSE_SECONDS * attempt)
     return act()
 
 
@@ -138,7 +139,7 @@ class Attempts:
             return False
         if is_lost:
             # Each waits another time: two that collided would meet again.
-            time.sleep(random.uniform(0, 1) * _PAUSE_SECONDS * min(self._number, 8))  # noqa: S311 - no secret depends on it
+            time.sleep(_RANDOM.uniform(0, 1) * _PAUSE_SECONDS * min(self._number, 8))
         elif self._number > 1:
             time.sleep(_AWAY_SECONDS)
         connection.close_if_unusable_or_obsolete()

@@ -14,7 +14,7 @@ from gateway_app.kv2.mounts import environment_of, known_at
 from gateway_app.kv2.views import Kv2View, body_of
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret
-from secrets_app.queries.lookup import find_last_deleted, find_of_name
+from secrets_app.queries.lookup import find_last_deleted, find_with_versions
 from secrets_app.services import versions as service
 
 _NO_VERSIONS: Final = "No version number provided"
@@ -64,7 +64,7 @@ class DestroyView(Kv2View):
         _asked(self.actor, Action.SECRET_DESTROY, place, name)
         # Numbers go on when a name is used again, and what can be restored is not gone: a number that the
         # living secret does not have is that of a deleted one.
-        for secret in find_of_name(actor=self.actor, environment=place, name=name):
+        for secret in find_with_versions(actor=self.actor, environment=place, name=name, numbers=numbers):
             held = {*secret.versions.filter(number__in=numbers).values_list("number", flat=True)}
             service.destroy_versions(actor=self.actor, secret=secret, numbers=held)
             numbers = [number for number in numbers if number not in held]

@@ -80,24 +80,14 @@ class TlsMariaDb(RotatedMariaDb):
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainMariaDb]:
-    server = PlainMariaDb(tmp_path_factory.mktemp("servers"))
-    try:
-        server.start()
-        server.wait()
+    with PlainMariaDb(tmp_path_factory.mktemp("servers")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsMariaDb]:
-    server = TlsMariaDb(tmp_path_factory.mktemp("servers"))
-    try:
-        server.start()
-        server.wait()
+    with TlsMariaDb(tmp_path_factory.mktemp("servers")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Finds secrets for an actor: one that they may not see counts as missing."""
 
+from collections.abc import Collection
 from typing import Final
 
 from django.db import DEFAULT_DB_ALIAS
@@ -115,9 +116,17 @@ def find_last_deleted(*, actor: Principal, environment: Environment, name: str) 
     return found.order_by("-deleted_at").first()
 
 
-def find_of_name(*, actor: Principal, environment: Environment, name: str) -> list[Secret]:
-    """Return the living secret of a name, and then the deleted ones, if the actor may know of them."""
-    found = Secret.objects.filter(visible(actor, Action.SECRET_VIEW), environment=environment, name=name)
+def find_with_versions(
+    *, actor: Principal, environment: Environment, name: str, numbers: Collection[int]
+) -> list[Secret]:
+    """Return the living secret of a name, and then the deleted ones, which have one of these versions.
+
+    Only what the actor may know of.
+    """
+    having = SecretVersion.objects.filter(
+        number__in=numbers, secret__environment=environment, secret__name=name
+    )
+    found = Secret.objects.filter(visible(actor, Action.SECRET_VIEW), pk__in=having.values("secret"))
     return list(found.select_related("environment").order_by("-live", "-deleted_at"))
 
 

@@ -39,14 +39,9 @@ def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     if given := os.environ.get("KEEPER_TEST_OPENBAO_URL"):
         yield given, os.environ["KEEPER_TEST_OPENBAO_TOKEN"]
         return
-    server = OpenBao(tmp_path_factory.mktemp("servers"))
-    try:
-        server.start()
-        server.wait()
+    with OpenBao(tmp_path_factory.mktemp("servers")) as server:
         addresses = server.environment()
         yield addresses["KEEPER_TEST_OPENBAO_URL"], addresses["KEEPER_TEST_OPENBAO_TOKEN"]
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -54,22 +49,12 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
     if "KEEPER_TEST_POSTGRESQL_PORT" in os.environ:
         yield {name: value for name, value in os.environ.items() if name.startswith("KEEPER_TEST_POSTGRESQL")}
         return
-    server = PostgreSql(tmp_path_factory.mktemp("servers"))
-    try:
-        server.start()
-        server.wait()
+    with PostgreSql(tmp_path_factory.mktemp("servers")) as server:
         yield server.environment()
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")
 def rotated_mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RotatedMariaDb]:
     """Start a MariaDB of its own: its log and its modes would be in other tests' way."""
-    server = RotatedMariaDb(tmp_path_factory.mktemp("servers"))
-    try:
-        server.start()
-        server.wait()
+    with RotatedMariaDb(tmp_path_factory.mktemp("servers")) as server:
         yield server
-    finally:
-        server.stop()

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 # Below Linux's ephemeral range, so that no outgoing connection takes the port meanwhile.
 PORTS = range(20_000, 32_000)
@@ -119,6 +119,19 @@ class Server(ABC):
     def own_environment(self) -> dict[str, str]:
         """Return the variables that the program itself needs."""
         return {}
+
+    def __enter__(self) -> Self:
+        """Start it, and wait until it is ready."""
+        try:
+            self.start()
+            self.wait()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Start the program without waiting for it.

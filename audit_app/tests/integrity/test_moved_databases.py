@@ -25,13 +25,8 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb | None]:
     if connection.vendor != "mysql":
         yield None
         return
-    server = MariaDb(tmp_path_factory.mktemp("servers"))
-    try:
-        server.start()
-        server.wait()
+    with MariaDb(tmp_path_factory.mktemp("servers")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

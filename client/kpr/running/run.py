@@ -149,7 +149,7 @@ def _named(settings: Settings, api: Api, name: str) -> str:
     try:
         return find_value(settings, api, name)
     except NotFoundError:
-        from kpr.lookup import absent  # noqa: PLC0415 - only there
+        from kpr.lookup import absent  # noqa: PLC0415 - for an error alone
 
         raise absent(api, settings.required_environment(), name) from None
 
