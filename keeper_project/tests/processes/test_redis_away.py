@@ -120,12 +120,24 @@ class Installation:
         """Wait until nothing is wrong any more, and until a worker carries out a plan that is asked for."""
         self.until(self.keeper.is_ready)
         path = f"/api/environments/development/targets/{self.target}"
-        self.until(lambda: self.keeper.ask("manager", "POST", f"{path}/plan")[0] == 202)
-        self.until(lambda: self.runs(path)[0]["state"] not in {"queued", "running"})
-        assert self.runs(path)[0]["state"] == "done", self.runs(path)[0]
+        answers: list[tuple[int, dict[str, Any]]] = []
+
+        def asked() -> bool:
+            answers.append(self.keeper.ask("manager", "POST", f"{path}/plan"))
+            return answers[-1][0] == 202
+
+        self.until(asked)
+        run = answers[-1][1]["uuid"]
+        self.until(lambda: self.state(path, run) not in {"queued", "running"})
+        assert self.state(path, run) == "done"
+
+    def state(self, path: str, run: str) -> str:
+        """Return the state of the run that was asked for: the schedule may have queued a newer one."""
+        found: dict[str, str] = {each["uuid"]: each["state"] for each in self.runs(path)}
+        return found[run]
 
     def runs(self, path: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.expect(200, "manager", "GET", f"{path}/runs?limit=1")["results"]
+        found: list[dict[str, Any]] = self.expect(200, "manager", "GET", f"{path}/runs?limit=20")["results"]
         return found
 
     def until(self, holds: Callable[[], bool]) -> None:
