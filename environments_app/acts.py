@@ -22,7 +22,7 @@ from environments_app.authorization.act import Act, Shown, environment_of
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.forms.environment import MemberForm, RotateForm, TokenForm
-from environments_app.forms.people import NewPersonForm, PersonForm, add_person
+from environments_app.forms.people import Added, NewPersonForm, PersonForm, add_person
 from environments_app.models import Environment, SamlGroupMapping, ServiceToken, TokenRole, User
 from environments_app.notifications.recipients import remove_addressee, try_addressee
 from environments_app.saml.group_mapping import Change, changed_by_mapping, changed_by_removal
@@ -59,12 +59,12 @@ class IssueForm(TokenForm):
     field_order = ("name", "environment", "role", "prefix", "cidrs", "expires_at")
 
 
-def _shown_password(created: tuple[User, str | None]) -> Shown:
-    user, password = created
+def _shown_password(created: Added) -> Shown:
+    user, password = created.account, created.password
     if invitation_of(user):
-        return Shown(lines=(f"Invitation sent to {user.email}.",))
+        return Shown(lines=(f"Invitation sent to {user.email}.", *created.access))
     sign_in = "signs in with this temporary password" if password else "signs in by single sign-on"
-    return Shown(lines=(f"{user.username} {sign_in}.",), once=password or "")
+    return Shown(lines=(f"{user.username} {sign_in}.", *created.access), once=password or "")
 
 
 def _rotate(*, actor: Principal, token: ServiceToken, overlap_hours: int) -> tuple[ServiceToken, str]:

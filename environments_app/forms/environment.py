@@ -64,7 +64,7 @@ class _OneOfSeveral(forms.Form):
         super().__init__(*args, **{"auto_id": f"id_{self.mark}_%s", **kwargs})
 
 
-_ROLES: Final = "Readers read values. Editors also change them. Viewers see names only."
+ROLES_HELP: Final = "Readers read values. Editors also change them. Viewers see names only."
 _PATH: Final = "For example, payments: everything under payments/. Leave blank for all secrets."
 
 
@@ -75,7 +75,9 @@ class MemberForm(_OneOfSeveral):
         label="Person", required=False, max_length=150, help_text="Their username. Or name a group instead."
     )
     group = forms.CharField(required=False, max_length=150)
-    role = forms.ChoiceField(choices=Role.choices, help_text=f"{_ROLES} Managers also decide who has access.")
+    role = forms.ChoiceField(
+        choices=Role.choices, help_text=f"{ROLES_HELP} Managers also decide who has access."
+    )
     prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
     expires_at = expiry_field("Leave blank for no expiry.")
 
@@ -123,7 +125,7 @@ class TokenForm(_OneOfSeveral):
 
     name = forms.CharField(max_length=100)
     # A viewer, the least, sees names and reads nothing: no program is served by that.
-    role = forms.ChoiceField(choices=Role.choices, initial=Role.READER, help_text=_ROLES)
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.READER, help_text=ROLES_HELP)
     prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
     cidrs = CommaSeparatedField(label="Allowed IP ranges", required=False, help_text="Comma-separated CIDRs.")
     expires_at = expiry_field("Leave blank for the default lifetime.")
@@ -160,7 +162,7 @@ class AskForm(forms.Form):
         super().__init__(*args, **options)
         most = settings.KEEPER_ACCESS_MAX_HOURS * 60
         fitting = [minutes for minutes in _DURATION_MINUTES if minutes <= most] or [most]
-        _offer(self, "minutes", [*map(_duration, fitting), ("", "Until revoked")])
+        offer_choices(self, "minutes", [*map(_duration, fitting), ("", "Until revoked")])
 
 
 class GrantForm(forms.Form):
@@ -175,14 +177,15 @@ class GrantForm(forms.Form):
         most = request.minutes or settings.KEEPER_ACCESS_MAX_HOURS * 60
         times = sorted({*(minutes for minutes in _DURATION_MINUTES if minutes < most), most})
         endless = [("", "Until revoked")] if request.minutes is None else []
-        _offer(self, "minutes", [*map(_duration, times), *endless])
+        offer_choices(self, "minutes", [*map(_duration, times), *endless])
         rank = Role(request.role).rank
-        _offer(self, "role", [(option.value, option.label) for option in Role if option.rank <= rank])
+        offer_choices(self, "role", [(option.value, option.label) for option in Role if option.rank <= rank])
 
 
 def _duration(minutes: int) -> tuple[str, str]:
     return str(minutes), duration_words(minutes)
 
 
-def _offer(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
+def offer_choices(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
+    """Set the choices of a form's field."""
     cast("forms.ChoiceField", form.fields[name]).choices = choices

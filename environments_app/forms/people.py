@@ -1,14 +1,19 @@
 """The forms of the page of people; the rules are in the use cases."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from django import forms
 from django.db.models import TextChoices
 
 from environments_app.authorization.policy import Principal
-from environments_app.models import User, UserRole
+from environments_app.environments.memberships import grant
+from environments_app.errors import ApprovalNeeded
+from environments_app.forms.environment import ROLES_HELP, offer_choices
+from environments_app.models import Environment, Role, User, UserRole
 from environments_app.names import MAX_USERNAME
 from environments_app.users import accounts
+from environments_app.users.invitations import Offer, check_offer
 from environments_app.users.password_links import can_send, invite_new
 
 
@@ -37,28 +42,91 @@ class SignInWay(TextChoices):
 class NewPersonForm(PersonForm):
     username = forms.CharField(
         max_length=MAX_USERNAME,
+        required=False,
         widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off"}),
+        help_text="Leave blank to take the part of the email address before the @.",
+    )
+    environments = forms.MultipleChoiceField(
+        label="Access to",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="In a protected environment, a second person decides.",
+    )
+    access = forms.ChoiceField(
+        label="Role there", choices=Role.choices, required=False, initial=Role.READER, help_text=ROLES_HELP
     )
     sign_in = forms.ChoiceField(label="Signs in with", choices=SignInWay.choices, widget=forms.RadioSelect)
-    field_order = ("username", "display_name", "email", "role", "sign_in")
+    field_order = ("email", "environments", "access", "sign_in", "username", "display_name", "role")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Administrators see all of them.
+        rows = Environment.objects.order_by("position", "name")
+        environments = list(rows.values_list("name", flat=True))
         self.fields["role"].initial = UserRole.USER
-        field = self.fields["sign_in"]
+        self.fields["role"].label = "Role in Keeper itself"
+        offer_choices(self, "environments", [(name, name) for name in environments])
         ways = [way for way in SignInWay if way != SignInWay.INVITATION or can_send()]
-        field.choices = [(way.value, way.label) for way in ways]  # type: ignore[attr-defined]  # a choice field
-        field.initial = ways[0].value
+        offer_choices(self, "sign_in", [(way.value, way.label) for way in ways])
+        self.fields["sign_in"].initial = ways[0].value
         if SignInWay.INVITATION in ways:
-            field.help_text = "An invitation sends a link to choose a password to the email address."
+            self.fields["email"].widget.attrs["aria-required"] = "true"
+        if not environments:
+            del self.fields["environments"], self.fields["access"]
+
+    def clean_access(self) -> str:
+        return self.cleaned_data["access"] or Role.READER
+
+    def clean(self) -> dict[str, Any]:
+        """Name the account by its address if no other name was entered."""
+        fields: dict[str, Any] = super().clean() or self.cleaned_data
+        if "username" in fields and "email" in fields:
+            fields["username"] = fields["username"] or fields["email"].partition("@")[0].lower()
+            if not fields["username"]:
+                self.add_error("username", "Enter a username, or an email address.")
+        return fields
 
 
-def add_person(*, actor: Principal, sign_in: str, **fields: Any) -> tuple[User, str | None]:
-    """Create an account as the form states; return it, and its temporary password if it has one.
+class Added(NamedTuple):
+    """A new account: its temporary password if it has one, and in words what access it has or waits for."""
 
-    Raises as `create_user` and `invite_new` do.
+    account: User
+    password: str | None
+    access: Sequence[str]
+
+
+def add_person(
+    *,
+    actor: Principal,
+    sign_in: str,
+    environments: Sequence[str] = (),
+    access: str = Role.READER,
+    **fields: Any,
+) -> Added:
+    """Create an account as the form states.
+
+    An invitation gives access when it is accepted. Another account has it at once, save where a second
+    person has to approve it. Raises as `create_user`, `invite_new` and `check_offer` do.
     """
+    offers = check_offer(actor=actor, environments=environments, access=access, role=fields["role"])
     if sign_in == SignInWay.INVITATION:
-        return invite_new(actor=actor, **fields), None
+        account = invite_new(actor=actor, environments=environments, access=access, **fields)
+        return Added(account, None, [_promised(offer) for offer in offers])
     password = accounts.new_password() if sign_in == SignInWay.PASSWORD else None
-    return accounts.create_user(actor=actor, password=password, **fields), password
+    account = accounts.create_user(actor=actor, password=password, **fields)
+    return Added(account, password, [_given(actor, account, offer) for offer in offers])
+
+
+def _promised(offer: Offer) -> str:
+    where = f"{offer.role.label} in {offer.environment.name}"
+    return f"{where}, once a second person approves it" if offer.obstacle else where
+
+
+def _given(actor: Principal, account: User, offer: Offer) -> str:
+    """Grant a role to a new account, or leave a request for approval; return which, in words."""
+    where = f"{offer.role.label} in {offer.environment.name}"
+    try:
+        grant(actor=actor, environment=offer.environment, user=account, role=offer.role)
+    except ApprovalNeeded:
+        return f"{where}, once a second person approves it"
+    return where

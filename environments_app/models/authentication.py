@@ -207,6 +207,7 @@ class PasswordLink(AuthenticatedRow):
         "made_by",
         "expires_at",
     )
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("access",)
 
     purpose = models.CharField(
         max_length=12,
@@ -226,6 +227,12 @@ class PasswordLink(AuthenticatedRow):
         help_text="Network from which a reset was requested. Limits how many it can request.", max_length=45
     )
     made_by = optional_text("invited by", "Who sent the invitation.", max_length=150)
+    # {"by": uuid of an account, "roles": {uuid of an environment: role}}
+    access = models.JSONField(
+        null=True,
+        editable=False,
+        help_text="Roles in environments that the invited person gets by accepting, and who offers them.",
+    )
     # SHA-256 in hexadecimal, of 256 random bits; NULL until the message is sent.
     code_hash = ExactCharField(
         max_length=64,

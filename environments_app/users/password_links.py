@@ -5,10 +5,12 @@ works once, for a short time, and only while the account is as it was when the l
 
 A reset goes to an address that the person confirmed (`User.reset_email`), never to one that an administrator
 has entered since: who changes an address must not be able to take the account. An invitation to another
-address than before suspends an account that has access, as a replaced password does.
+address than before suspends an account that has access, as a replaced password does. What an invitation gives
+besides a password is in `invitations`.
 """
 
 import hashlib
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, Final
 
@@ -26,11 +28,12 @@ from environments_app.authorization.policy import Principal, require, require_co
 from environments_app.authorization.principals import user_principal
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, Forbidden, InvalidField, LinkEnded
-from environments_app.models import LinkPurpose, PasswordLink, User, UserRole
+from environments_app.models import LinkPurpose, PasswordLink, Role, User, UserRole
 from environments_app.models.authentication import account_fingerprint
 from environments_app.notifications.service import message_users
 from environments_app.sessions.service import end_sessions
 from environments_app.users.accounts import check_and_set_password, create_user, record_takeover, record_user
+from environments_app.users.invitations import Offer, check_offer, give_access, kept, offered, told
 from environments_app.users.suspensions import mark_suspended, places_of, tell_suspended
 
 _HOUR: Final = timedelta(hours=1)
@@ -51,41 +54,62 @@ def resets_are_on() -> bool:
     return bool(settings.KEEPER_PASSWORD_RESET) and can_send()
 
 
-def invite_new(*, actor: Principal, email: str, **fields: Any) -> User:
+def invite_new(
+    *,
+    actor: Principal,
+    email: str,
+    environments: Collection[str] = (),
+    access: str = Role.READER,
+    **fields: Any,
+) -> User:
     """Create an account without a password, and send its person a link to choose one.
 
-    Raises as `create_user` and `invite` do.
+    Who accepts gets the role `access` in the environments of these names.
+    Raises as `create_user`, `invite` and `check_offer` do.
     """
+    require(actor=actor, action=Action.USER_CREATE, environment=None)
+    offers = check_offer(
+        actor=actor, environments=environments, access=access, role=fields.get("role", UserRole.USER)
+    )
     with transaction.atomic():
         user = create_user(actor=actor, email=email, password=None, **fields)
         _require_invitable(user)
-        _queue_invitation(actor, user)
-        record_user(actor, user, {"invitation": "sent", "address": user.email})
+        _queue_invitation(actor, user, offers)
+        record_user(actor, user, {"invitation": "sent", "address": user.email, **told(offers)})
     return user
 
 
 def invite(*, actor: Principal, user: User) -> None:
     """Send an invitation to an account that has no password yet; an earlier link ends.
 
-    An account with access is suspended if the address differs from that of the last invitation: the
-    administrator could have chosen it. Raises Forbidden, ConfirmationNeeded, Tampered, InvalidField without
-    an address, or Conflict if the account is disabled, has a password or uses single sign-on.
+    What the earlier invitation offered, if it still waits, the actor now offers. An account with access is
+    suspended if the address differs from that of the last invitation: the administrator could have chosen
+    it. Raises Forbidden, ConfirmationNeeded, Tampered, InvalidField without an address, Conflict if the
+    account is disabled, has a password or uses single sign-on, or as `check_offer` does.
     """
     require(actor=actor, action=Action.USER_CREATE, environment=None)
     require_confirmed(actor)
+    seen = invitation_of(user)
+    offers = _offer_again(actor, seen, user) if seen else []
     with lock_authentic(user) as stored:
         _require_invitable(stored)
         last = invitation_of(stored)
+        if last != seen:
+            raise Conflict("The invitation has changed. Reload the page and try again.")
+        if last and last.ended_at is not None:
+            # It was withdrawn.
+            offers = []
         moved = last is None or last.address != stored.email
         suspends = moved and any(places_of(stored)) and mark_suspended(actor, stored)
         if suspends:
             stored.save(update_fields=["suspended_at"])
             tell_suspended(actor, stored)
-        _queue_invitation(actor, stored)
+        _queue_invitation(actor, stored, offers)
+        details = {"address": stored.email, **told(offers)}
         if suspends:
-            record_takeover(actor, stored, {"password": "invitation", "address": stored.email})
+            record_takeover(actor, stored, {"password": "invitation", **details})
         else:
-            record_user(actor, stored, {"invitation": "sent", "address": stored.email})
+            record_user(actor, stored, {"invitation": "sent", **details})
 
 
 def withdraw_invitation(*, actor: Principal, user: User) -> None:
@@ -159,10 +183,11 @@ def obstacle_to_reset(user: User) -> str:
     return ""
 
 
-def choose_password(*, code: str, password: str, address: str, request_id: str = "") -> User:
-    """Set the password of the account that a link was sent to, and end the link, all sessions and tokens.
+def choose_password(*, code: str, password: str, address: str, request_id: str = "") -> PasswordLink:
+    """Set the password of the account that a link was sent to; return the link, which has ended.
 
-    Two-factor authentication and a suspension stay. Raises LinkEnded, InvalidField for a weak password,
+    All sessions and tokens end, two-factor authentication and a suspension stay. An accepted invitation
+    gives the access that it offers (`give_access`). Raises LinkEnded, InvalidField for a weak password,
     which leaves the link as it is, or TooManyRefusals for a network that tried too many codes.
     """
     check_allowance(address=address)
@@ -182,7 +207,10 @@ def choose_password(*, code: str, password: str, address: str, request_id: str =
         end_sessions(stored, actor=actor)
         record_user(actor, stored, {"password": f"chosen by {link.purpose}"})
         _tell(stored, link)
-    return stored
+        if link.purpose == LinkPurpose.INVITATION:
+            give_access(link, stored, request_id=request_id)
+    link.user = stored
+    return link
 
 
 def hash_of(code: str) -> str:
@@ -204,9 +232,26 @@ def _require_invitable(user: User) -> None:
         raise Conflict("Only active accounts without a password can be invited.")
 
 
-def _queue_invitation(actor: Principal, user: User) -> None:
+def _queue_invitation(actor: Principal, user: User, offers: Collection[Offer]) -> None:
     _end(_open_links(user))
-    PasswordLink(purpose=LinkPurpose.INVITATION, user=user, address=user.email, made_by=actor.name).save()
+    PasswordLink(
+        purpose=LinkPurpose.INVITATION,
+        user=user,
+        address=user.email,
+        made_by=actor.name,
+        access=kept(actor, offers),
+    ).save()
+
+
+def _offer_again(actor: Principal, last: PasswordLink, user: User) -> list[Offer]:
+    """Return what a waiting invitation offers, asked for with the rights of who sends it again."""
+    return [
+        again
+        for offer in offered(last)
+        for again in check_offer(
+            actor=actor, environments=[offer.environment.name], access=offer.role, role=user.role
+        )
+    ]
 
 
 def _open_links(user: User) -> QuerySet[PasswordLink]:

@@ -19,11 +19,12 @@ from environments_app import acts
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import grants_ignoring_status
-from environments_app.errors import Invisible
+from environments_app.errors import Conflict, InvalidField, Invisible, Suspended
 from environments_app.forms.people import NewPersonForm, PersonForm, add_person
 from environments_app.models import GroupMember, User
 from environments_app.sessions.service import active_sessions
 from environments_app.users import accounts
+from environments_app.users.invitations import offered
 from environments_app.users.password_backend import named_user
 from environments_app.users.password_links import SENDING, can_send, invitation_of
 from environments_app.views.base import act_page, attempt, render_page
@@ -38,22 +39,22 @@ class _Order:
 @require_GET
 def people(request: HttpRequest) -> HttpResponse:
     _administrator(request)
-    return _list(request, NewPersonForm())
+    return _list(request, NewPersonForm(initial={"environments": [request.GET.get("invite_to", "")]}))
 
 
 @sensitive_variables("password")
 @require_POST
 def person_add(request: HttpRequest) -> HttpResponse:
-    """Create an account; a temporary password is shown this once."""
+    """Create an account with its access; a temporary password is shown this once."""
     actor, form = _administrator(request), NewPersonForm(request.POST)
     if not form.is_valid():
         return _list(request, form)
-    created = attempt(form, lambda: add_person(actor=actor, **form.cleaned_data))
+    refusals = (Conflict, InvalidField, Suspended)
+    created = attempt(form, lambda: add_person(actor=actor, **form.cleaned_data), refusals=refusals)
     if created is None:
         return _list(request, form)
-    account, password = created
     nudge(SENDING)
-    context = {"account": account, "password": password, "invitation": invitation_of(account)}
+    context = {**created._asdict(), "invitation": invitation_of(created.account)}
     return render(request, "environments_app/person_added.html", context)
 
 
@@ -98,6 +99,8 @@ def _list(request: HttpRequest, form: forms.Form) -> HttpResponse:
         "rows": rows,
         "q": text,
         "form": form,
+        "can_send": can_send(),
+        "form_open": form.is_bound or "invite_to" in request.GET,
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
     }
@@ -106,6 +109,7 @@ def _list(request: HttpRequest, form: forms.Form) -> HttpResponse:
 
 def _page(request: HttpRequest, actor: Principal, user: User, form: forms.Form) -> HttpResponse:
     groups = GroupMember.objects.filter(user=user).select_related("user", "group")
+    invitation = invitation_of(user)
     context = {
         "account": user,
         "verified": bool(verified_rows([user])),
@@ -114,7 +118,8 @@ def _page(request: HttpRequest, actor: Principal, user: User, form: forms.Form) 
         "grants": grants_ignoring_status(user).grants,
         "groups": sorted(place.group.name for place in verified_rows(groups)),
         "sessions": list(active_sessions(user)),
-        "invitation": invitation_of(user),
+        "invitation": invitation,
+        "invited_to": offered(invitation) if invitation and not invitation.ended_at else [],
         "can_send": can_send(),
     }
     return render_page(request, "environments_app/person.html", context)

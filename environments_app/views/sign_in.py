@@ -24,7 +24,7 @@ from environments_app.authentication.sign_in import (
 )
 from environments_app.errors import InvalidField, LinkEnded
 from environments_app.forms.authentication import ChosenForm, CodeForm, ForgottenForm, SignInForm, too_many
-from environments_app.models import User
+from environments_app.models import LinkPurpose, User
 from environments_app.saml.endpoints import provider_logout
 from environments_app.users.password_links import SENDING, choose_password, request_reset, resets_are_on
 from environments_app.views.base import render_limited, show_refusal
@@ -141,13 +141,16 @@ def forgotten(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("code", "password", "again")
 @require_http_methods(["GET", "POST"])
 def choose(request: HttpRequest) -> HttpResponse:
-    """Set a password with the code of a link. To open the page uses nothing up: mail scanners do that."""
+    """Set a password with the code of a link; an invited person is signed in.
+
+    To open the page uses nothing up: mail scanners do that.
+    """
     form = ChosenForm(request.POST or None)
     if not form.is_valid():
         return _password_page(request, "password_choose.html", form)
     fields = form.cleaned_data
     try:
-        choose_password(
+        link = choose_password(
             code=fields["code"],
             password=fields["password"],
             address=address_of(request),
@@ -160,8 +163,12 @@ def choose(request: HttpRequest) -> HttpResponse:
         return _password_page(request, "password_choose.html", form)
     except TooManyRefusals as error:
         return _too_many(request, "password_choose.html", form, error)
-    messages.success(request, "Password saved. Sign in with it.")
-    return redirect("sign-in")
+    invited = link.user if link.purpose == LinkPurpose.INVITATION else None
+    if invited is None or invited.second_factor:
+        messages.success(request, "Password saved. Sign in with it.")
+        return redirect("sign-in")
+    messages.success(request, f"Welcome, {invited.username}. Your password is saved.")
+    return _signed_in(request, invited, "")
 
 
 def _password_page(

@@ -242,7 +242,8 @@ def _follow_invitation(user: User) -> User:
     send_due()
     found = re.search(r"/set-password#([A-Za-z0-9_-]{43})", str(mail.outbox[-1].body))
     assert found
-    return password_links.choose_password(code=found[1], password=OWN_PASSWORD, address=HERE)
+    password_links.choose_password(code=found[1], password=OWN_PASSWORD, address=HERE)
+    return User.objects.get(pk=user.pk)
 
 
 # Programs that mallory has the token of.
