@@ -314,7 +314,7 @@ def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str
         "bound": bound,
         "label": label or bound.label,
         "control": bound.as_widget(attrs=attrs),
-        "errors": _errors(bound),
+        "errors": named_errors(bound),
         # A choice on the form may need a field that the form without it does not.
         # One that is chosen from a list has a value already.
         "optional": not bound.field.required
@@ -325,7 +325,8 @@ def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str
     }
 
 
-def _errors(bound: BoundField) -> list[str]:
+@register.filter
+def named_errors(bound: BoundField) -> list[str]:
     """Return the errors of a field; what is missing is named by the field's label: "Enter a name."."""
     label = str(bound.label)
     noun = label if label[:2].isupper() else label[:1].lower() + label[1:]

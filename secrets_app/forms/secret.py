@@ -92,11 +92,13 @@ class SecretForm(WrittenFields, PlacedForm):
         max_length=MAX_NAME_LENGTH,
         strip=False,
         help_text="For example, payments/stripe-key",
-        widget=forms.TextInput(attrs=AS_WRITTEN),
+        widget=forms.TextInput(attrs={"data-paste-name": "", **AS_WRITTEN}),
     )
     secret_type = forms.ChoiceField(label="Type", choices=SecretType.choices)
     value = forms.CharField(
-        strip=False, required=False, widget=forms.Textarea(attrs={"rows": 5, **AS_WRITTEN})
+        strip=False,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 5, "data-paste-value": "", **AS_WRITTEN}),
     )
     uses_references = forms.BooleanField(
         label="Expand references when syncing",

@@ -56,12 +56,16 @@ class ImportForm(PlacedForm):
         choices=[("change", "Write a new version"), ("keep", "Skip")],
     )
 
+    skip_empty = forms.BooleanField(required=False, widget=forms.HiddenInput)
+
     @property
     def keep_existing(self) -> bool:
         return bool(self.cleaned_data["existing"] == "keep")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # How many entries without a value were left out.
+        self.skipped = 0
         # The entries as they were sent, by their key, in their order; `entries` finds them.
         self.sent: dict[str, Entry] = {}
 
@@ -98,9 +102,14 @@ class ImportForm(PlacedForm):
         return self._corrected(entries, text)
 
     def _corrected(self, entries: Sequence[Entry], file: str = "") -> list[Entry]:
-        self.sent = dict(zip(entry_keys(entries, file), entries, strict=True))
+        sent = dict(zip(entry_keys(entries, file), entries, strict=True))
         fixes = self.fixes
-        return [_apply(fixes.get(key, {}), entry) for key, entry in self.sent.items()]
+        corrected = {key: _apply(fixes.get(key, {}), entry) for key, entry in sent.items()}
+        if self.cleaned_data.get("skip_empty"):
+            corrected = {key: entry for key, entry in corrected.items() if entry.value or entry.fault}
+        self.skipped = len(sent) - len(corrected)
+        self.sent = {key: sent[key] for key in corrected}
+        return list(corrected.values())
 
 
 def _apply(fix: Mapping[str, str], entry: Entry) -> Entry:

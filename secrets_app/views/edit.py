@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -16,9 +17,10 @@ from environments_app.approvals.gate import needs_second_person
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows
 from environments_app.models import Environment
-from environments_app.views.base import chosen_environment, render_page, show_refusal
+from environments_app.views.base import chosen_environment, is_partial, render_page, show_refusal
 from secrets_app.errors import InvalidInput, ManagedValue, NameTaken, StaleVersion
 from secrets_app.forms.secret import SecretForm
+from secrets_app.importing.plan import guess_type
 from secrets_app.interfaces import panels_of
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import environments_where, find_secret
@@ -43,7 +45,8 @@ def secret_new(request: HttpRequest) -> HttpResponse:
         "name": request.GET.get("name", ""),
         "secret_type": SecretType.PASSWORD,
     }
-    form = SecretForm(request.POST or None, environments=environments, initial=initial)
+    form = SecretForm(_typed(request), environments=environments, initial=initial)
+    secret = None
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         try:
@@ -60,12 +63,36 @@ def secret_new(request: HttpRequest) -> HttpResponse:
             show_refusal(form, error)
         except NameTaken as error:
             form.add_error("name", str(error))
-        else:
-            messages.success(request, f"Created {secret.name}.")
-            _warn_of_past_expiry(request, form, secret)
-            return redirect("secret-detail", id=secret.pk)
+    if "row" in request.POST and is_partial(request):
+        return _added(request, form, secret)
+    if secret:
+        messages.success(request, f"Created {secret.name}.")
+        _warn_of_past_expiry(request, form, secret)
+        if "row" in request.POST:
+            return redirect(f"{reverse('secret-list')}?{urlencode({'environment': secret.environment.name})}")
+        return redirect("secret-detail", id=secret.pk)
     guarded = [place.name for place in environments if needs_second_person(actor, place)]
     return _form(request, form, secret=None, guarded=guarded)
+
+
+def _typed(request: HttpRequest) -> QueryDict | None:
+    """Return what the form of a new secret sends, with the type that fits its value where it names none."""
+    if request.method != "POST":
+        return None
+    data = request.POST.copy()
+    if not data.get("secret_type"):
+        data["secret_type"] = str(
+            guess_type(data.get("name", ""), data.get("value", "").replace("\r\n", "\n"))
+        )
+    return data
+
+
+def _added(request: HttpRequest, form: SecretForm, secret: Secret | None) -> HttpResponse:
+    """Return the outcome of the row above the list, which stays on its page; no value is in it."""
+    response = render(request, "secrets_app/_added.html", {"form": form, "secret": secret})
+    if secret:
+        response.headers["HX-Trigger"] = "secret-added"
+    return response
 
 
 @require_http_methods(["GET", "POST"])

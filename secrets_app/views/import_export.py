@@ -104,6 +104,7 @@ def _attempted(request: HttpRequest, form: ImportForm, environment: Environment)
         "done": part.done,
         "failed": part.failed,
         "left_out": plan.of(Verdict.REFUSED),
+        "skipped": form.skipped,
         "list_url": f"{reverse('secret-list')}?environment={environment.name}",
     }
 
@@ -147,6 +148,7 @@ def _preview(form: ImportForm, plan: Plan) -> dict[str, Any]:
         "counts": [(str(verdict), len(plan.of(verdict))) for verdict in Verdict],
         "writes": writes,
         "refused": bool(refused),
+        "empty": [line.entry.name for line in refused if not (line.entry.value or line.entry.fault)],
         "uncorrectable": len(corrected) + len(others) - len(offered),
         "lines": [_shown(line, *sent[line.index], fixes, offered) for line in lines],
         "dropped": len(fixes.keys() - form.sent.keys()),

@@ -16,6 +16,7 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.queries.search import begins
 from core.pagination import KeysetPagination
+from environments_app.approvals.gate import needs_second_person
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, visible_environments
 from environments_app.models import Environment
@@ -103,11 +104,28 @@ def secret_list(request: HttpRequest) -> HttpResponse:
         "can_export": may(Action.SECRET_EXPORT),
         "create_url": reverse("secret-new") + (f"?environment={current.name}" if current else ""),
         "environment": current,
+        "adds_to": _adds_to(request, actor, form, [current] if current else environments),
         "acts": _acts(may, deleted=form.wants_deleted),
         "is_partial": is_partial(request),
     }
     template, rows = "secrets_app/secret_list.html", "secrets_app/_secret_rows.html"
     return render_page(request, template, context, partial=rows, refused=False)
+
+
+def _adds_to(
+    request: HttpRequest, actor: Principal, form: FilterForm, places: Sequence[Environment]
+) -> dict[str, Any] | None:
+    """Return where the row above the list creates secrets: its environment, or the only possible one."""
+    possible = [place for place in places if can_in_any_scope(actor, Action.SECRET_CREATE, place)]
+    if len(possible) != 1 or form.wants_deleted or form.wants_starred or form.wants_recent:
+        return None
+    prefix = form.parameters["prefix"].removesuffix("/") if form.shows_folders else ""
+    return {
+        "place": possible[0],
+        "asks": needs_second_person(actor, possible[0]),
+        "start": f"{prefix}/" if prefix else "",
+        "list_url": request.get_full_path(),
+    }
 
 
 def matching_secrets(actor: Principal, form: FilterForm) -> QuerySet[Secret]:

@@ -7,6 +7,7 @@ import "./many.js";
 import "./menus.js";
 import "./palette.js";
 import "./past.js";
+import "./pasted.js";
 import "./picker.js";
 import "./reveal.js";
 import "./search.js";
