@@ -19,15 +19,19 @@ from audit_app.models import (
     Checkpoint,
     Deployment,
     Installation,
+    ManifestUse,
     ReadManifest,
     ReadManifestItem,
     RefusalCount,
     SavedView,
     SearchEntry,
     SearchPosition,
+    SecretUse,
     SinkState,
     StreamCursor,
     StreamHead,
+    UsageEntry,
+    UsagePosition,
 )
 from audit_app.queries import search_index
 from audit_app.queries.access_log import record_view
@@ -130,6 +134,10 @@ read_only(ReadManifest, "digest size")
 read_only(ReadManifestItem, "name number secret_uuid manifest", joined="manifest", search="=secret_uuid")
 read_only(SearchEntry, "event outcome address actor_name object_name request_id", ordering="-event")
 read_only(SearchPosition, "head sequence")
+read_only(UsageEntry, "object_uuid number actor_name means count last_at", ordering="-id")
+read_only(ManifestUse, "manifest_id actor_name means count last_at", ordering="-id")
+read_only(SecretUse, "secret_uuid last_at", ordering="-id")
+read_only(UsagePosition, "head sequence")
 read_only(Checkpoint, "number at key_id", ordering="-number", period="at", page=lambda _row: reverse("trail"))
 read_only(
     SinkState,

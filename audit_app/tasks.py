@@ -8,7 +8,7 @@ from celery.signals import worker_shutdown
 from django.db import DatabaseError
 
 from audit_app.checkpoints.schedule import anchor_log, sign_log
-from audit_app.queries import search_index
+from audit_app.queries import search_index, usage_index
 from audit_app.recording.refusals import record_due
 from audit_app.retention.schedule import prune_if_due
 from audit_app.sinks import delivery
@@ -51,10 +51,14 @@ def stream_events() -> None:
 
 @shared_task(name="audit_app.tasks.index_events")
 def index_events() -> None:
-    """Add to the search table what was committed since; the next run continues what takes longer."""
+    """Add to the search table and to the counts of use what was committed since.
+
+    The next run continues what takes longer.
+    """
     with part("search-index") as is_free:
         if is_free:
             search_index.fill(seconds=_FILL_SECONDS)
+            usage_index.fill(seconds=_FILL_SECONDS)
 
 
 @shared_task(name=_PRUNE)

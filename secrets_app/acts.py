@@ -166,8 +166,8 @@ SECRETS: Final = (
         use_case=readers_since,
         takes="secret",
         form=PeriodForm,
-        confirmation="Keeper looks through the audit log for all reads of the value in the period, exports "
-        "and reads of many included. That it was looked for is recorded.",
+        confirmation="Keeper shows who last read the value in the period, exports and reads of many "
+        "included, and how often they read it in all. That it was looked for is recorded.",
         done="These read it.",
         show=_shown_readers,
         named=_named,

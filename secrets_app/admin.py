@@ -31,6 +31,7 @@ from secrets_app.models import (
     EnvironmentSnapshot,
     KeyJob,
     KeyMigration,
+    LastAsked,
     PendingValue,
     Reference,
     Secret,
@@ -341,6 +342,7 @@ read_only(
 )
 read_only(PendingValue, "approval index environment created_at", joined="approval environment")
 read_only(Star, "user secret created_at", joined="user secret")
+read_only(LastAsked, "secret_uuid actor_name number asked_at", ordering="-id")
 read_only(EnvironmentSnapshot, "environment created_at", joined="environment")
 read_only(KeyJob, "kind environment state person_name requested_at finished_at")
 

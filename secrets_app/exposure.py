@@ -15,21 +15,21 @@ from datetime import datetime, timedelta
 from functools import cache
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Max, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from audit_app.events import streams
-from audit_app.events.actions import READS, Action, Outcome
+from audit_app.events.actions import UNSEEN, Action, Outcome
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.interfaces import audit_log_policy
-from audit_app.models import AuditEvent, ReadManifestItem
-from audit_app.queries import search
+from audit_app.models import AuditEvent, ManifestUse, ReadManifestItem, UsageEntry
+from audit_app.queries import search, usage_index
 from audit_app.queries.access_log import record_view
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
@@ -43,15 +43,6 @@ from environments_app.models import Environment, ServiceToken, Trust, User
 from environments_app.users.accounts import disable_user
 from environments_app.users.password_backend import named_user
 from secrets_app.models import Secret
-
-# Acts on values that show none to the actor. Any other act counts as a read, so a new way of reading is
-# included by default.
-_UNSEEN: Final = (
-    Action.ROTATION_CONNECT,
-    Action.SECRET_STAGE,
-    Action.SECRET_UNSTAGE,
-    Action.SECRET_ROTATE,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +78,7 @@ def _known(secret: Secret, numbers: set[int]) -> Known:
 
 def _seen_by(who: UUID) -> Iterator[tuple[UUID, int]]:
     """Yield secrets and version numbers: of single reads and writes, and of reads of many."""
-    events = AuditEvent.objects.filter(actor_uuid=who, outcome=Outcome.ALLOWED).exclude(action__in=_UNSEEN)
+    events = AuditEvent.objects.filter(actor_uuid=who, outcome=Outcome.ALLOWED).exclude(action__in=UNSEEN)
     single = events.filter(object_kind="secret", action__startswith="secret.", details__contains='"number":')
     for uuid, details in single.values_list("object_uuid", "details").iterator(chunk_size=BATCH):
         number = parsed_details(details).get("number")
@@ -217,13 +208,6 @@ def _queues() -> tuple[Queue, ...]:
     return tuple(import_string(path) for path in settings.KEEPER_ROTATION_RESCHEDULERS)
 
 
-# A comparison reveals whether values are equal, and returns none.
-_HANDS_OUT: Final = sorted(READS - {Action.SECRET_COMPARE})
-_READER: Final = ("actor_uuid", "actor_kind", "actor_name")
-# A reader's uuid, kind and name, the numbers of the versions, how many reads, and the last.
-_ReadRow: TypeAlias = tuple[UUID, str, str, list[int], int, datetime]
-
-
 @dataclass
 class Viewer:
     """A reader of a secret: how often, which versions, and when last."""
@@ -252,7 +236,7 @@ class Viewer:
 def readers_since(*, actor: Principal, secret: Secret, days: int) -> list[Viewer]:
     """Return who has seen a secret in the last days, after recording that the audit log is read for it.
 
-    Raises Forbidden for who may not read the audit log of the installation.
+    The counts are those of all time. Raises Forbidden for who may not read the audit log of the installation.
     """
     require(actor=actor, action=Action.TRAIL_VIEW, environment=None)
     record_view(viewer=actor, face="readers", filters={"object": secret.name, "period": f"{days}d"})
@@ -260,50 +244,44 @@ def readers_since(*, actor: Principal, secret: Secret, days: int) -> list[Viewer
 
 
 def seen_by(*, actor: Principal, secret: Secret, since: datetime | None = None) -> list[Viewer]:
-    """Return everyone who has seen a secret, the latest first.
-
-    It takes two statements, and one for each 500 lists of versions that were read together.
+    """Return everyone who has seen a secret, the latest first, from the counts of use.
 
     Only what the actor may read of the audit log counts: nothing, for most. Who reads their own events alone
     gets nothing as well: a list of that person alone would mislead.
     """
     if search.reads_own_alone(actor):
         return []
+    usage_index.catch_up()
+    readable = audit_log_policy().readable_streams(actor)
     viewers: dict[UUID, Viewer] = {}
-    for uuid, kind, name, numbers, count, last_at in _grouped(actor, secret, since):
-        viewer = viewers.setdefault(uuid, Viewer(name=name, kind=kind, last_at=last_at))
-        if last_at > viewer.last_at:
-            viewer.name, viewer.last_at = name, last_at
-        viewer.count += count
-        viewer.numbers.update(numbers)
+    for use, numbers in uses_of(secret, streams=readable):
+        if use.means not in usage_index.LEAVES or (since and use.last_at < since):
+            continue
+        viewer = viewers.setdefault(
+            use.actor_uuid, Viewer(name=use.actor_name, kind=use.actor_kind, last_at=use.last_at)
+        )
+        if use.last_at > viewer.last_at:
+            viewer.name, viewer.last_at = use.actor_name, use.last_at
+        viewer.count += use.count
+        viewer.numbers.update(numbers - {0})
     return sorted(viewers.values(), key=attrgetter("last_at"), reverse=True)
 
 
-def _grouped(actor: Principal, secret: Secret, since: datetime | None) -> Iterator[_ReadRow]:
-    """Yield the reads of a secret alone, and those along with others, by reader and version."""
-    # Of a secret that programs read all day, only its own index is narrow.
-    wanted: dict[str, Any] = {"outcome": Outcome.ALLOWED, "action__unindexed__in": _HANDS_OUT}
-    if since:
-        wanted["at__unindexed__gte"] = since
-    streams = audit_log_policy().readable_streams(actor)
-    if streams is not None:
-        wanted["stream__unindexed__in"] = streams
-    alone = AuditEvent.objects.filter(object_uuid=secret.uuid, manifest_id=None, **wanted)
-    # The number is in the details, which differ little: the database need not parse what SQL may have edited.
-    for *reader, details, count, last_at in _by(alone, "details"):
-        number = parsed_details(details).get("number")
-        yield *reader, [number] if isinstance(number, int) else [], count, last_at
-    manifests: dict[int, list[int]] = defaultdict(list)
+def uses_of(
+    secret: Secret, *, streams: Collection[str] | None = None
+) -> Iterator[tuple[UsageEntry | ManifestUse, set[int]]]:
+    """Yield each counted use of a secret, alone or with others, and its versions; 0 is an unknown one.
+
+    It takes two statements, and one for each 500 lists of versions that were used together. `streams` are
+    the log streams that count; None: all.
+    """
+    wanted = {} if streams is None else {"stream__in": streams}
+    for use in UsageEntry.objects.filter(object_uuid=secret.uuid, **wanted):
+        yield use, {use.number}
+    manifests: dict[int, set[int]] = defaultdict(set)
     items = ReadManifestItem.objects.filter(secret_uuid=secret.uuid).order_by()
     for manifest, number in items.values_list("manifest_id", "number"):
-        manifests[manifest].append(number)
-    # By their ids: over a join MariaDB reads all events, since the manifest of most is NULL.
+        manifests[manifest].add(number)
     for batch in in_batches(list(manifests)):
-        along = AuditEvent.objects.filter(manifest_id__in=batch, **wanted)
-        for *reader, manifest, count, last_at in _by(along, "manifest_id"):
-            yield *reader, manifests[manifest], count, last_at
-
-
-def _by(events: QuerySet[AuditEvent], column: str) -> Iterator[Any]:
-    grouped = events.order_by().values_list(*_READER, column)
-    yield from grouped.annotate(count=Count("id"), last_at=Max("at")).iterator()
+        for along in ManifestUse.objects.filter(manifest_id__in=batch, **wanted):
+            yield along, manifests[along.manifest_id]

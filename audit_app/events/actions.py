@@ -293,3 +293,8 @@ READS: Final = frozenset({
     Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE, Action.SECRET_COPY,
     Action.SECRET_MOVE, Action.SECRET_DELIVER,
 })  # fmt: skip
+# Acts on values that show none to the actor. Any other act counts as a use, so a new way of reading is
+# included by default.
+UNSEEN: Final = frozenset({
+    Action.ROTATION_CONNECT, Action.SECRET_STAGE, Action.SECRET_UNSTAGE, Action.SECRET_ROTATE,
+})  # fmt: skip

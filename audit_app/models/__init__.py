@@ -20,3 +20,4 @@ from audit_app.models.log import (
 )
 from audit_app.models.saved_view import SavedView
 from audit_app.models.search_index import Derived, SearchEntry, SearchPosition
+from audit_app.models.usage import ManifestUse, Means, SecretUse, UsageEntry, UsagePosition

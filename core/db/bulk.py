@@ -5,7 +5,7 @@ own ways make several calls for each value: a push of 1,000 spent two thirds of 
 which builds a CASE for each value.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from operator import attrgetter
@@ -33,10 +33,11 @@ _CHARACTERS_PER_STATEMENT: Final = 1_000_000
 
 
 class Insert(NamedTuple):
-    """An INSERT statement: all before the values, and the marks of one row."""
+    """An INSERT statement: all before the values, the marks of one row, and what follows the values."""
 
     head: str
     row: str
+    tail: str = ""
 
 
 @cache
@@ -52,7 +53,7 @@ def insert(statement: Insert, rows: Sequence[Sequence[Any]]) -> None:
     """Store rows, their values as the driver takes them."""
     with connection.cursor() as cursor:
         if len(rows) <= 1 or connection.vendor == "sqlite":
-            cursor.executemany(statement.head + statement.row, rows)
+            cursor.executemany(statement.head + statement.row + statement.tail, rows)
             return
         for text in _statements(statement, rows):
             cursor.execute(text)
@@ -130,10 +131,10 @@ def _statements(statement: Insert, rows: Sequence[Sequence[Any]]) -> Iterator[st
         batch.append(f"({','.join(row)})")
         size += len(batch[-1])
         if size >= _CHARACTERS_PER_STATEMENT:
-            yield statement.head + ",".join(batch)
+            yield statement.head + ",".join(batch) + statement.tail
             batch, size = [], 0
     if batch:
-        yield statement.head + ",".join(batch)
+        yield statement.head + ",".join(batch) + statement.tail
 
 
 def _literals(column: Sequence[Any]) -> Iterable[str]:
@@ -169,13 +170,40 @@ def insert_all(model: type[models.Model], vendor: str) -> tuple[Insert, Sequence
     return insert_into(model._meta.db_table, columns, binary=_binary(fields), vendor=vendor), fields
 
 
-def insert_rows(rows: Sequence[models.Model]) -> None:
-    """Insert new instances of one model, which do not get to know their ids; no signals, no `save`."""
+def insert_rows(rows: Sequence[models.Model], *, tail: str = "") -> None:
+    """Insert new instances of one model, which do not get to know their ids; no signals, no `save`.
+
+    `tail` is SQL that follows the values, such as `merge_clause`.
+    """
     if not rows:
         return
     statement, fields = insert_all(type(rows[0]), connection.vendor)
+    statement = statement._replace(tail=tail)
     reads = [_read(field) for field in fields]
     insert(statement, [[read(row) for read in reads] for row in rows])
+
+
+def merge_clause(key: Sequence[str], merged: Mapping[str, str]) -> str:
+    """Return what an INSERT does to a row that has its key.
+
+    It names for each column which value stays: "new", "sum", "least" or "greatest".
+    """
+    quote = connection.ops.quote_name
+    is_sqlite = connection.vendor == "sqlite"
+    least, greatest = ("MIN", "MAX") if is_sqlite else ("LEAST", "GREATEST")
+    forms = {"new": "{new}", "sum": "{old} + {new}", "least": f"{least}({{old}}, {{new}})"}
+    forms["greatest"] = f"{greatest}({{old}}, {{new}})"
+    sets = []
+    for column, how in merged.items():
+        name = quote(column)
+        new = f"excluded.{name}" if is_sqlite else f"VALUES({name})"
+        sets.append(f"{name} = {forms[how].format(old=name, new=new)}")
+    begin = (
+        f"ON CONFLICT ({', '.join(map(quote, key))}) DO UPDATE SET"
+        if is_sqlite
+        else "ON DUPLICATE KEY UPDATE"
+    )
+    return f" {begin} {', '.join(sets)}"
 
 
 def update_rows(rows: Sequence[models.Model], columns: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ from core.errors import KeeperError
 from gateway_app.engine import messages
 from gateway_app.engine.reads import Request, Serve, Served, serve
 from secrets_app.metrics import READ_BATCH
+from secrets_app.queries import last_asked
 
 MAX_BATCH: Final = 100
 # How often the connection is looked at.
@@ -224,7 +225,7 @@ def _watch(batches: Batches) -> None:
 
 
 def _keep_keys() -> None:
-    """Look in time whether system keys were replaced, which may ask KMS."""
+    """Look in time whether system keys were replaced, which may ask KMS; store who asked meanwhile."""
     try:
         while True:
             _look()
@@ -240,6 +241,7 @@ def _look() -> None:
         keys = keyring()
         keys.open_all()
         keys.refresh()
+        last_asked.store()
     except (KeeperError, Error) as error:
         # What is open is as good as it was.
         logger.warning("cannot look whether system keys were replaced: %s", type(error).__name__)

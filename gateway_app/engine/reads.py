@@ -32,6 +32,7 @@ from secrets_app import envelope as envelope_format
 from secrets_app.keys import data_keys
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models.secret import version_context
+from secrets_app.queries import last_asked
 from secrets_app.queries.states import is_known, state_of
 from secrets_app.rows import raw_secrets
 from secrets_app.rows.raw_secrets import SecretRow, StoredRow
@@ -259,7 +260,10 @@ def _grant(request: Request, rows: _Rows) -> _Granted | Unchanged | None:
         head = rows.heads.get(environment_stream(token.environment.uuid))
         # A token that may export nothing has no state.
         state = known_state(request, actor, token.environment, head[1]) if head else None
-        return Unchanged(state) if state else None
+        if state is None:
+            return None
+        last_asked.note(actor, environment=token.environment.uuid, prefix=request.prefix)
+        return Unchanged(state)
     return _grant_value(request, actor, token, rows)
 
 
@@ -274,6 +278,8 @@ def _grant_value(
     ):
         return None
     if is_known(secret.etag, request.known):
+        number = secret.current_number
+        last_asked.note(actor, environment=token.environment.uuid, secret=secret.uuid, number=number)
         return Unchanged(secret.etag)
     return _Granted(request, secret, actor)
 

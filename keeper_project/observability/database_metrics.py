@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from audit_app.checkpoints.signing import SIGNING
 from audit_app.models import Checkpoint, SinkState
-from audit_app.queries import search_index
+from audit_app.queries import search_index, usage_index
 from audit_app.sinks.delivery import lag
 from audit_app.sinks.registry import Sink, checkpoint_sinks, event_sinks
 from core.errors import ServiceAway
@@ -70,6 +70,7 @@ def trail_gauges() -> Iterator[GaugeMetricFamily]:
     yield gauge(
         "keeper_search_behind", "Events that the search of the audit log lacks.", search_index.behind()
     )
+    yield gauge("keeper_usage_behind", "Events that the counts of use lack.", usage_index.behind())
     states = {state.name: state for state in SinkState.objects.all()}
     signing = states.get(SIGNING)
     yield gauge(

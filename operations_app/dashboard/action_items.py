@@ -93,7 +93,7 @@ def _dates(actor: Principal) -> Iterator[ActionItem]:
         ("expire within 30 days", "expiring", {"expiring": "30"}),
         ("rotation overdue", "overdue", {"rotation": "overdue"}),
     ):
-        count = narrow(visible_secrets(actor), parameters).order_by().count()
+        count = narrow(visible_secrets(actor), parameters, actor=actor).order_by().count()
         yield ActionItem(label=label, state=state, url=f"{url}?state={state}", count=count)
 
 

@@ -27,7 +27,7 @@ from kombu.exceptions import OperationalError
 from audit_app.checkpoints import schedule as checkpoints_schedule
 from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces import keyring
-from audit_app.queries import search_index
+from audit_app.queries import search_index, usage_index
 from core.errors import KeeperError, ServiceAway
 from core.workers import BoundedCalls
 from gateway_app.engine.client import SLOW_SECONDS, read_engine
@@ -236,6 +236,12 @@ def search() -> None:
         raise HealthFailure(f"the search of the audit log is {behind:,} events behind")
 
 
+def usage() -> None:
+    """Check that the uses of values are nearly all counted. Raises HealthFailure if many are not."""
+    if (behind := usage_index.behind()) > MOST_EVENTS_UNSEARCHED:
+        raise HealthFailure(f"the counts of use are {behind:,} events behind")
+
+
 def installation() -> None:
     """Check that this is the installation that acts. Raises HealthFailure if it is not."""
     if not is_active():
@@ -280,6 +286,7 @@ WARNINGS: tuple[Check, ...] = (
     worker,
     checkpoints,
     search,
+    usage,
     installation,
     systems,
 )

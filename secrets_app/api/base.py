@@ -24,6 +24,7 @@ from secrets_app.api import serializers as documents
 from secrets_app.errors import InvalidInput
 from secrets_app.metrics import UNCHANGED_READS
 from secrets_app.models import Secret
+from secrets_app.queries import last_asked
 from secrets_app.queries.lookup import find_secret, require_authentic
 from secrets_app.queries.states import is_known, known_etags
 from secrets_app.rows.store import ANY, NO_STATE
@@ -118,6 +119,12 @@ class SecretsView(AccessView):
             return False
         require_readable(actor=self.actor, secret=secret)
         UNCHANGED_READS.inc()
+        last_asked.note_at_once(
+            self.actor,
+            environment=secret.environment.uuid,
+            secret=secret.uuid,
+            number=secret.current_number,
+        )
         return True
 
 

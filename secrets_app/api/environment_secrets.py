@@ -32,6 +32,7 @@ from secrets_app.api.base import (
 from secrets_app.errors import InvalidInput, TooManyItems
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.models.secret import etag_of
+from secrets_app.queries import last_asked
 from secrets_app.queries.listed import genuine, listed
 from secrets_app.queries.lookup import can_in_any_scope, find_in_environment, find_secret_by_names
 from secrets_app.queries.states import is_unchanged, known_etags, readable_secrets, state_of
@@ -189,6 +190,7 @@ class ExportView(SecretsView):
         state = state_of(self.actor, place, prefix=prefix, form=renderer.format)
         etag = {"ETag": f'"{state}"'} if state else {}
         if is_unchanged(self.actor, state, request.headers.get("If-None-Match", ""), kind=EXPORT):
+            last_asked.note_at_once(self.actor, environment=place.uuid, prefix=prefix)
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers=etag)
         revealed = reveal_environment(actor=self.actor, environment=place, prefix=prefix)
         values = export_values(revealed, format=renderer.format)
@@ -250,6 +252,7 @@ class ManifestView(SecretsView):
         state = state_of(self.actor, place, prefix=prefix, form=KIND)
         headers = {"ETag": f'"{state}"'} if state else {}
         if is_unchanged(self.actor, state, request.headers.get("If-None-Match", ""), kind=KIND):
+            last_asked.note_at_once(self.actor, environment=place.uuid, prefix=prefix)
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
         secrets = readable_secrets(self.actor, place, prefix)
         rows = genuine([*listed(secrets.order_by("name")[: MAX_EXPORT + 1])])

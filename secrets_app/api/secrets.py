@@ -48,7 +48,7 @@ class SecretListView(SecretsView):
         """List the visible secrets, without values."""
         parameters = request.query_params
         secrets = visible_secrets(self.actor, deleted=wants_deleted(parameters))
-        rows = genuine(self.paginate_queryset(listed(narrow(secrets, parameters))) or [])
+        rows = genuine(self.paginate_queryset(listed(narrow(secrets, parameters, actor=self.actor))) or [])
         return self.get_paginated_response([DOCUMENT.to_representation(row) for row in rows])
 
     @extend_schema(

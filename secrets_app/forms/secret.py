@@ -153,6 +153,14 @@ AGES = {
     "180-365": "180 days to a year",
     "365-": "Over a year",
 }
+# What the audit log answers, for those who may read it; and who answers for a secret.
+USES: Final = {
+    "unused-30": "Not used for 30 days",
+    "unused-90": "Not used for 90 days",
+    "unused-365": "Not used for a year",
+    "left": "Known to people who left",
+    "ownerless": "No owner",
+}
 _SORTS = [
     ("", "Name (A-Z)"),
     ("-name", "Name (Z-A)"),
@@ -177,6 +185,7 @@ class FilterForm(forms.Form):
         choices=[("", "Any state"), ("expiring", "Expiring in 30 days"), ("overdue", "Rotation overdue")],
     )
     age = forms.ChoiceField(label="Age", required=False, choices=[("", "Any age"), *AGES.items()])
+    use = forms.ChoiceField(label="Use", required=False, choices=[("", "Any use"), *USES.items()])
     view = forms.ChoiceField(
         required=False, choices=[("", "List"), ("folders", "Folders")], widget=forms.HiddenInput
     )
@@ -221,7 +230,7 @@ class FilterForm(forms.Form):
         field = self.fields[name]
         choices = cast("Iterable[tuple[str, str]]", getattr(field, "choices", ()))
         chosen = dict(choices).get(text, text)
-        if name == "state":
+        if name in {"state", "use"}:
             return str(chosen)
         return f"{self[name].label}: {chosen}"
 
@@ -233,7 +242,17 @@ class FilterForm(forms.Form):
         state = self.data.get("state")
         parameters |= {"expiring": "30"} if state == "expiring" else {}
         parameters |= {"rotation": "overdue"} if state == "overdue" else {}
+        use = str(self.data.get("use", ""))
+        if use.startswith("unused-") and use in USES:
+            parameters["unused"] = use.removeprefix("unused-")
+        parameters |= {"known_to": "left"} if use == "left" else {}
+        parameters |= {"owner": "none"} if use == "ownerless" else {}
         return parameters
+
+    @property
+    def unused_days(self) -> str:
+        """The days of the filter *Not used*, "" without it."""
+        return self.parameters.get("unused", "")
 
     @property
     def wants_deleted(self) -> bool:

@@ -4,13 +4,19 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import CharField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Concat
 from django.utils import timezone
 
+from audit_app.events.actions import Action
+from audit_app.models import ManifestUse, ReadManifestItem, SecretUse, UsageEntry
+from audit_app.queries import usage_index
 from core.parsing import whole_number
+from environments_app.authorization.policy import Principal, environments_for
+from environments_app.models import Environment, User
 from secrets_app.errors import InvalidInput
 from secrets_app.interfaces import panel_filters
-from secrets_app.models import Secret
+from secrets_app.models import NO_SECRET, LastAsked, Secret
 from secrets_app.models.tags import has_tag
 from secrets_app.types.registry import parse_secret_type
 from secrets_app.values.names import validate_prefix, validate_tags
@@ -29,6 +35,9 @@ _MAX_ID: Final = 2**63 - 1
 _MAX_SEARCH: Final = 200
 _MAX_WORDS: Final = 10
 _MAX_DAYS: Final = 36_500
+_MIN_UNUSED, _MAX_UNUSED = 2, 3650
+# A caller that polls is noted once an hour, and its note is stored within minutes.
+_ASKED_LAG: Final = timedelta(hours=2)
 
 
 def wants_deleted(parameters: Mapping[str, str]) -> bool:
@@ -39,21 +48,25 @@ def wants_deleted(parameters: Mapping[str, str]) -> bool:
     return _TRUE[text.lower()]
 
 
-def narrow(secrets: QuerySet[Secret], parameters: Mapping[str, str]) -> QuerySet[Secret]:
+def narrow(secrets: QuerySet[Secret], parameters: Mapping[str, str], *, actor: Principal) -> QuerySet[Secret]:
     """Apply every filter that is given and not empty.
 
+    What the audit log answers is found in the environments whose log the actor may read.
     Raises InvalidInput naming the parameter whose value cannot be.
     """
     for name in filter_names():
         text = parameters.get(name, "")
-        if text and name != "deleted":
+        if text and name in OF_THE_LOG:
+            usage_index.catch_up()
+            secrets = secrets.filter(OF_THE_LOG[name](text), environment__in=_with_readable_log(actor))
+        elif text and name != "deleted":
             secrets = secrets.filter(FILTERS[name](text) if name in FILTERS else _of_panel(name, text))
     return secrets
 
 
 def filter_names() -> tuple[str, ...]:
     """Return the names of all filters of a list, those that other apps add as well."""
-    return (*FILTERS, *panel_filters(), "deleted")
+    return (*FILTERS, *OF_THE_LOG, *panel_filters(), "deleted")
 
 
 def _of_panel(name: str, text: str) -> Q:
@@ -135,14 +148,63 @@ def _days(parameter: str, text: str) -> int:
     return days
 
 
+def _owner(text: str) -> Q:
+    """Those of an owner; `none` finds those without one."""
+    return Q(owner__in=["", text]) if text == "none" else Q(owner=text)
+
+
+def _with_readable_log(actor: Principal) -> QuerySet[Environment]:
+    places = environments_for(actor, Action.TRAIL_VIEW)
+    return Environment.objects.none() if places is None else Environment.objects.filter(places)
+
+
+def _unused(text: str) -> Q:
+    """Those that exist for so many days and were in them not read, exported, delivered or asked for.
+
+    Both tables may be behind by some hours, so that what was used is never called unused.
+    """
+    days = whole_number(text, largest=_MAX_UNUSED)
+    if days is None or days < _MIN_UNUSED:
+        raise InvalidInput("unused", f"Give a whole number of days from {_MIN_UNUSED} to {_MAX_UNUSED}.")
+    begin = timezone.now() - timedelta(days=days)
+    read = SecretUse.objects.filter(
+        secret_uuid=OuterRef("uuid"), last_at__gte=begin - timedelta(hours=usage_index.MARK_HOURS)
+    )
+    asked = LastAsked.objects.filter(
+        environment_uuid=OuterRef("environment__uuid"), asked_at__gte=begin - _ASKED_LAG
+    )
+    alone = asked.filter(secret_uuid=OuterRef("uuid"))
+    name = ExpressionWrapper(OuterRef("name"), CharField())
+    below = Q(name__startswith=Concat(F("prefix"), Value("/")))
+    lists = asked.filter(secret_uuid=NO_SECRET).annotate(name=name)
+    along = lists.filter(Q(prefix="") | Q(name=F("prefix")) | below)
+    return Q(~Exists(read), ~Exists(alone), ~Exists(along), created_at__lt=begin)
+
+
+def _known_to(text: str) -> Q:
+    """Those of which a disabled account knows a version that is served, was just now, or is about to."""
+    if text != "left":
+        raise InvalidInput("known_to", "Give left: people whose account is disabled.")
+    left = User.objects.filter(is_active=False).values("uuid")
+    served = Q(
+        *(Q(number=OuterRef(f"{stage}_number")) for stage in ("current", "previous", "pending")),
+        _connector=Q.OR,
+    )
+    alone = UsageEntry.objects.filter(served, object_uuid=OuterRef("uuid"), actor_uuid__in=left)
+    manifests = ManifestUse.objects.filter(actor_uuid__in=left).values("manifest_id")
+    along = ReadManifestItem.objects.filter(served, secret_uuid=OuterRef("uuid"), manifest__in=manifests)
+    return Q(Exists(alone)) | Q(Exists(along))
+
+
 FILTERS: Final[Mapping[str, Callable[[str], Q]]] = {
     "q": _search,
     "environment": _environment,
     "type": _type,
     "tag": _tag,
-    "owner": lambda text: Q(owner=text),
+    "owner": _owner,
     "prefix": _prefix,
     "expiring": _expiring,
     "rotation": _rotation,
     "age": _age,
 }
+OF_THE_LOG: Final[Mapping[str, Callable[[str], Q]]] = {"unused": _unused, "known_to": _known_to}

@@ -266,7 +266,7 @@ def secret_table(request: HttpRequest) -> HttpResponse:
 def _names(request: HttpRequest, place: Environment, prefix: str) -> list[str]:
     """Return the first names of the place that the actor may read and change."""
     actor = principal_of(request)
-    secrets = narrow(visible_secrets(actor), {"environment": place.name, "prefix": prefix})
+    secrets = narrow(visible_secrets(actor), {"environment": place.name, "prefix": prefix}, actor=actor)
     rows = verified_rows(secrets.order_by("name", "id")[:MAX_STORED])
     rights = (Action.SECRET_IMPORT, Action.SECRET_UPDATE, Action.SECRET_REVEAL)
     return [

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
+from audit_app.queries import usage_index
 from audit_app.queries.search import begins
 from core.pagination import KeysetPagination
 from environments_app.approvals.gate import needs_second_person
@@ -91,6 +92,7 @@ def secret_list(request: HttpRequest) -> HttpResponse:
         **_row_context(actor, listing, deleted=form.wants_deleted),
         **_counted(request, listing),
         "filters": form,
+        "uncounted": usage_index.lag_text(usage_index.behind()) if request.GET.get("use") else "",
         "active_filters": active_filters(form, request.GET),
         "clear_url": list_url(request, **dict.fromkeys(form.narrowing, "")),
         "heads": column_heads(request),
@@ -130,7 +132,7 @@ def _adds_to(
 
 def matching_secrets(actor: Principal, form: FilterForm) -> QuerySet[Secret]:
     """Return the secrets that a filter of the list finds, in no order. Raises InvalidInput."""
-    secrets = narrow(visible_secrets(actor, deleted=form.wants_deleted), form.parameters)
+    secrets = narrow(visible_secrets(actor, deleted=form.wants_deleted), form.parameters, actor=actor)
     if form.wants_starred:
         secrets = secrets.filter(starred(actor))
     if form.wants_recent:
@@ -144,7 +146,7 @@ def _listing(request: HttpRequest, actor: Principal, form: FilterForm) -> _Listi
     tree: list[dict[str, Any]] = []
     if form.shows_folders:
         within = {name: text for name, text in form.parameters.items() if name != "prefix"}
-        every = narrow(visible_secrets(actor, deleted=form.wants_deleted), within)
+        every = narrow(visible_secrets(actor, deleted=form.wants_deleted), within, actor=actor)
         tree = folder_tree(request, every, form.parameters["prefix"].removesuffix("/"))
     folders = [] if request.GET.get("cursor") else [folder for folder in tree if folder["is_child"]]
     paginator = KeysetPagination()
@@ -211,7 +213,7 @@ def _found_everywhere(actor: Principal, text: str) -> tuple[list[Secret], bool]:
     through, so that a search does not cost more the more secrets there are.
     """
     visible = visible_secrets(actor)
-    matching = narrow(visible, {"q": text})
+    matching = narrow(visible, {"q": text}, actor=actor)
     end = None
     if visible.order_by()[LOOKED_AT : LOOKED_AT + 1].exists():
         # In the order of an index: of all, since that of what the actor may see would be sorted.

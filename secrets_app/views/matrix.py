@@ -35,7 +35,7 @@ def secret_matrix(request: HttpRequest) -> HttpResponse:
     columns = places[:MAX_COLUMNS]
     params = request.GET
     query = {name: params[name] for name in _FILTERS if params.get(name)}
-    secrets = narrow(visible_secrets(actor), query).filter(environment__in=columns)
+    secrets = narrow(visible_secrets(actor), query, actor=actor).filter(environment__in=columns)
     page = page_of_names(secrets, after=params.get("after", ""), before=params.get("before", ""))
     # The filters choose the names; a row then shows each place of its name.
     secrets_of = secrets_by_name(visible_secrets(actor).filter(environment__in=columns), page.names)

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
-from audit_app.queries import search
+from audit_app.queries import search, usage_index
 from core.parsing import whole_number
 from environments_app.approvals.service import pending_about
 from environments_app.authentication.drf import principal_of
@@ -146,10 +146,7 @@ def _access_panels(request: HttpRequest, secret: Secret) -> dict[str, Any]:
 
 
 def _viewers(request: HttpRequest, secret: Secret) -> dict[str, Any]:
-    """Return a page of the secret's viewers, or its address: the panel loads later.
-
-    400,000 reads take a second.
-    """
+    """Return a page of the secret's viewers, or its address: the panel loads later."""
     url = reverse("secret-detail", args=[secret.pk])
     if "viewers" not in request.GET:
         return {"viewers_url": f"{url}?viewers=0"}
@@ -159,6 +156,7 @@ def _viewers(request: HttpRequest, secret: Secret) -> dict[str, Any]:
     return {
         "viewers": viewers[first:following],
         "viewers_count": len(viewers),
+        "uncounted": usage_index.lag_text(usage_index.behind()),
         "more_viewers_url": f"{url}?viewers={following}" if viewers[following:] else "",
         "first_viewers_url": f"{url}?viewers=0" if first else "",
     }

@@ -25,16 +25,19 @@ from core.http.requests import Answer, Front
 from environments_app.authorization.permissions import ADMIN_ACTIONS, ADMIN_TOKEN_ACTIONS, ROLE_ACTIONS
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
-from environments_app.tokens.authentication import parse
+from environments_app.tokens.authentication import parse, verify_row
 from gateway_app import rest
+from gateway_app.engine import process
 from gateway_app.engine import reads as recorded_read
-from gateway_app.engine.reads import ReadRequest, RecordedRead, Served, Unchanged, serve
+from gateway_app.engine.reads import ListPoll, ReadRequest, RecordedRead, Served, Unchanged, serve
 from gateway_app.lanes import Lanes
 from gateway_app.tests.engine.inline import Inline
 from secrets_app.envelope import seal
 from secrets_app.keys.data_keys import active_key, forget_data_keys
 from secrets_app.metrics import UNCHANGED_READS
-from secrets_app.models import DataKey, Secret, SecretVersion
+from secrets_app.models import NO_SECRET, DataKey, LastAsked, Secret, SecretVersion
+from secrets_app.queries import last_asked
+from secrets_app.queries.states import state_of
 from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep, version
 
@@ -450,6 +453,27 @@ def test_a_read_gets_nothing_that_another_of_its_batch_may_have(cast: Cast, bear
     first, second, *others = serve([*allowed, *refused])
     assert [*map(opened, (first, second))] == ["development canary", "production canary"]
     assert others == [None] * 3
+
+
+@pytest.mark.every_database
+def test_a_poll_is_noted_in_memory_and_stored_beside_the_reads(cast: Cast, bearer: Bearer) -> None:
+    last_asked._noted.clear()
+    secret, client = keep(cast, NAME), bearer("reader", cast.development)
+    known = frozenset({f'"{secret.etag}"'})
+    request = asking(client, secret_id=secret.pk, known=known)
+    assert serve([request, request]) == [Unchanged(secret.etag)] * 2
+    public_id, hidden = parse(bearer_text(client))
+    poll = ListPoll(public_id, hidden, "127.0.0.1", "r", "development", "", "json", frozenset())
+    token = ServiceToken.objects.get(public_id=public_id)
+    actor = verify_row(recorded_read._rows([poll]).tokens[public_id], hidden, address="", request_id="")
+    etag = state_of(actor, cast.development, form="json")
+    assert serve([poll._replace(known=frozenset({f'"{etag}"'}))]) == [Unchanged(etag)]
+    assert not LastAsked.objects.exists()
+    process._look()
+    marks = {mark.secret_uuid: mark for mark in LastAsked.objects.all()}
+    assert marks.keys() == {secret.uuid, NO_SECRET}
+    assert {mark.actor_uuid for mark in marks.values()} == {token.uuid}
+    assert (marks[secret.uuid].number, marks[NO_SECRET].number) == (1, None)
 
 
 @pytest.mark.every_database

@@ -14,6 +14,7 @@ from audit_app.events.actors import Actor, ActorKind
 from audit_app.models import AuditEvent, SearchEntry, SearchPosition
 from audit_app.queries import search_index
 from audit_app.queries.search import find
+from audit_app.queries.stream_follower import StreamFollower
 from audit_app.recording.drafts import AuditObject
 from audit_app.tasks import index_events
 from audit_app.tests.trail import ALICE, STREAM, entries, sql, take_away, write
@@ -87,13 +88,13 @@ def test_a_search_says_how_far_it_is_behind(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_search_beside_a_writer_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     write(2)
 
-    def collide(_stream: str) -> int:
+    def collide(_follower: object, _stream: str) -> int:
         error = OperationalError(1213, "deadlock")
         error.__cause__ = None
         raise error
 
     lacking = search_index.behind()
-    monkeypatch.setattr(search_index, "_step", collide)
+    monkeypatch.setattr(StreamFollower, "step", collide)
     assert search_index.catch_up() == lacking > 0
 
 

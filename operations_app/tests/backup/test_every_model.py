@@ -54,6 +54,10 @@ FATE: Final[dict[str, str]] = {
     "audit_app.RefusalCount": AS_IT_WAS,
     "audit_app.SearchEntry": FOLLOWS,
     "audit_app.SearchPosition": FOLLOWS,
+    "audit_app.UsageEntry": FOLLOWS,
+    "audit_app.ManifestUse": FOLLOWS,
+    "audit_app.SecretUse": FOLLOWS,
+    "audit_app.UsagePosition": FOLLOWS,
     "audit_app.SinkState": AS_IT_WAS,
     "audit_app.StreamCursor": AS_IT_WAS,
     "audit_app.StreamHead": ANEW,
@@ -113,6 +117,7 @@ FATE: Final[dict[str, str]] = {
     # It may have been opened after the backup, and opens once.
     "secrets_app.Share": SUSPENDED,
     "secrets_app.Star": AS_IT_WAS,
+    "secrets_app.LastAsked": AS_IT_WAS,
     "secrets_app.Sweep": AS_IT_WAS,
     "secrets_app.Webhook": AS_IT_WAS,
     "secrets_app.WrappingKey": AS_IT_WAS,

@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from audit_app.errors import KeyringUnavailable
 from audit_app.models import SinkState
-from audit_app.queries import search_index
+from audit_app.queries import search_index, usage_index
 from environments_app.models import User
 from environments_app.tests.cast import Cast
 from operations_app.health import processes
@@ -137,6 +137,14 @@ def test_readiness_tells_the_kind_of_each_fault_and_names_nothing(
     faults = {"data directory", "data keys", "processes", "worker", "checkpoints", "systems", "broker"}
     assert failed.keys() == faults
     assert [detail for detail in failed.values() if NAMES.search(detail)] == []
+
+
+def test_counts_of_use_that_are_far_behind_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_index, "behind", lambda: health.MOST_EVENTS_UNSEARCHED)
+    health.usage()
+    monkeypatch.setattr(usage_index, "behind", lambda: 1_234_567)
+    with pytest.raises(health.HealthFailure, match="1,234,567 events behind"):
+        health.usage()
 
 
 def test_a_search_that_is_far_behind_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

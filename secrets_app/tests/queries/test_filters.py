@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import anonymous_principal
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from secrets_app.errors import InvalidInput
@@ -13,10 +15,12 @@ from secrets_app.queries.filters import narrow, wants_deleted
 from secrets_app.tests.kept import keep
 
 pytestmark = pytest.mark.every_database
+NOBODY = anonymous_principal("192.0.2.1")
 
 
-def names(**parameters: str) -> set[str]:
-    return set(narrow(Secret.objects.filter(live=True), parameters).values_list("name", flat=True))
+def names(actor: Principal = NOBODY, **parameters: str) -> set[str]:
+    rows = narrow(Secret.objects.filter(live=True), parameters, actor=actor)
+    return set(rows.values_list("name", flat=True))
 
 
 @pytest.mark.parametrize("sign", ["%", "_", "\\", "%%", "a%c", "a_c", "\\%"])
@@ -142,6 +146,10 @@ def test_types_are_taken_in_any_spelling(cast: Cast) -> None:
         {"expiring": "36501"},
         {"expiring": "٣"},
         {"rotation": "x"},
+        {"unused": "1"},
+        {"unused": "3651"},
+        {"unused": "-2"},
+        {"known_to": "somebody"},
     ],
 )
 def test_what_cannot_be_is_refused_by_its_name(db: None, parameters: dict[str, Any]) -> None:

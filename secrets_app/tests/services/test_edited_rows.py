@@ -72,4 +72,4 @@ def test_a_read_of_more_than_memory_should_hold_shows_nothing(
 @pytest.mark.parametrize("text", ["x" * 201, "a " * 11])
 def test_a_search_is_bounded(cast: Cast, text: str) -> None:
     with pytest.raises(InvalidInput):
-        narrow(Secret.objects.all(), {"q": text})
+        narrow(Secret.objects.all(), {"q": text}, actor=cast.principal(cast.bob))
