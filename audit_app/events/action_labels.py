@@ -34,6 +34,12 @@ def action_name(action: str) -> str:
     return known.label if known else action.replace(".", " ").replace("_", " ").capitalize()
 
 
+def imperative(action: str) -> str:
+    """Return an action in words that follow "to": "revoke token"."""
+    known = ACTIONS.get(action)
+    return known.tried if known else action.replace(".", " ").replace("_", " ")
+
+
 def verb(action: str, outcome: str = "allowed", *, of: str = "") -> str:
     """Return `action`, as it turned out, in words that follow an actor's name; `of` is the kind of object."""
     known = ACTIONS.get(action)

@@ -55,7 +55,12 @@ def record_step(
 
 def settled(request: AccessRequest, sentence: str) -> None:
     """Notify the recipients of a request that it is over."""
-    resolve_alert(kinds={KIND}, about=request.uuid, subject=f"{request.environment_name}: {sentence}"[:200])
+    resolve_alert(
+        kinds={KIND},
+        about=request.uuid,
+        subject=f"{sentence} ({request.environment_name})"[:200],
+        link=reverse("access-request-detail", args=[request.pk]),
+    )
 
 
 def tell_managers(request: AccessRequest, environment: Environment, people: list[User]) -> None:
@@ -66,9 +71,9 @@ def tell_managers(request: AccessRequest, environment: Environment, people: list
         kind=KIND,
         about=request.uuid,
         environment=environment,
-        subject=f"{environment.name}: {name} requests access"[:200],
+        subject=f"{name} asks for access as {request.get_role_display()} ({environment.name})"[:200],
         lines=[
-            f"As {request.role}" + (f" of {request.prefix}/" if request.prefix else "") + f", {lasting}.",
+            (f"To {request.prefix}/" if request.prefix else "To all secrets") + f", {lasting}.",
             *([f"Reason: {request.reason}"] if request.reason else []),
         ],
         link=reverse("access-request-detail", args=[request.pk]),
@@ -83,7 +88,7 @@ def tell_requester(request: AccessRequest, sentence: str) -> None:
             people=[request.requester.uuid],
             environment=request.environment,
             kind=KIND,
-            subject=f"{request.environment_name}: {sentence}",
+            subject=f"{sentence} ({request.environment_name})"[:200],
             lines=[f"Comment: {request.comment}"] if request.comment else [],
             link=reverse("access-request-detail", args=[request.pk]),
         )
@@ -177,7 +182,8 @@ def approve(
         memberships.store(actor=actor, membership=membership, approval=approval, details=details)
         stored.membership_uuid = membership.uuid
         _answer(actor, stored, RequestState.GRANTED, note)
-        tell_requester(stored, f"you are {granted_role} now, {until_words(membership)}")
+        given = f"gave you the {granted_role.label} role {until_words(membership)}"
+        tell_requester(stored, f"{actor.name} {given}")
     return stored
 
 
@@ -191,7 +197,7 @@ def reject(*, actor: Principal, request: AccessRequest, comment: str = "") -> Ac
     with lock_authentic(request) as stored:
         require_open(stored)
         _answer(actor, stored, RequestState.REJECTED, note)
-        tell_requester(stored, "your request for access was refused")
+        tell_requester(stored, f"{actor.name} rejected your request for access")
     return stored
 
 
@@ -267,4 +273,5 @@ def _answer(actor: Principal, stored: AccessRequest, state: RequestState, commen
     stored.decided_by, stored.decided_at, stored.finished_at = memberships.acting_user(actor), now, now
     stored.save()
     record_step(actor, Action.ACCESS_DECIDE, stored, {"decision": str(state), "comment": comment})
-    settled(stored, f"{actor.name} answered {stored.requester.username}: {state}")
+    word = "granted" if state == RequestState.GRANTED else "rejected"
+    settled(stored, f"{actor.name} {word} {stored.requester.username}'s request for access")

@@ -97,6 +97,12 @@ def own_requests(actor: Principal) -> QuerySet[AccessRequest]:
     return _rows().filter(requester__uuid=actor.uuid).order_by("-id")
 
 
+def open_requests(actor: Principal) -> list[AccessRequest]:
+    """Return the actor's own requests that wait for an answer, the newest first."""
+    waiting = own_requests(actor).filter(in_time(), state=RequestState.PENDING)
+    return verified_rows(waiting[:_MAX_OPEN])
+
+
 def answered_for(actor: Principal) -> list[AccessRequest]:
     """Return what a person asked for and was granted or refused of late, the newest first."""
     if actor.kind is not ActorKind.USER:
@@ -220,4 +226,4 @@ def _close(actor: Actor, stored: AccessRequest, state: RequestState, action: Act
     stored.state, stored.finished_at = state, timezone.now()
     stored.save(update_fields=["state", "finished_at"])
     record_step(actor, action, stored)
-    settled(stored, f"the request of {stored.requester.username} is {state}")
+    settled(stored, f"{state.label}: {stored.requester.username}'s request for access")

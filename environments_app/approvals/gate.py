@@ -326,11 +326,8 @@ def _ask(actor: Principal, proposal: Proposal, message: bytes) -> Approval:
             kind="approval",
             about=approval.uuid,
             environment=approval.environment,
-            subject=f"{approval.environment.name}: {actor.name} requests approval"[:200],
-            lines=[
-                f"{approval.object_name}: {approval.action.replace('.', ' ').replace('_', ' ')}",
-                *([f"Reason: {approval.reason}"] if approval.reason else []),
-            ],
+            subject=f"{actor.name} asks to {approval.asked_act_and_place}"[:200],
+            lines=[f"Reason: {approval.reason}"] if approval.reason else [],
             link=reverse("approval-detail", args=[approval.pk]),
             people=[person.uuid for person in people if person.email],
         )

@@ -98,7 +98,9 @@ def comment(*, actor: Principal, approval: Approval, text: str) -> ApprovalEntry
             approval=approval,
             details={"entry": str(entry.uuid), "characters": len(text)},
         )
-        _notify(_concerned(approval) - {actor.uuid}, approval, f"{actor.name} commented", [text])
+        _notify(
+            _concerned(approval) - {actor.uuid}, approval, f"{actor.name} commented on the request", [text]
+        )
     return entry
 
 
@@ -109,6 +111,11 @@ def add(approval: Approval, actor: Principal, kind: EntryKind, text: str) -> App
     )
     entry.save()
     return entry
+
+
+def sentence(approval: Approval, what: str) -> str:
+    """Return what happened with a request, for the subject of a message: "erin approved your request …"."""
+    return f"{what} to {approval.asked_act_and_place}"[:200]
 
 
 def notify_requester(approval: Approval, what: str, lines: list[str]) -> None:
@@ -135,7 +142,7 @@ def _notify(people: set[UUID], approval: Approval, what: str, lines: list[str]) 
         people=list(reached.values_list("uuid", flat=True)),
         environment=approval.environment,
         kind="approval",
-        subject=f"{approval.environment.name}: {what}"[:200],
-        lines=[f"{approval.action}: {approval.object_name}", *lines],
+        subject=sentence(approval, what),
+        lines=lines,
         link=reverse("approval-detail", args=[approval.pk]),
     )

@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.events.actions import Action, Outcome
@@ -42,6 +43,7 @@ from environments_app.notifications.service import resolve_alert
 MAX_COMMENT: Final = 500
 REJECTION_SHOWN_FOR: Final = timedelta(days=7)
 _BATCH: Final = 200
+_DECIDED: Final = {ApprovalState.APPROVED: "approved", ApprovalState.REJECTED: "rejected"}
 _MOST_ABOUT: Final = 3
 _MAX_FAILURE: Final = 300
 _ANOTHER: Final = "Another manager of the environment must review this request."
@@ -220,7 +222,7 @@ def note_failure(approval: Approval, reason: str) -> str:
     approval.failure = failure
     history.notify_requester(
         approval,
-        "your approved change could not be applied",
+        "Keeper could not apply your approved request",
         [approval.failure, "Open the request to apply the change, or cancel it."],
     )
     return approval.failure
@@ -339,7 +341,7 @@ def _is_last_of_several(stored: Approval, actor: Principal, comment: str) -> boo
     record_act(actor=actor, action=Action.APPROVAL_DECIDE, approval=stored, details=details)
     history.notify_requester(
         stored,
-        f"{actor.name} approved your request ({count} of {needed})",
+        f"{actor.name} approved ({count} of {needed}) your request",
         [f"Comment: {comment}"] * bool(comment),
     )
     return False
@@ -372,7 +374,7 @@ def _note_decision(
         approval=stored,
         details={"decision": str(state), "comment": comment},
     )
-    _settled(stored, f"{stored.environment.name}: {actor.name} decided: {state}")
+    _settled(stored, f"{actor.name} {_DECIDED[state]} {stored.requester_name}'s request")
     _tell_requester(stored)
 
 
@@ -381,15 +383,15 @@ def _close(stored: Approval, state: ApprovalState, actor: Actor, action: Action)
     owner_of(stored.action).forget(stored)
     stored.save(update_fields=["state", "finished_at"])
     record_act(actor=actor, action=action, approval=stored)
-    _settled(stored, f"{stored.environment.name}: the request is {state}")
+    _settled(stored, f"{state.label}: {stored.requester_name}'s request")
 
 
-def _settled(approval: Approval, subject: str) -> None:
+def _settled(approval: Approval, what: str) -> None:
     resolve_alert(
         kinds={"approval"},
         about=approval.uuid,
-        subject=subject[:200],
-        lines=[f"{approval.action}: {approval.object_name}"],
+        subject=history.sentence(approval, what),
+        link=reverse("approval-detail", args=[approval.pk]),
     )
 
 
@@ -397,7 +399,7 @@ def _tell_requester(approval: Approval) -> None:
     comment = [f"Comment: {approval.comment}"] if approval.comment else []
     approved = approval.state == ApprovalState.APPROVED
     next_step = ["Open the request to apply the change."] if approved and approval.held else []
-    word = "approved" if approved else "rejected"
+    word = _DECIDED[ApprovalState(approval.state)]
     history.notify_requester(
         approval, f"{approval.decided_by_name} {word} your request", [*comment, *next_step]
     )

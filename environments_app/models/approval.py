@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from audit_app.events import action_labels
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import MAC_LENGTH
@@ -152,6 +153,17 @@ class Approval(AuthenticatedRow):
     @property
     def audit_object(self) -> AuditObject:
         return AuditObject(kind="approval", uuid=self.uuid, name=self.object_name)
+
+    @property
+    def asked_act(self) -> str:
+        """What is asked for, in words that follow "to": "update payments/db"."""
+        return f"{action_labels.imperative(self.action)} {self.object_name}"
+
+    @property
+    def asked_act_and_place(self) -> str:
+        """The same with the environment: "update payments/db (production)"."""
+        named = self.object_kind == "environment"
+        return self.asked_act if named else f"{self.asked_act} ({self.environment.name})"
 
     @property
     def requester(self) -> Actor:

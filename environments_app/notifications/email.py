@@ -16,6 +16,10 @@ from audit_app.integrity.row_authentication import verified_rows
 from environments_app.models import Environment, Recipient, User
 from environments_app.notifications.service import AlertNotice, Undeliverable
 
+# The kinds of what waits for a decision.
+_REQUESTS: Final = frozenset({"approval", "access-request"})
+_TO_THE_INSTALLATION: Final = "You get this because KEEPER_ALERT_EMAILS names this address."
+_TO_AN_ACCOUNT: Final = "You get this because you asked for it, or because you may decide about it."
 _GONE: Final = "the recipient was removed, or its row was changed outside Keeper"
 
 
@@ -36,7 +40,19 @@ class EmailTransport:
         """Hand a message to the mail server. Raises Undeliverable."""
         if not settings.EMAIL_HOST:
             raise Undeliverable("no mail server is configured: set EMAIL_HOST", permanent=True)
-        send_message(subject=notice.subject, text=f"{notice.text}\n", to=_addresses(addressee))
+        send_message(subject=notice.subject, text=_text(notice, addressee), to=_addresses(addressee))
+
+
+def _text(notice: AlertNotice, addressee: UUID) -> str:
+    """Return a message: what happened, what can be done, and why the reader gets it."""
+    link = f"{'Review' if notice.kind in _REQUESTS else 'Open'}: {notice.link}" if notice.link else ""
+    reason = _TO_THE_INSTALLATION if addressee == NIL else ""
+    if not reason and Recipient.objects.filter(uuid=addressee).exists():
+        reason = f"You get this because this address is a recipient of the alerts of {notice.environment}."
+    elif not reason:
+        reason = _TO_AN_ACCOUNT
+    parts = [notice.subject + ".", "\n".join(notice.lines), link, reason]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def send_message(*, subject: str, text: str, to: list[str]) -> None:

@@ -81,7 +81,11 @@ def environment_new(request: HttpRequest) -> HttpResponse:
             messages.success(request, f"Environment {created.name} created.")
             _warn(request, created)
             return redirect("environment-detail", name=created.name)
-    context = {"form": form, "cancel_url": reverse("environment-list")}
+    context = {
+        "form": form,
+        "cancel_url": reverse("environment-list"),
+        "can_create": allows(principal_of(request), Action.ENVIRONMENT_CREATE, environment_id=None),
+    }
     return render_page(request, "environments_app/environment_form.html", context)
 
 

@@ -204,21 +204,22 @@ def _first(rows: QuerySet[Secret], column: str) -> list[Secret]:
 
 def _approvals(actor: Principal) -> list[InboxItem]:
     decided = resolved_for(actor)
-    waiting = [(row, "asked", f"{row.requester_name} requests approval:") for row in waiting_for(actor)]
+    waiting = [(row, "asked", f"{row.requester_name} asks to") for row in waiting_for(actor)]
     ready = [
-        (row, "approved", "Approved, ready to apply:") for row in in_state(decided, ApprovalState.APPROVED)
+        (row, "approved", "Approved, ready to apply: the request to")
+        for row in in_state(decided, ApprovalState.APPROVED)
     ]
     refused = [
-        (row, "refused", f"{row.decided_by_name} rejected your request:")
+        (row, "refused", f"{row.decided_by_name} rejected your request to")
         for row in in_state(decided, ApprovalState.REJECTED)
     ]
     applied = [
-        (row, "carried_out", f"{row.decided_by_name} approved your request, applied:")
+        (row, "carried_out", f"{row.decided_by_name} approved your request, now applied, to")
         for row in in_state(decided, ApprovalState.EXECUTED)
     ]
     access = [
         InboxItem(
-            title=f"{row.requester.username} requests {row.role} access",
+            title=f"{row.requester.username} asks for access as {row.get_role_display()}",
             url=reverse("access-request-detail", args=[row.pk]),
             at=row.asked_at,
             state="asked",
@@ -228,7 +229,7 @@ def _approvals(actor: Principal) -> list[InboxItem]:
     ]
     return [*access, *_answered(actor), *_comments(actor, [row for row, _, _ in waiting])] + [
         InboxItem(
-            title=f"{words} {row.object_name}",
+            title=f"{words} {row.asked_act}",
             url=reverse("approval-detail", args=[row.pk]),
             at=_moved_at(row),
             state=state,
@@ -274,7 +275,7 @@ def _comments(actor: Principal, waiting: Sequence[Approval]) -> list[InboxItem]:
     rows = comments_for(actor, waiting).select_related("approval__environment")
     return [
         InboxItem(
-            title=f"{entry.author_name} commented on the request for {entry.approval.object_name}",
+            title=f"{entry.author_name} commented on the request to {entry.approval.asked_act}",
             url=f"{reverse('approval-detail', args=[entry.approval_id])}#comments",
             at=entry.at,
             state="asked",

@@ -19,6 +19,7 @@ from audit_app.queries import search
 from audit_app.queries.statistics import Kind, counts_by_day, top_actors
 from core.ui import labels
 from core.ui.charts import Part
+from environments_app.access_requests.service import open_requests
 from environments_app.authentication.drf import principal_of
 from operations_app.dashboard import figures
 from operations_app.dashboard.action_items import delivery_states, first_steps, needs
@@ -47,6 +48,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "own_events": search.reads_own_alone(actor),
         "health": health,
         "has_access": bool(frame.environments),
+        "requested": [] if frame.environments else open_requests(actor),
         "unhealthy": [check for check in health if not check.ok],
         "quick_actions": _quick_actions(frame),
         "first_steps": steps,

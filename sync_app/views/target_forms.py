@@ -49,7 +49,7 @@ def target_new(request: HttpRequest) -> HttpResponse:
     named = request.GET.get("environment", "")
     imports = request.GET.get("purpose") == IMPORT
     if kind is None:
-        return _kinds(request, named, imports=imports)
+        return _kinds(request, actor, named, imports=imports)
     environments = Environment.objects.filter(pk__in=environments_for_new_targets(actor)).order_by(
         "position", "name"
     )
@@ -82,14 +82,15 @@ def target_new(request: HttpRequest) -> HttpResponse:
     return render_page(request, "sync_app/target_form.html", context)
 
 
-def _kinds(request: HttpRequest, named: str, *, imports: bool) -> HttpResponse:
+def _kinds(request: HttpRequest, actor: Principal, named: str, *, imports: bool) -> HttpResponse:
     query = {"environment": named, **({"purpose": IMPORT} if imports else {})}
     kinds = [
         {"label": kind.label, "url": f"?{urlencode({'backend': name, **query})}", "name": name}
         for name, kind in BACKENDS.items()
         if kind.capabilities.reads_values or not imports
     ]
-    context = {"kinds": kinds, "imports": imports}
+    nowhere = not environments_for_new_targets(actor)
+    context = {"kinds": kinds, "imports": imports, "nowhere": nowhere}
     return render_page(request, "sync_app/target_kinds.html", context)
 
 

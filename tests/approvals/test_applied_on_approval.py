@@ -228,7 +228,7 @@ def test_the_page_shows_reason_and_secret_and_says_what_happened(
     assert "Approved and applied." in answer.content.decode()
     assert number(secret) == 2
     notices = signed_in(cast.alice).get("/notifications").content.decode()
-    assert "approved your request, applied: payments/db" in notices
+    assert "approved your request, now applied, to update payments/db" in notices
 
 
 @pytest.mark.parametrize("why", ["held", "over", "failed", "shown once", "lately", "rejected", "edited"])

@@ -332,7 +332,7 @@ def test_managers_are_told_and_who_asked_is_answered(cast: Cast) -> None:
     assert (
         Delivery.objects.filter(addressee=cast.charlie.uuid)
         .get()
-        .subject.startswith("production: you are reader now, until")
+        .subject.startswith("erin gave you the Reader role until")
     )
     assert not Alert.objects.filter(open=True).exists()
     assert access_requests.waiting_for(cast.principal(cast.erin)) == []
@@ -344,7 +344,7 @@ def test_who_asked_is_told_of_a_refusal(cast: Cast) -> None:
     request = asked(cast, cast.charlie, reason="deploy")
     decisions.reject(actor=cast.principal(cast.alice), request=request, comment="not now")
     told = Delivery.objects.get(addressee=cast.charlie.uuid)
-    assert told.subject == "production: your request for access was refused"
+    assert told.subject == "alice rejected your request for access (production)"
 
 
 def test_a_manager_for_a_while_is_not_the_last_one(cast: Cast) -> None:

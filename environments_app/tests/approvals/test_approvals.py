@@ -29,7 +29,7 @@ def test_where_nobody_else_is_left_the_host_approves_and_nothing_else_does(
             actor=cast.principal(cast.root), environment=cast.production, protected=False
         )
     asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
-    assert Alert.objects.get(kind="approval").lines == ["production: environment update"]
+    assert Alert.objects.get(kind="approval").subject == "root asks to update environment production"
     with pytest.raises(CommandError, match="alice"):
         call_command("approvals", "approve", str(asked.pk), "--reason", "alone")
     refused = events(Action.APPROVAL_DECIDE, outcome="denied")[-1]

@@ -84,14 +84,17 @@ def seen(cast: Cast, approval: Approval, forgotten: list[int], action: Action) -
     return Seen(f"{event.actor_name}: {details.get('decision', event.outcome)}", told, is_open, count)
 
 
+ACT = "update environment production"
+
+
 def test_it_is_asked_approved_and_carried_out(cast: Cast, asked: Approval, forgotten: list[int]) -> None:
     alice, erin = cast.principal(cast.alice), cast.principal(cast.erin)
     assert seen(cast, asked, forgotten, Action.APPROVAL_ASK) == (
-        "alice: allowed", [("erin", "production: alice requests approval")], True, 0,
+        "alice: allowed", [("erin", f"alice asks to {ACT}")], True, 0,
     )  # fmt: skip
     approved = approvals.approve(actor=erin, approval=asked, comment="fine")
     assert seen(cast, asked, forgotten, Action.APPROVAL_DECIDE) == (
-        "erin: approved", [("alice", "production: erin approved your request")], False, 0,
+        "erin: approved", [("alice", f"erin approved your request to {ACT}")], False, 0,
     )  # fmt: skip
     approvals.carry_out(actor=alice, approval=approved)
     assert seen(cast, asked, forgotten, Action.APPROVAL_CARRY_OUT) == ("alice: allowed", [], False, 1)
@@ -105,7 +108,7 @@ def test_it_is_rejected(cast: Cast, asked: Approval, forgotten: list[int]) -> No
     seen(cast, asked, forgotten, Action.APPROVAL_ASK)
     approvals.reject(actor=cast.principal(cast.erin), approval=asked, comment="no")
     assert seen(cast, asked, forgotten, Action.APPROVAL_DECIDE) == (
-        "erin: refused", [("alice", "production: erin rejected your request")], False, 1,
+        "erin: refused", [("alice", f"erin rejected your request to {ACT}")], False, 1,
     )  # fmt: skip
     assert fresh(asked.pk).finished_at is not None
 
@@ -139,7 +142,7 @@ def test_the_first_of_several_is_recorded_and_told(cast: Cast, asked: Approval, 
     Delivery.objects.all().delete()
     approvals.approve(actor=cast.principal(cast.erin), approval=several, comment="one")
     assert seen(cast, several, forgotten, Action.APPROVAL_DECIDE) == (
-        "erin: approved", [("alice", "production: erin approved your request (1 of 2)")], True, 0,
+        "erin: approved", [("alice", f"erin approved (1 of 2) your request to {ACT}")], True, 0,
     )  # fmt: skip
 
 
@@ -152,7 +155,7 @@ def test_what_could_not_be_applied_is_told_to_who_asked(
         applied = applying._apply(approved)
     assert (applied.done, applied.reason) == (False, "It has changed.")
     (told,) = Delivery.objects.filter(addressee=cast.alice.uuid)
-    assert told.subject == "production: your approved change could not be applied"
+    assert told.subject == f"Keeper could not apply your approved request to {ACT}"
     assert fresh(asked.pk).failure == "It has changed."
 
 

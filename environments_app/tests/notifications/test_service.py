@@ -366,3 +366,34 @@ def test_an_address_is_one_and_only_once(cast: Cast) -> None:
     add_recipient(actor=alice, environment=cast.development, email="ops@example.com")
     with pytest.raises(Conflict):
         add_recipient(actor=alice, environment=cast.development, email="OPS@example.com")
+
+
+def test_a_message_states_what_can_be_done_and_why_it_came(
+    cast: Cast, mail_server: None, settings: Settings
+) -> None:
+    settings.KEEPER_URL, settings.KEEPER_ALERT_EMAILS = "https://keeper.example.com", ["root@example.com"]
+    alice = cast.principal(cast.alice)
+    add_recipient(actor=alice, environment=cast.production, email="ops@example.com")
+    raise_alert(
+        kind="approval",
+        about=cast.production.uuid,
+        environment=cast.production,
+        subject="erin asks to update payments/db (production)",
+        lines=["Reason: leaked"],
+        link="/approvals/7",
+        people=[cast.alice.uuid],
+    )
+    raise_alert(kind="keys", about=cast.bob.uuid, environment=None, subject="KMS is away", link="/health")
+    deliver_due()
+    bodies = {message.to[0]: (message.subject, str(message.body)) for message in mail.outbox}
+    subject, body = bodies["alice@example.com"]
+    assert subject == "[Keeper] erin asks to update payments/db (production)"
+    assert body.split("\n\n")[:3] == [
+        "erin asks to update payments/db (production).",
+        "Reason: leaked",
+        "Review: https://keeper.example.com/approvals/7",
+    ]
+    assert "because you may decide" in body
+    assert "recipient of the alerts of production" in bodies["ops@example.com"][1]
+    assert "Open: https://keeper.example.com/health" in bodies["root@example.com"][1]
+    assert "KEEPER_ALERT_EMAILS" in bodies["root@example.com"][1]

@@ -133,8 +133,8 @@ def ask_for_access(cast: Cast, *, minutes: int | None = None) -> AccessRequest:
 
 def test_a_request_is_listed_once(cast: Cast) -> None:
     ask_for_access(cast)
-    assert told(cast, cast.alice) == {"approvals": ["charlie requests reader access"]}
-    assert told(cast, cast.root) == {"approvals": ["charlie requests reader access"]}
+    assert told(cast, cast.alice) == {"approvals": ["charlie asks for access as Reader"]}
+    assert told(cast, cast.root) == {"approvals": ["charlie asks for access as Reader"]}
 
 
 def test_the_answer_to_a_request_for_access_is_news_to_who_asked(cast: Cast, signed_in: SignedIn) -> None:

@@ -58,7 +58,7 @@ def test_whoever_asked_is_told_with_the_comment(cast: Cast, asked: Approval, sig
     (section,) = sections(cast.principal(cast.alice))
     (notice,) = section.notices
     assert (section.kind, notice.state, notice.environment) == ("approvals", "refused", "production")
-    assert notice.title == "erin rejected your request: charlie"
+    assert notice.title == "erin rejected your request to grant access to charlie"
     assert notice.lines == ["Comment: not before", "the audit"]
     assert notice.url == f"/approvals/{asked.pk}"
     assert titles(cast.principal(cast.erin)) == []
@@ -87,7 +87,7 @@ def test_it_is_mailed_with_what_is_new(cast: Cast, asked: Approval, settings: Se
     refuse(cast, asked)
     assert digest.send(cast.alice.pk)
     (message,) = mail.outbox
-    assert "* erin rejected your request: charlie (production)" in message.body
+    assert "* erin rejected your request to grant access to charlie (production)" in message.body
     assert "\n      Comment: not before\n      the audit\n" in message.body
 
 
@@ -145,8 +145,8 @@ def test_whoever_asked_gets_an_email_at_once_if_they_have_an_address(
 ) -> None:
     decide(actor=cast.principal(cast.erin), approval=asked, comment=COMMENT)
     (mailed,) = Delivery.objects.filter(addressee=cast.alice.uuid, kind="approval")
-    assert mailed.subject == f"production: erin {word} your request"
-    assert mailed.lines == ["member.grant: charlie", *lines]
+    assert mailed.subject == f"erin {word} your request to grant access to charlie (production)"
+    assert mailed.lines == lines
     assert mailed.link == f"/approvals/{asked.pk}"
 
 
