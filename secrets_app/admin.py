@@ -40,6 +40,7 @@ from secrets_app.models import (
     Star,
     Sweep,
     Webhook,
+    WrappedRead,
     WrappingKey,
 )
 from secrets_app.services import lifecycle, write
@@ -199,6 +200,16 @@ read_only(
     period="created_at",
     filters="environment",
     hidden="link_hash",
+    page=lambda row: reverse("secret-detail", args=[row.secret_id]),
+)
+read_only(
+    WrappedRead,
+    "secret environment number path bearer expires_at opened_at revoked_at",
+    joined="secret environment",
+    search="=secret__name =bearer",
+    period="created_at",
+    filters="environment",
+    hidden="token_hash",
     page=lambda row: reverse("secret-detail", args=[row.secret_id]),
 )
 

@@ -185,6 +185,15 @@ class ShareEnded(SecretError):
         super().__init__("This link was already used or has expired. Ask the sender for a new one.")
 
 
+class WrappingEnded(SecretError):
+    """A wrapping token was used or has ended, or never was one: its bearer does not learn which."""
+
+    problem = Kind(400, "The wrapping token does not count")
+
+    def __init__(self) -> None:
+        super().__init__("wrapping token is not valid or does not exist")
+
+
 class RotationRefused(SecretError):
     """The policy of a secret refuses a rotation now; the message states why."""
 

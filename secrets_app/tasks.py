@@ -7,11 +7,13 @@ from core.workers import part, slot, work_alone
 from secrets_app.key_operations import jobs, key_check
 from secrets_app.maintenance import integrity_sweep
 from secrets_app.services.lifecycle import purge_expired
+from secrets_app.services.wrapped_reads import purge_wrapped_reads
 
 
 @shared_task(name="secrets_app.tasks.purge_deleted")
 def purge_deleted() -> None:
-    """Destroy the deleted secrets whose recovery window is over."""
+    """Destroy the deleted secrets whose recovery window is over, and remove wrapped reads that ended."""
+    purge_wrapped_reads()
     purge_expired()
 
 

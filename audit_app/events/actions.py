@@ -99,6 +99,11 @@ class Action(StrEnum):
         "opened a share link for", "open a share link for")
     SECRET_SHARE_REVOKE = ("secret.share_revoke", "Share link revoked",
         "revoked a share link for", "revoke a share link for")
+    # A read wrapped in a token; the token used up; tokens that ended removed.
+    SECRET_WRAP = "secret.wrap", "Read wrapped", "wrapped a read of", "wrap a read of"
+    SECRET_UNWRAP = "secret.unwrap", "Read unwrapped", "unwrapped a read of", "unwrap a read of"
+    SECRET_WRAP_PURGE = ("secret.wrap_purge", "Ended wrapped reads removed",
+        "removed ended wrapped reads of", "remove ended wrapped reads of")
     SECRET_IMPORT = "secret.import", "Secrets imported", "imported", "import"
     # A value of the older scheme was taken over; the only proof that it may open.
     SECRET_INVENTORY = ("secret.inventory", "Older secrets registered",

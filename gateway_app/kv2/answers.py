@@ -19,6 +19,7 @@ from core.canonical_json import Json
 from core.http.json import MEDIA_TYPE, AmbiguousJson, JsonRenderer, load_unique
 from secrets_app.errors import InvalidValue
 from secrets_app.models import Secret
+from secrets_app.services.read import RevealedValue
 from secrets_app.types.json_document import check_depth, inspect_json
 from secrets_app.types.registry import SecretType
 
@@ -96,6 +97,16 @@ def version_facts(
     }
 
 
+def facts_of(shown: RevealedValue) -> dict[str, Json]:
+    """Return the facts of a version that was read."""
+    return version_facts(shown.version.number, shown.version.created_at, custom=shown.secret.custom_metadata)
+
+
+def revealed(shown: RevealedValue) -> dict[str, Any]:
+    """Return a version that was read as `data` answers it."""
+    return {"data": fields_of(shown.secret.secret_type, shown.value), "metadata": facts_of(shown)}
+
+
 # What the events of reads hold besides the version.
 PROTOCOL: Final[Mapping[str, Json]] = {"protocol": "kv-v2"}
 _VALUE: Final = "value"
@@ -145,7 +156,8 @@ def parsed(body: bytes) -> dict[str, Any]:
         raise Kv2Error(HTTPStatus.BAD_REQUEST, "error parsing JSON") from error
     text = body.decode()
     check_depth(text)
-    found = _exactly(text)
+    # Go's client sends null for no body.
+    found = {} if text.strip() == "null" else _exactly(text)
     if not isinstance(found, dict):
         raise Kv2Error(HTTPStatus.BAD_REQUEST, "error parsing JSON: an object is expected")
     return found

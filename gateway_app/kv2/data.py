@@ -1,7 +1,8 @@
 """Values: `data` and `subkeys`."""
 
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.http import HttpRequest, HttpResponse
 
@@ -16,7 +17,7 @@ from gateway_app.kv2.answers import (
     PROTOCOL,
     Kv2Error,
     envelope,
-    fields_of,
+    facts_of,
     given_cas,
     given_fields,
     members_of,
@@ -25,6 +26,7 @@ from gateway_app.kv2.answers import (
     no_content,
     nothing,
     respond,
+    revealed,
     stored_form,
     version_facts,
     whole_number,
@@ -33,6 +35,7 @@ from gateway_app.kv2.metadata import cas_required, oldest_seen
 from gateway_app.kv2.mounts import environment_of, known_at
 from gateway_app.kv2.versions import delete_at
 from gateway_app.kv2.views import Kv2View, body_of
+from gateway_app.kv2.wrapping import wrap_lifetime, wrapped
 from secrets_app.errors import NameTaken, NoSuchVersion, StaleVersion
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import find_deleted_version, find_last_deleted
@@ -40,6 +43,7 @@ from secrets_app.services import write
 from secrets_app.services.read import RevealedValue, reveal
 from secrets_app.values.versions import first_number
 
+Taken = TypeVar("Taken")
 _INVALID_PATH: Final = (
     "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to "
     "use. If using the Vault CLI, use 'vault kv get' for this operation."
@@ -49,8 +53,10 @@ _INVALID_PATH: Final = (
 class _ValueView(Kv2View):
     """Reads one version of a secret."""
 
-    def read(self, request: HttpRequest, place: Environment, name: str) -> tuple[Secret, RevealedValue]:
-        """Return the version that a request names, its read recorded.
+    def read(
+        self, request: HttpRequest, place: Environment, name: str, take: Callable[[Secret, int], Taken]
+    ) -> Taken:
+        """Return what `take` returns of the secret and version that a request names; 0 is the current one.
 
         Raises Kv2Error, with the facts of a version that is gone.
         """
@@ -62,15 +68,13 @@ class _ValueView(Kv2View):
         if number and number < oldest_seen(secret, place):
             raise missing()
         try:
-            return secret, self._revealed(secret, number)
+            return take(secret, number)
         except NoSuchVersion as error:
             raise self._gone(place, name, number, secret) from error
 
-    def _revealed(self, secret: Secret, number: int) -> RevealedValue:
-        current = number or secret.current_number
-        # A deleted one is asked for by its number: without its current version a secret is damaged.
-        named = current if number or secret.rules.state(current) else None
-        return reveal(actor=self.actor, secret=secret, number=named, details=PROTOCOL)
+    def revealed(self, secret: Secret, number: int) -> RevealedValue:
+        """Return a version's value, its read recorded. Raises as `reveal` does."""
+        return reveal(actor=self.actor, secret=secret, number=_named(secret, number), details=PROTOCOL)
 
     def _gone(self, place: Environment, name: str, number: int, secret: Secret | None = None) -> Kv2Error:
         """Return how a version is answered that is deleted or destroyed, or never was."""
@@ -92,11 +96,28 @@ class _ValueView(Kv2View):
 class DataView(_ValueView):
     """The value at a path."""
 
+    wraps = True
+
     def get(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
-        """Return a version's value, recorded; a deleted one is absent, with its facts."""
-        secret, shown = self.read(request, environment_of(self.actor, mount), path.rstrip("/"))
-        return respond(
-            envelope({"data": fields_of(secret.secret_type, shown.value), "metadata": _facts(secret, shown)})
+        """Return a version's value, recorded; a deleted one is absent, with its facts.
+
+        With the header `X-Vault-Wrap-TTL`: a token that opens it once, instead of the value.
+        """
+        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        lifetime = wrap_lifetime(request)
+        if not lifetime:
+            return respond(envelope(revealed(self.read(request, place, name, self.revealed))))
+        return self.read(
+            request,
+            place,
+            name,
+            lambda secret, number: wrapped(
+                actor=self.actor,
+                secret=secret,
+                number=_named(secret, number),
+                path=f"{mount}/data/{name}",
+                lifetime=lifetime,
+            ),
         )
 
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
@@ -118,7 +139,7 @@ class DataView(_ValueView):
             require(actor=self.actor, action=Action.SECRET_UPDATE, environment=place, name=name)
             return self._nothing_to_patch(place, secret, cas)
         _require_cas(secret, place, cas)
-        shown = self._revealed(secret, 0)
+        shown = self.revealed(secret, 0)
         fields = merged(members_of(secret.secret_type, shown.value), change)
         return self._write(place, name, fields, shown.version.number if cas is None else cas)
 
@@ -191,9 +212,9 @@ class SubkeysView(_ValueView):
         """Return the members, each without its value, to a `depth`; it is a recorded read."""
         depth = request.GET.get("depth", "")
         levels = whole_number(depth, "depth") if depth else 0
-        secret, shown = self.read(request, environment_of(self.actor, mount), path.rstrip("/"))
-        members = _subkeys(members_of(secret.secret_type, shown.value), levels or -1)
-        return respond(envelope({"subkeys": members, "metadata": _facts(secret, shown)}))
+        shown = self.read(request, environment_of(self.actor, mount), path.rstrip("/"), self.revealed)
+        members = _subkeys(members_of(shown.secret.secret_type, shown.value), levels or -1)
+        return respond(envelope({"subkeys": members, "metadata": facts_of(shown)}))
 
 
 class OtherPathView(Kv2View):
@@ -217,8 +238,13 @@ def _require_cas(secret: Secret | None, place: Environment, cas: int | None) -> 
         raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_MISSING)
 
 
-def _facts(secret: Secret, shown: RevealedValue) -> dict[str, Json]:
-    return version_facts(shown.version.number, shown.version.created_at, custom=secret.custom_metadata)
+def _named(secret: Secret, number: int) -> int | None:
+    """Return a version by its number, the current one by None; but a deleted one by its number.
+
+    Without its current version a secret is damaged.
+    """
+    current = number or secret.current_number
+    return current if number or secret.rules.state(current) else None
 
 
 def _facts_of_gone(secret: Secret, row: SecretVersion) -> dict[str, Json]:

@@ -7,7 +7,7 @@ from django.urls import path
 
 from core.http.problems import Problem
 from gateway_app.engine.reads import ReadRequest
-from gateway_app.kv2 import auth, data, databases, metadata, system, versions
+from gateway_app.kv2 import auth, data, databases, metadata, system, versions, wrapping
 from gateway_app.kv2.answers import PROTOCOL, envelope, fields_of, respond, version_facts
 from gateway_app.kv2.mounts import OWN
 from gateway_app.kv2.openapi import COMPONENTS, describe
@@ -55,6 +55,8 @@ urlpatterns = [
     path("v1/sys/mounts/<str:mount>/tune", system.TuneView.as_view(), name="kv2-tune"),
     path("v1/sys/mounts/<path:path>", system.MountView.as_view(), name="kv2-mount-settings"),
     path("v1/sys/capabilities-self", system.CapabilitiesView.as_view(), name="kv2-capabilities"),
+    path("v1/sys/wrapping/lookup", wrapping.WrappingLookupView.as_view(), name="kv2-wrapping-lookup"),
+    path("v1/sys/wrapping/unwrap", wrapping.UnwrapView.as_view(), name="kv2-unwrap"),
     path("v1/auth/token/lookup-self", auth.LookupView.as_view(), name="kv2-lookup"),
     path("v1/auth/token/lookup", auth.LookupOfView.as_view(), name="kv2-lookup-of"),
     path("v1/auth/token/renew-self", auth.RenewView.as_view(), name="kv2-renew"),

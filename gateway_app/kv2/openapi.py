@@ -51,6 +51,8 @@ BODIES: Final[Mapping[str, Document]] = {
     "kv2-metadata": _DESCRIBED,
     "kv2-config": _DESCRIBED,
     "kv2-lookup-of": object_of("token", token=TEXT),
+    "kv2-unwrap": object_of(token=TEXT),
+    "kv2-wrapping-lookup": object_of(token=TEXT),
     "kv2-approle": object_of("role_id", "secret_id", role_id=TEXT, secret_id=TEXT),
     "kv2-jwt": _WORKLOAD,
     "kv2-kubernetes": _WORKLOAD,
@@ -77,6 +79,8 @@ _DATA: Final[Mapping[str, Document | None]] = {
         username=TEXT, password=TEXT, ttl=NUMBER, rotation_period=NUMBER, last_vault_rotation=TEXT,
     ),
     "kv2-lookup-of": object_of(id=TEXT, accessor=TEXT, display_name=TEXT, policies=list_of(TEXT), ttl=NUMBER),
+    "kv2-unwrap": object_of(data=ANY, metadata=_FACTS),
+    "kv2-wrapping-lookup": object_of(creation_path=TEXT, creation_time=TEXT, creation_ttl=NUMBER),
     "kv2-acl": object_of(root=FLAG, exact_paths=ANY, glob_paths=ANY),
     "kv2-tune": object_of(default_lease_ttl=NUMBER, max_lease_ttl=NUMBER, description=TEXT, options=ANY),
     "kv2-mount-settings": _MOUNT,
@@ -98,6 +102,10 @@ _QUERIES: Final[Mapping[str, Mapping[str, Document]]] = {
     "kv2-list-root": _IN_PARTS,
     "kv2-metadata": _IN_PARTS,
 }
+_WRAP: Final[Document] = {
+    "name": "X-Vault-Wrap-TTL", "in": "header", "schema": TEXT,
+    "description": "For how long the answer is wrapped, such as `60`, `90s` or `1h30m`; up to 7 days.",
+}  # fmt: skip
 _WRITES: Final = frozenset({"post", "put", "patch"})
 # Written without an answer where a read has one.
 _SILENT: Final = frozenset({"kv2-metadata", "kv2-config"})
@@ -125,6 +133,8 @@ def describe(name: str, view: type[View], method: str) -> Document:
             {"name": parameter, "in": "query", "schema": schema}
             for parameter, schema in _QUERIES[name].items()
         ]
+    if method == "get" and getattr(view, "wraps", False):
+        described["parameters"].append(_WRAP)
     if method in _WRITES and name in BODIES:
         described["requestBody"] = content(MEDIA_TYPE, BODIES[name]) | {"required": True}
     return described
@@ -140,6 +150,7 @@ def _vault_answers(name: str, method: str) -> Document:
         return {"200": answer(MEDIA_TYPE, ANY)}
     members = object_of(
         request_id=TEXT, lease_id=TEXT, renewable=FLAG, lease_duration=NUMBER, data=data,
+        wrap_info={"type": "object", "nullable": True},
         auth=_AUTH if name in _SIGN_INS else {"type": "object", "nullable": True},
     )  # fmt: skip
     return {"200": answer(MEDIA_TYPE, members)}

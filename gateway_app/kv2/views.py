@@ -14,13 +14,16 @@ from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalNeeded, BadToken, Forbidden, Invisible, Suspended
 from gateway_app.kv2.answers import Kv2Error, denied, parsed, respond
 from gateway_app.protocol import ProtocolView, signed_in
+from secrets_app.errors import WrappingEnded
 
 _NAMESPACES: Final = frozenset({"", "/", "root"})
 _BEARER: Final = "bearer "
 _NO_NAMESPACES: Final = (
     "Keeper has no namespaces: leave X-Vault-Namespace (VAULT_NAMESPACE) empty. An environment is a mount."
 )
-_NO_WRAPPING: Final = "Keeper does not wrap responses: leave X-Vault-Wrap-TTL out. Nothing was done."
+_NO_WRAPPING: Final = (
+    "Keeper wraps the answer to a read of data alone: leave X-Vault-Wrap-TTL out. Nothing was done."
+)
 _NO_METHOD: Final = "unsupported operation"
 
 
@@ -28,12 +31,14 @@ class OpenView(ProtocolView):
     """Answers errors as the protocol does; no token is needed."""
 
     http_method_names = [*View.http_method_names, "list"]
+    # Whether what it reads can be wrapped.
+    wraps = False
 
     def admit(self, request: HttpRequest) -> None:
         """Refuse what would be ignored otherwise. Raises Kv2Error."""
         if request.headers.get("X-Vault-Namespace", "") not in _NAMESPACES:
             raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_NAMESPACES)
-        if request.headers.get("X-Vault-Wrap-TTL"):
+        if request.headers.get("X-Vault-Wrap-TTL") and not (self.wraps and request.method == "GET"):
             raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_WRAPPING)
 
     def failed(self, error: Exception) -> HttpResponse | None:
@@ -44,6 +49,8 @@ class OpenView(ProtocolView):
             error, Suspended
         ):
             error = denied()
+        if isinstance(error, WrappingEnded):
+            error = Kv2Error(HTTPStatus.BAD_REQUEST, str(error))
         if isinstance(error, Kv2Error):
             return respond(error.body, status=error.status)
         problem = problem_of(error)

@@ -18,6 +18,7 @@ KEEPER_INTEGRITY_CHECKS = [
     "environments_app.authorization.rows.access_rows",
     "secrets_app.maintenance.integrity_checks.secrets",
     "secrets_app.maintenance.integrity_checks.shares",
+    "secrets_app.maintenance.integrity_checks.wrapped_reads",
     "secrets_app.maintenance.integrity_checks.webhooks",
     "secrets_app.maintenance.integrity_checks.key_migrations",
     "secrets_app.maintenance.integrity_checks.versions",
@@ -39,6 +40,7 @@ KEEPER_RESTORE_SUSPENDERS = [
     "environments_app.environments.restore_suspension.TRUSTS",
     "environments_app.environments.restore_suspension.PERSONAL_TOKENS",
     "secrets_app.services.share.SHARES",
+    "secrets_app.services.wrapped_reads.WRAPPED_READS",
     "sync_app.runs.restore_suspension.TARGETS",
     "sync_app.runs.restore_suspension.POLICIES",
 ]

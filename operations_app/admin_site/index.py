@@ -68,7 +68,13 @@ GROUPS: Final = (
     Group(
         "secrets",
         "Secrets",
-        ("secrets_app.Secret", "secrets_app.SecretVersion", "secrets_app.Reference", "secrets_app.Share"),
+        (
+            "secrets_app.Secret",
+            "secrets_app.SecretVersion",
+            "secrets_app.Reference",
+            "secrets_app.Share",
+            "secrets_app.WrappedRead",
+        ),
     ),
     Group(
         "sync",

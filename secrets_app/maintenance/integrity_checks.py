@@ -17,8 +17,9 @@ from audit_app.models import AuditEvent
 from core.canonical_json import parsed_details
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.keys import data_keys
-from secrets_app.models import KeyMigration, Secret, SecretVersion, Share, Webhook
+from secrets_app.models import KeyMigration, Secret, SecretVersion, Share, Webhook, WrappedRead
 from secrets_app.services.share import CHANGES as SHARE_CHANGES
+from secrets_app.services.wrapped_reads import CHANGES as WRAPPING_CHANGES
 from secrets_app.values.versions import matches_digest, matches_listed
 
 # Two hundred of the largest envelopes are 13 MB.
@@ -43,6 +44,13 @@ def shares() -> Iterator[Problem]:
     related = ("environment", "secret", "shared_by", "recipient", "opened_by")
     edited = "what it opens, for whom or until when was not written by Keeper"
     return check_rows(Share.objects.prefetch_related(*related), edited, SHARE_CHANGES, kind="share")
+
+
+def wrapped_reads() -> Iterator[Problem]:
+    """Find wrapped reads that Keeper did not write, or that were put back to a state in which they open."""
+    edited = "what it opens, by whose right or until when was not written by Keeper"
+    rows = WrappedRead.objects.prefetch_related("environment", "secret")
+    return check_rows(rows, edited, WRAPPING_CHANGES, kind="wrapped-read")
 
 
 def webhooks() -> Iterator[Problem]:

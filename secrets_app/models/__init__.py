@@ -1,4 +1,4 @@
-"""What is kept: secrets, versions, references, shares, sweeps, webhooks, data keys, and what wraps those."""
+"""What is kept: secrets, versions, references, shares, wrapped reads, sweeps, webhooks, data keys."""
 
 from secrets_app.keys.models import DataKey, KeyMigration, WrappingKey
 from secrets_app.models.jobs import KeyJob, KeyJobKind, Sweep
@@ -18,3 +18,4 @@ from secrets_app.models.share import Share
 from secrets_app.models.star import Star
 from secrets_app.models.version_rules import VersionRules
 from secrets_app.models.webhook import Webhook, WebhookStyle
+from secrets_app.models.wrapped_read import WrappedRead

@@ -152,8 +152,9 @@ def event(
     """Return the event of a change that was saved; one that made a version carries its digest."""
     written = write_details(version) if version else {}
     if action is Action.SECRET_PURGE:
-        # Its shares go with it.
-        state = row_digest_entry(secret, *secret.shares.all(), gone=True)
+        # Its shares and wrapped reads go with it.
+        beside = (*secret.shares.all(), *secret.wrapped_reads.all())
+        state = row_digest_entry(secret, *beside, gone=True)
     else:
         state = row_digest_entry(secret)
     return EventDraft(

@@ -119,6 +119,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "secrets_app.LastAsked": set(),
     "secrets_app.Sweep": set(),
     "secrets_app.Webhook": {"test"},
+    "secrets_app.WrappedRead": set(),
     "secrets_app.WrappingKey": set(),
     "sync_app.Acknowledgement": set(),
     "sync_app.KeptCopy": set(),

@@ -69,6 +69,12 @@ VAULT: Final[dict[tuple[str, str], Rule]] = {
     ("kv2-mount-settings", "GET"): Rule("sys/mounts/secret"),
     ("kv2-capabilities", "POST"): Rule("sys/capabilities-self", body={"paths": ["secret/data/a"]}),
     ("kv2-capabilities", "PUT"): Rule("sys/capabilities-self", body={"paths": ["secret/data/a"]}),
+    # What a wrapping token opens, the tests of wrapped reads say; these send none that is one.
+    **{
+        (f"kv2-{name}", method): Rule(f"sys/wrapping/{path}", status=400, body={"token": "kpw_x"})
+        for name, path in (("unwrap", "unwrap"), ("wrapping-lookup", "lookup"))
+        for method in ("GET", "POST", "PUT")
+    },
     ("kv2-lookup", "GET"): Rule("auth/token/lookup-self"),
     ("kv2-lookup", "POST"): Rule("auth/token/lookup-self"),
     ("kv2-renew", "POST"): Rule("auth/token/renew-self", status=400),

@@ -51,6 +51,7 @@ BY_EVENTS: Final = {
     "secrets_app.KeyMigration": "key_migration.start and its end",
     "secrets_app.Secret": "secret.create and secret.update",
     "secrets_app.Share": "secret.share",
+    "secrets_app.WrappedRead": "secret.wrap",
     "sync_app.Acknowledgement": "rotation.acknowledge",
     "sync_app.Plan": "target.plan",
     "sync_app.ReferenceConsent": "consent.give",

@@ -118,6 +118,8 @@ FATE: Final[dict[str, str]] = {
     "secrets_app.Share": SUSPENDED,
     "secrets_app.Star": AS_IT_WAS,
     "secrets_app.LastAsked": AS_IT_WAS,
+    # It may have been unwrapped after the backup.
+    "secrets_app.WrappedRead": SUSPENDED,
     "secrets_app.Sweep": AS_IT_WAS,
     "secrets_app.Webhook": AS_IT_WAS,
     "secrets_app.WrappingKey": AS_IT_WAS,

@@ -1,0 +1,383 @@
+"""Wrapped reads: one opening, recorded, by the right of the token that wrapped it; nothing at rest opens it."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+
+import hvac
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from audit_app.integrity.check_registry import run_checks
+from audit_app.models import AuditEvent, RefusalCount
+from audit_app.tests.trail import take_away
+from environments_app.environments.memberships import grant
+from environments_app.models import Membership, ServiceToken
+from environments_app.tests.cast import Cast, make_cast
+from environments_app.tokens.personal import issue_personal
+from environments_app.tokens.service import revoke
+from gateway_app.kv2.durations import duration_of, duration_text
+from gateway_app.tests.kv2.conftest import Ask, token
+from gateway_app.tests.kv2.test_clients import program
+from gateway_app.tests.kv2.test_numbers import of_keeper, of_openbao
+from secrets_app.errors import KeyUnavailable, WrappingEnded
+from secrets_app.models import Secret, WrappedRead
+from secrets_app.services import lifecycle, versions
+from secrets_app.services import wrapped_reads as service
+from secrets_app.services.read import version_of
+from secrets_app.tests.at_once import at_once
+from secrets_app.tests.kept import VALUE, change, keep
+from tests.servers.fixtures import openbao
+
+__all__ = ["openbao"]
+pytestmark = [pytest.mark.django_db]
+Events = Callable[..., list[AuditEvent]]
+INVALID: Final = {"errors": ["wrapping token is not valid or does not exist"]}
+UNWRAP: Final = "sys/wrapping/unwrap"
+
+
+@pytest.fixture
+def secret(cast: Cast) -> Secret:
+    return keep(cast, "app/db")
+
+
+def wrap(ask: Ask, path: str = "secret/data/app/db", ttl: str = "60", **options: Any) -> dict[str, Any]:
+    answer = ask("GET", path, X_Vault_Wrap_TTL=ttl, **options)
+    assert answer.status_code == 200, answer.content
+    told: dict[str, Any] = answer.json()
+    assert told["data"] is None
+    return dict(told["wrap_info"])
+
+
+def body(text: str) -> bytes:
+    return json.dumps({"token": text}).encode()
+
+
+def opener() -> service.Opener:
+    return service.Opener("192.0.2.9", "r")
+
+
+def refused(ask: Ask, text: str) -> bool:
+    answer = ask("POST", UNWRAP, token=text)
+    return (answer.status_code, answer.json()) == (400, INVALID)
+
+
+def test_a_wrapped_read_is_opened_once(ask: Ask, secret: Secret, events: Events) -> None:
+    info = wrap(ask)
+    assert (info["ttl"], info["creation_path"]) == (60, "secret/data/app/db")
+    assert events("secret.reveal") == []
+    looked = ask("POST", "sys/wrapping/lookup", body(info["token"]), token="").json()["data"]
+    assert looked == {
+        "creation_path": "secret/data/app/db", "creation_time": info["creation_time"], "creation_ttl": 60,
+    }  # fmt: skip
+    opened = ask("POST", UNWRAP, token=info["token"])
+    assert opened.json()["data"]["data"] == {"value": VALUE}
+    assert opened.json()["data"]["metadata"]["version"] == 1
+    assert refused(ask, info["token"])
+    assert ask("POST", "sys/wrapping/lookup", body(info["token"])).json() == INVALID
+    (read,) = events("secret.reveal")
+    assert (read.object_uuid, read.actor_name) == (secret.uuid, "kv2-editor")
+    assert '"wrapped_by":"kv2-editor"' in read.details
+    assert len(events("secret.unwrap", outcome="allowed")) == 1
+    assert len(events("secret.unwrap", outcome="denied")) == 2
+    assert list(run_checks()) == []
+
+
+def test_who_is_signed_in_opens_it_in_their_own_name(
+    cast: Cast, ask: Ask, secret: Secret, events: Events
+) -> None:
+    other = token(cast, "viewer")
+    text = wrap(ask)["token"]
+    assert ask("PUT", UNWRAP, body(text), token="kpr_nonsense").status_code == 403
+    assert ask("PUT", UNWRAP, body(text), token="").status_code == 403
+    assert ask("PUT", UNWRAP, body(text), token=other).json()["data"]["data"] == {"value": VALUE}
+    (read,) = events("secret.reveal")
+    assert read.actor_name == "kv2-viewer"
+
+
+def test_the_version_is_the_one_that_was_wrapped(cast: Cast, ask: Ask, secret: Secret) -> None:
+    change(cast, secret, value="two")
+    first, current = wrap(ask, "secret/data/app/db?version=1")["token"], wrap(ask)["token"]
+    change(cast, secret, value="three")
+    assert ask("POST", UNWRAP, token=first).json()["data"]["data"] == {"value": VALUE}
+    assert ask("POST", UNWRAP, token=current).json()["data"]["data"] == {"value": "two"}
+
+
+def test_no_value_and_no_token_is_stored(ask: Ask, secret: Secret) -> None:
+    text = wrap(ask)["token"]
+    stored = " ".join(str(value) for value in WrappedRead.objects.values().get().values())
+    trail = " ".join(AuditEvent.objects.values_list("details", flat=True))
+    for shown in (stored, trail):
+        assert text not in shown
+        assert VALUE not in shown
+    hashed = WrappedRead.objects.get().token_hash
+    assert all(refused(ask, other) for other in (hashed, text[:-1], "x" * 5000))
+
+
+@pytest.mark.parametrize(
+    "why", ["expired", "token revoked", "token expired", "version deleted", "destroyed", "deleted", "renamed"]
+)
+def test_what_no_longer_holds_is_not_opened(
+    cast: Cast, ask: Ask, secret: Secret, events: Events, why: str
+) -> None:
+    own = token(cast, "reader", prefix="app")
+    text = wrap(ask, token=own)["token"]
+    row, alice = ServiceToken.objects.get(name="kv2-reader"), cast.principal(cast.alice)
+    past = timezone.now() - timedelta(seconds=1)
+    if why == "expired":
+        actor = service.session_bearer(own[4:26], address="192.0.2.1")
+        WrappedRead.objects.all()._raw_delete("default")
+        _, text = service.wrap_read(actor=actor, secret=secret, path="a", lifetime=timedelta(microseconds=1))
+    elif why == "token revoked":
+        revoke(actor=alice, token=row)
+    elif why == "token expired":
+        row.expires_at = past
+        row.save()
+    elif why == "version deleted":
+        secret = change(cast, secret, value="two")
+        versions.delete_versions(actor=alice, secret=secret, numbers=[1])
+    elif why == "destroyed":
+        versions.destroy_versions(actor=alice, secret=secret, numbers=[1])
+    elif why == "deleted":
+        lifecycle.delete(actor=alice, secret=secret)
+    else:
+        lifecycle.rename(actor=alice, secret=secret, name="other/db")
+    assert refused(ask, text)
+    assert events("secret.reveal") == []
+    assert WrappedRead.objects.get().opened_at is None
+
+
+def test_it_ends_with_the_right_of_the_person_who_wrapped_it(cast: Cast, ask: Ask, secret: Secret) -> None:
+    grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="reader")
+    _, own = issue_personal(actor=cast.principal(cast.charlie), name="laptop")
+    first, second = (wrap(ask, "development/data/app/db", token=own)["token"] for _ in range(2))
+    assert ask("POST", UNWRAP, token=first).status_code == 200
+    take_away(Membership.objects.filter(user=cast.charlie))
+    assert refused(ask, second)
+
+
+@pytest.mark.parametrize("why", ["token revoked", "version destroyed", "restored"])
+def test_what_happens_meanwhile_counts(
+    cast: Cast, secret: Secret, ask: Ask, monkeypatch: pytest.MonkeyPatch, events: Events, why: str
+) -> None:
+    """It changes after the read was found open, before it is used up."""
+    text = wrap(ask)["token"]
+
+    def meanwhile(*given: Any) -> Any:
+        found = version_of(*given)
+        monkeypatch.undo()
+        alice = cast.principal(cast.alice)
+        if why == "token revoked":
+            revoke(actor=alice, token=ServiceToken.objects.get(name="kv2-editor"))
+        elif why == "version destroyed":
+            stored = Secret.objects.select_related("environment").get(pk=secret.pk)
+            versions.destroy_versions(actor=alice, secret=stored, numbers=[1])
+        else:
+            service.WRAPPED_READS.suspend(actor=alice, at=timezone.now())
+        return found
+
+    monkeypatch.setattr(service, "version_of", meanwhile)
+    with pytest.raises(WrappingEnded):
+        service.unwrap_read(text=text, opener=opener())
+    assert events("secret.reveal") == []
+    assert WrappedRead.objects.get().opened_at is None
+
+
+def test_a_key_that_is_away_uses_nothing_up(
+    ask: Ask, secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = wrap(ask)["token"]
+
+    def away(_keys: object) -> None:
+        raise KeyUnavailable("away", permanent=False)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("secrets_app.keys.data_keys.prefetch", away)
+        with pytest.raises(KeyUnavailable):
+            service.unwrap_read(text=text, opener=opener())
+    assert ask("POST", UNWRAP, token=text).status_code == 200
+
+
+def test_no_value_is_opened_before_it_is_used_up(
+    ask: Ask, secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = wrap(ask)["token"]
+
+    def dies(**_options: object) -> str:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "open_version", dies)
+        with pytest.raises(SystemExit):
+            service.unwrap_read(text=text, opener=opener())
+    assert refused(ask, text)
+
+
+@pytest.mark.every_database
+def test_of_two_who_unwrap_at_once_one_gets_it(on_disk: None) -> None:
+    cast = make_cast()
+    secret, own = keep(cast, "app/db"), token(cast)
+    actor = service.session_bearer(own[4:26], address="192.0.2.1")
+    _, text = service.wrap_read(actor=actor, secret=secret, path="a", lifetime=timedelta(minutes=1))
+
+    def opened() -> str:
+        return service.unwrap_read(text=text, opener=opener()).value
+
+    got = at_once(opened, opened)
+    assert sorted(one if isinstance(one, str) else type(one).__name__ for one in got) == [
+        "WrappingEnded",
+        VALUE,
+    ]
+    assert AuditEvent.objects.filter(action="secret.reveal").count() == 1
+
+
+@pytest.mark.parametrize("edit", ["opened_at = NULL", "opened_at = NULL, row_mac = %s", "number = 2"])
+def test_a_row_that_sql_edits_opens_nothing(
+    cast: Cast, ask: Ask, secret: Secret, sql: Callable[..., None], edit: str
+) -> None:
+    change(cast, secret, value="two")
+    text = wrap(ask, "secret/data/app/db?version=1")["token"]
+    before = bytes(WrappedRead.objects.get().row_mac)
+    if "opened" in edit:
+        ask("POST", UNWRAP, token=text)
+    sql(f"UPDATE secrets_app_wrappedread SET {edit}", *([before] if "row_mac" in edit else []))
+    assert refused(ask, text)
+    assert {problem.kind for problem in run_checks()} == {"replayed" if "row_mac" in edit else "wrapped-read"}
+
+
+def test_guesses_are_counted_and_limited(ask: Ask, settings: Settings) -> None:
+    settings.KEEPER_REFUSALS_PER_MINUTE = 3
+    answers = [ask("POST", UNWRAP, token=f"kpw_{number}").status_code for number in range(5)]
+    assert answers == [400, 400, 400, 429, 429]
+    assert RefusalCount.objects.get(kind="unknown-wrapping").count == 3
+
+
+def test_other_answers_are_not_wrapped(ask: Ask, secret: Secret) -> None:
+    put = json.dumps({"data": {"a": 1}}).encode()
+    for method, path, sent in (
+        ("LIST", "secret/metadata/app", b""), ("GET", "secret/subkeys/app/db", b""), ("POST", "secret/data/x", put),
+        ("GET", "secret/metadata/app/db", b""), ("POST", UNWRAP, b""),
+    ):  # fmt: skip
+        answer = ask(method, path, sent, X_Vault_Wrap_TTL="60")
+        assert (answer.status_code, "read of data alone" in answer.content.decode()) == (400, True)
+    assert not Secret.objects.filter(name="x").exists()
+    assert ask("GET", "secret/data/none", X_Vault_Wrap_TTL="60").status_code == 404
+    assert (
+        ask("GET", "secret/data/app/db", X_Vault_Wrap_TTL="60", X_Vault_Wrap_Format="jwt").status_code == 400
+    )
+    for wrong in ("abc", "-5", "8d", "1.5", "9" * 30, "١"):
+        assert ask("GET", "secret/data/app/db", X_Vault_Wrap_TTL=wrong).status_code == 400, wrong
+    assert not WrappedRead.objects.exists()
+    assert ask("GET", "secret/data/app/db", X_Vault_Wrap_TTL="0s").json()["data"]["data"] == {"value": VALUE}
+
+
+def test_who_may_not_read_cannot_wrap(cast: Cast, ask: Ask, secret: Secret) -> None:
+    viewer, elsewhere = token(cast, "viewer"), token(cast, "reader", prefix="other")
+    for own in (viewer, elsewhere):
+        answer = ask("GET", "secret/data/app/db", token=own, X_Vault_Wrap_TTL="60")
+        assert answer.status_code == 403
+    assert not WrappedRead.objects.exists()
+
+
+def test_it_does_not_outlast_the_token_that_wrapped(cast: Cast, ask: Ask, secret: Secret) -> None:
+    own = token(cast, "reader", expires_at=timezone.now() + timedelta(minutes=5))
+    assert 290 <= wrap(ask, ttl="1h", token=own)["ttl"] <= 300
+
+
+def test_a_token_wraps_a_thousand_reads(ask: Ask, secret: Secret, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_MAX_OPEN", 2)
+    first = wrap(ask)["token"]
+    wrap(ask)
+    assert ask("GET", "secret/data/app/db", X_Vault_Wrap_TTL="60").status_code == 409
+    ask("POST", UNWRAP, token=first)
+    wrap(ask)
+
+
+def test_what_ended_a_week_ago_is_removed_with_its_event(ask: Ask, secret: Secret, events: Events) -> None:
+    wrap(ask)
+    assert service.purge_wrapped_reads() == 0
+    WrappedRead.objects.update(expires_at=timezone.now() - timedelta(days=8))
+    assert service.purge_wrapped_reads() == 1
+    assert not WrappedRead.objects.exists()
+    assert len(events("secret.wrap_purge")) == 1
+    assert list(run_checks()) == []
+
+
+def test_a_purged_secret_takes_its_wrapped_reads_along(cast: Cast, ask: Ask, secret: Secret) -> None:
+    text = wrap(ask)["token"]
+    alice = cast.principal(cast.alice)
+    lifecycle.delete(actor=alice, secret=secret)
+    lifecycle.purge(actor=alice, secret=Secret.objects.select_related("environment").get(pk=secret.pk))
+    assert refused(ask, text)
+    assert list(run_checks()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("60", "1m0s"), (0, "0s"), ("1h30m10s", "1h30m10s"), ("2d", "48h0m0s"), ("1.5m", "1m30s"),
+        ("90s", "1m30s"), (" 5 ", "5s"), ("100ms", "0s"), ("100000h", "100000h0m0s"),
+    ],
+)  # fmt: skip
+def test_durations_have_the_forms_of_go(given: Any, text: str) -> None:
+    assert duration_text(duration_of(given, "x")) == text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_cli_wraps_and_unwraps(
+    cast: Cast, live_server: LiveServer, tmp_path: Any, ask: Ask, secret: Secret
+) -> None:
+    own = token(cast, "reader")
+
+    def bao(*words: str, by: str = own, status: int = 0) -> Any:
+        variables = {"BAO_ADDR": f"{live_server.url}/vault", "BAO_TOKEN": by, "HOME": str(tmp_path)}
+        done = subprocess.run(
+            [program(), *words], env={"PATH": os.environ["PATH"], "BAO_MAX_RETRIES": "0", **variables},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
+
+    read = ("read", "-wrap-ttl=60s", "-field=wrapping_token", "secret/data/app/db")
+    get = ("kv", "get", "-wrap-ttl=2m", "-format=json", "secret/app/db")
+    for text in (bao(*read).stdout, json.loads(bao(*get).stdout)["wrap_info"]["token"]):
+        assert json.loads(bao("unwrap", "-format=json", text).stdout)["data"]["data"] == {"value": VALUE}
+        assert "not valid" in bao("unwrap", text, status=2).stderr
+    text = bao(*read).stdout
+    assert "secret/data/app/db" in bao("write", "sys/wrapping/lookup", f"token={text}").stdout
+    assert VALUE in bao("unwrap", by=text).stdout
+    client: Any = hvac.Client(url=f"{live_server.url}/vault", token=own)
+    text = client.read("secret/data/app/db", wrap_ttl="60s")["wrap_info"]["token"]
+    bearer: Any = hvac.Client(url=f"{live_server.url}/vault", token=text)
+    assert bearer.sys.unwrap()["data"]["data"] == {"value": VALUE}
+    text = client.read("secret/data/app/db", wrap_ttl="60s")["wrap_info"]["token"]
+    assert client.sys.unwrap(text)["data"]["data"] == {"value": VALUE}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_answer_has_the_shape_of_openbao(
+    cast: Cast, ask: Ask, secret: Secret, openbao: tuple[str, str]
+) -> None:
+    bao, keeper = of_openbao(openbao), of_keeper(ask)
+    bao("POST", "secret/data/app/db", {"data": {"value": VALUE}})
+
+    def told(send: Any, wrapped: str) -> Any:
+        lookup = send("POST", "sys/wrapping/lookup", {"token": wrapped})
+        opened = send("POST", UNWRAP, {"token": wrapped})
+        return [
+            sorted(lookup[1]["data"]), lookup[1]["data"]["creation_path"], lookup[1]["data"]["creation_ttl"],
+            opened[0], sorted(opened[1]), opened[1]["data"]["data"], sorted(opened[1]["data"]["metadata"]),
+            send("POST", UNWRAP, {"token": wrapped}), send("POST", "sys/wrapping/lookup", {"token": wrapped}),
+            send("POST", UNWRAP, {"token": "nonsense"})[0], send("POST", UNWRAP, {"token": ["x"]})[0],
+            send("GET", UNWRAP)[0],
+        ]  # fmt: skip
+
+    of_bao = hvac.Client(url=openbao[0], token=openbao[1]).read("secret/data/app/db", wrap_ttl="60s")
+    info = wrap(ask)
+    assert sorted(of_bao["wrap_info"]) == sorted(info)
+    assert told(keeper, info["token"]) == told(bao, of_bao["wrap_info"]["token"])
