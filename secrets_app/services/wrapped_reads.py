@@ -23,7 +23,7 @@ from audit_app.recording.drafts import AuditObject, stream_and_object
 from audit_app.recording.recorder import commit_record, record
 from audit_app.recording.refusals import refuse
 from core.canonical_json import Json, utc_text
-from core.clock import SLACK, is_in
+from core.clock import SLACK, has_begun
 from environments_app.authorization.policy import Principal, allows
 from environments_app.environments.restore_suspension import RestoreSuspension
 from environments_app.errors import BadToken, Conflict, Forbidden, InvalidField
@@ -152,7 +152,8 @@ def _is_open() -> Q:
 
 
 def _counts(row: WrappedRead) -> bool:
-    return row.opened_at is None and row.revoked_at is None and is_in(row.expires_at, within=MAX_LIFETIME)
+    in_time = has_begun(row.created_at) and row.expires_at > timezone.now()
+    return row.opened_at is None and row.revoked_at is None and in_time
 
 
 def _is_genuine(row: WrappedRead) -> bool:

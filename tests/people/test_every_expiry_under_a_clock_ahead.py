@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
+from environments_app.authorization.principals import token_principal
 from environments_app.environments import service as environments
 from environments_app.errors import AccessError, ApprovalNeeded
 from environments_app.models import (
@@ -36,8 +37,9 @@ from environments_app.tokens import service as tokens
 from environments_app.trusts.sign_in import sign_in
 from environments_app.users import password_links
 from environments_app.users.password_mail import send_due
-from secrets_app.models import Secret, Share
-from secrets_app.services import share
+from secrets_app.errors import WrappingEnded
+from secrets_app.models import Secret, Share, WrappedRead
+from secrets_app.services import share, wrapped_reads
 from secrets_app.tests.kept import keep
 
 __all__ = ["ahead"]
@@ -133,6 +135,24 @@ def _link(cast: Cast, purpose: str) -> Begun:
     return lambda: row.is_open
 
 
+def _wrapped_read(cast: Cast) -> Begun:
+    token, _ = tokens.issue(
+        actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci",
+        expires_at=None,
+    )  # fmt: skip
+    actor, hour = token_principal(token), timedelta(hours=1)
+    made, text = wrapped_reads.wrap_read(actor=actor, secret=keep(cast), path="a", lifetime=hour)
+    opener = wrapped_reads.Opener(HERE, "r")
+
+    def counts() -> bool:
+        try:
+            return wrapped_reads.find_wrapped(text=text, opener=opener) == made
+        except WrappingEnded:
+            return False
+
+    return counts
+
+
 def _share(cast: Cast) -> Begun:
     secret = keep(cast)
     made, _ = share.share_once(actor=cast.principal(cast.alice), secret=secret, hours=1)
@@ -161,6 +181,7 @@ WAYS: Final[dict[str, tuple[type[models.Model] | None, Callable[[Cast], Begun]]]
     "invitation": (PasswordLink, lambda cast: _link(cast, "invitation")),
     "password reset": (PasswordLink, lambda cast: _link(cast, "reset")),
     "one-time link": (Share, _share),
+    "wrapped read": (WrappedRead, _wrapped_read),
     "/aws session": (None, _session),
 }
 # Why a model needs no such test.

@@ -240,7 +240,7 @@ def test_namespaces_and_wrapping_are_refused_and_not_ignored(cast: Cast, ask: As
     for given in ("", "root", "/"):
         assert ask("GET", "secret/data/a", X_Vault_Namespace=given).status_code == 200
     assert ask("GET", "secret/data/a", X_Vault_Namespace="team").status_code == 400
-    assert ask("GET", "secret/data/a", X_Vault_Wrap_TTL="60").status_code == 400
+    assert ask("GET", "secret/subkeys/a", X_Vault_Wrap_TTL="60").status_code == 400
     assert reveals() == 3
 
 

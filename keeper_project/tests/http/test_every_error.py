@@ -92,6 +92,7 @@ TABLE: Final[list[tuple[str, Row]]] = [
     ("NotDeleted", Row(409, "The secret is not deleted", None, {}, False)),
     ("TamperedSecret", Row(409, "The stored secret was changed outside Keeper", None, {}, True)),
     ("ManagedValue", Row(409, "The value is managed", None, {}, False)),
+    ("WrappingEnded", Row(400, "The wrapping token does not count", None, {}, False)),
     ("ShareEnded", Row(410, "This link has expired", None, {}, False)),
     ("StaleVersion", Row(412, "The secret has changed", None, {}, False)),
     ("TooManyItems", Row(413, "Too many items", None, {}, False)),
