@@ -91,9 +91,10 @@ def test_what_is_not_plain_or_not_granted_is_left_to_the_general_path(cast: Cast
     ):
         (found, *_), in_front = both(path, given)
         assert (found, in_front) == (status, False), path
-    for name, text, status in (("X_Vault_Namespace", "team", 400), ("X_Vault_Wrap_TTL", "60", 200)):
-        (found, *_), in_front = both("secret/data/app/text", reader, **{name: text})
-        assert (found, in_front) == (status, False)
+    # Longer than a read may be wrapped: a wrapping token would be another one each time.
+    for name, text in (("X_Vault_Namespace", "team"), ("X_Vault_Wrap_TTL", "8d")):
+        (status, *_), in_front = both("secret/data/app/text", reader, **{name: text})
+        assert (status, in_front) == (400, False)
 
 
 def test_a_value_that_does_not_open_is_answered_in_the_protocols_form(
