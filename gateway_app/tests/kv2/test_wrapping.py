@@ -19,6 +19,7 @@ from audit_app.tests.trail import take_away
 from environments_app.environments.memberships import grant
 from environments_app.models import Membership, ServiceToken
 from environments_app.tests.cast import Cast, make_cast
+from environments_app.tokens.bearers import session_bearer
 from environments_app.tokens.personal import issue_personal
 from environments_app.tokens.service import revoke
 from gateway_app.kv2.durations import duration_of, duration_text
@@ -130,7 +131,7 @@ def test_what_no_longer_holds_is_not_opened(
     row, alice = ServiceToken.objects.get(name="kv2-reader"), cast.principal(cast.alice)
     past = timezone.now() - timedelta(seconds=1)
     if why == "expired":
-        actor = service.session_bearer(own[4:26], address="192.0.2.1")
+        actor = session_bearer(own[4:26], address="192.0.2.1")
         WrappedRead.objects.all()._raw_delete("default")
         _, text = service.wrap_read(actor=actor, secret=secret, path="a", lifetime=timedelta(microseconds=1))
     elif why == "token revoked":
@@ -222,7 +223,7 @@ def test_no_value_is_opened_before_it_is_used_up(
 def test_of_two_who_unwrap_at_once_one_gets_it(on_disk: None) -> None:
     cast = make_cast()
     secret, own = keep(cast, "app/db"), token(cast)
-    actor = service.session_bearer(own[4:26], address="192.0.2.1")
+    actor = session_bearer(own[4:26], address="192.0.2.1")
     _, text = service.wrap_read(actor=actor, secret=secret, path="a", lifetime=timedelta(minutes=1))
 
     def opened() -> str:
