@@ -14,15 +14,18 @@ from core.http.requests import Answer
 from environments_app.models import Environment, ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens import request_rate
+from environments_app.tokens.authentication import parse
 from gateway_app import rest
 from gateway_app.engine import reads
+from gateway_app.engine.reads import ListPoll
 from gateway_app.lanes import Lanes
 from gateway_app.tests.engine.inline import Inline
+from secrets_app.api.environment_secrets import KIND as MANIFEST
 from secrets_app.metrics import UNCHANGED_LISTS
 from secrets_app.models import Secret
 from secrets_app.services import lifecycle, transfer, version_stages, write
 from secrets_app.tests.kept import change, keep
-from tests.api.test_recorded_read import OTHERS, READERS, FrontedClient, Told, told
+from tests.api.test_recorded_read import OTHERS, READERS, FrontedClient, Told, bearer_text, told
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 Bearer = Callable[..., Client]
@@ -176,6 +179,24 @@ def test_each_change_is_noticed_at_the_next_poll(filled: Cast, bearer: Bearer, b
         act()
         hot, in_front = both(client, PATHS[0], etag)
         assert (hot.status, in_front) == (200, False), place
+
+
+@pytest.mark.parametrize("changed", ["development", "production"])
+def test_polls_of_one_batch_go_by_the_heads_of_their_own_environments(
+    filled: Cast, bearer: Bearer, changed: str
+) -> None:
+    keep(filled, "there", environment=filled.production)
+    polls = []
+    for place in (filled.development, filled.production):
+        client = bearer("reader", place)
+        known = frozenset({etag_of(client, f"/api/environments/{place.name}/manifest")})
+        public_id, hidden = parse(bearer_text(client))
+        polls.append(ListPoll(public_id, hidden, "127.0.0.1", "r" * 8, place.name, "", MANIFEST, known))
+    assert all(reads.serve(polls))
+    keep(filled, "new", environment=Environment.objects.get(name=changed))
+    for batch in (polls, polls[::-1]):
+        found = reads.serve(batch)
+        assert [poll.environment for poll, got in zip(batch, found, strict=True) if got is None] == [changed]
 
 
 def test_a_poll_costs_two_statements_once_the_state_is_known(
