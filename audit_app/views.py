@@ -22,13 +22,13 @@ from audit_app.events.actors import Actor
 from audit_app.interfaces import audit_log_policy, viewer_of
 from audit_app.models import LISTED_COLUMNS, AuditEvent, ReadManifestItem
 from audit_app.models.saved_view import MAX_QUERY
-from audit_app.queries import event_export, saved_views, search, search_index
+from audit_app.queries import event_export, lines, saved_views, search, search_index
 from audit_app.queries.access_log import record_export, record_view, viewed_event
 from audit_app.queries.search import read_versions
 from audit_app.recording import event_store
 from audit_app.verification.stream_walker import digest_of_stored, has_valid_mac
 from core.canonical_json import parsed_details
-from core.pagination import KeysetPagination
+from core.pagination import DEFAULT_LIMIT, KeysetPagination
 
 ITEMS_SHOWN: Final = 500
 _PERIODS: Final = {"24h": timedelta(hours=24), "7d": timedelta(days=7), "30d": timedelta(days=30)}
@@ -144,9 +144,20 @@ def activity(request: HttpRequest) -> HttpResponse:
     rows = paginator.paginate_queryset(events.events, request, view=EventOrder())
     about = conditions["object_name"]
     numbers = read_versions(rows, name=about) if about else {}
+    # One request, or one object, is looked at line by line.
+    folds = not (about or conditions["request_id"])
+    listed = lines.fold(rows) if folds else [lines.Line(event=event) for event in rows]
+    if folds and paginator.goes_on and not conditions["text"]:
+        filled = lines.fill(rows, events.events, limit=DEFAULT_LIMIT)
+        if filled:
+            listed = filled.lines
+            paginator.end_at(filled.last, more=filled.more)
     places = {} if conditions["environment"] else _places(names)
     context = {
-        "events": [(event, numbers.get(event.pk, ()), places.get(event.stream, "")) for event in rows],
+        "events": [
+            (line, numbers.get(line.event.pk, ()), places.get(line.event.stream, "")) for line in listed
+        ],
+        "today": timezone.localdate(),
         "filters": form,
         "lag": search_index.lag_text(events.behind) if events.behind else "",
         "next_url": paginator.get_next_link(),

@@ -140,9 +140,18 @@ class KeysetPagination(BasePagination):
             accepted = {*OWN_PARAMETERS, *getattr(view, "filter_names", ())}
             if any(name not in accepted for name in parameters):
                 raise BadQuery("query", f"Unknown parameter. This list has: {', '.join(sorted(accepted))}.")
-        page = asked_page(parameters, queryset.model, view)
+        page = self._page = asked_page(parameters, queryset.model, view)
         rows, self._next, self._previous = page.cut(list(page.narrowed(queryset)[: page.limit + 1]))
         return rows
+
+    def end_at(self, row: Any, *, more: bool) -> None:
+        """Let the page end at a later row than the one that it was read to."""
+        self._next = _encoded(row, self._page.ordering, backwards=False) if more else None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the page is read forwards, and another follows."""
+        return self._next is not None and not self._page.is_backwards
 
     def get_next_link(self) -> str | None:
         return link_to(self._url, self._next)

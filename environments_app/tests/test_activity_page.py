@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -33,9 +34,10 @@ def written(
     name: str = "app/db",
     by: User | None = None,
     where: Environment | None = None,
+    request: str = "test",
 ) -> None:
     record(
-        actor=cast.principal(by or cast.bob),
+        actor=replace(cast.principal(by or cast.bob), request_id=request),
         action=action,
         stream=environment_stream((where or cast.development).uuid),
         object=AuditObject(SECRET.kind, SECRET.uuid, name),
@@ -48,7 +50,7 @@ def page_of(name: str) -> str:
 
 
 def listed(client: Client, query: str = "") -> list[str]:
-    return [event.action for event, _, _ in client.get(f"/activity?{query}").context["events"]]
+    return [line.event.action for line, _, _ in client.get(f"/activity?{query}").context["events"]]
 
 
 def test_what_keeper_does_on_the_way_is_hidden_unless_it_failed(cast: Cast, signed_in: SignedIn) -> None:
@@ -106,7 +108,7 @@ def test_people_see_their_own_events_and_no_others(cast: Cast, signed_in: Signed
     for filters in ("", "q=of-", "actor=bob", "object=of-bob", "environment=development", "outcome=allowed"):
         page = charlie.get(f"/activity?{filters}")
         assert page.status_code == 200
-        assert {event.actor_name for event, _, _ in page.context["events"]} <= {"charlie"}, filters
+        assert {line.event.actor_name for line, _, _ in page.context["events"]} <= {"charlie"}, filters
     assert charlie.get(page_of("of-charlie")).status_code == 200
     assert charlie.get(page_of("of-bob")).status_code == 404
     assert signed_in(cast.alice).get("/activity/export.exe").status_code == 404
@@ -117,10 +119,12 @@ def test_a_manager_sees_their_own_events_elsewhere_on_request(cast: Cast, signed
     written(cast, Action.SECRET_REVEAL, name="elsewhere", by=cast.charlie, where=cast.production)
     written(cast, Action.SECRET_REVEAL, name="of-bob", where=cast.production)
     charlie = signed_in(cast.charlie)
-    assert "elsewhere" not in [e.object_name for e, _, _ in charlie.get("/activity").context["events"]]
+    assert "elsewhere" not in [
+        line.event.object_name for line, _, _ in charlie.get("/activity").context["events"]
+    ]
     mine = charlie.get("/activity?mine=on").context["events"]
-    assert {event.actor_name for event, _, _ in mine} == {"charlie"}
-    assert "elsewhere" in [event.object_name for event, _, _ in mine]
+    assert {line.event.actor_name for line, _, _ in mine} == {"charlie"}
+    assert "elsewhere" in [line.event.object_name for line, _, _ in mine]
     assert charlie.get(page_of("elsewhere")).status_code == 200
     assert charlie.get(page_of("of-bob")).status_code == 404
 
@@ -180,3 +184,38 @@ def test_filters_are_saved_shared_and_deleted(cast: Cast, signed_in: SignedIn) -
         page = alice.post("/activity/views/save", {"name": name, "query": query}, follow=True)
         assert word in page.content.decode()
     assert SavedView.objects.count() == 2
+
+
+@pytest.mark.parametrize("many", [30, 300])
+def test_a_copy_of_many_takes_no_page_and_no_event_is_lost(
+    cast: Cast, signed_in: SignedIn, many: int
+) -> None:
+    for number in range(60):
+        written(cast, Action.SECRET_REVEAL, name=f"before/{number}", request=f"before-{number}")
+    for number in range(many):
+        written(cast, Action.SECRET_COPY, name=f"app/{number}", request="bulk")
+        written(cast, Action.SECRET_CREATE, name=f"app/{number}", request="bulk")
+    written(cast, Action.SECRET_REVEAL, name="after", request="after")
+    alice = signed_in(cast.alice)
+    total = AuditEvent.objects.filter(stream=environment_stream(cast.development.uuid)).count()
+    path: str | None = "/activity?environment=development&system=on"
+    pages: list[list[tuple[str, int]]] = []
+    while path:
+        context = alice.get(path).context
+        pages.append([(line.event.object_name, line.count) for line, _, _ in context["events"]])
+        path = context["next_url"]
+    assert sum(count for page in pages for _, count in page) == total
+    assert len(pages) == 2
+    assert pages[0][:3] == [("after", 1), (f"app/{many - 1}", many), (f"app/{many - 1}", many)]
+    # The events before it are on the same page.
+    assert ("before/59", 1) in pages[0]
+
+
+def test_a_line_leads_to_its_events_and_days_have_headings(cast: Cast, signed_in: SignedIn) -> None:
+    for number in range(3):
+        written(cast, Action.SECRET_COPY, name=f"app/{number}", request="bulk")
+    alice = signed_in(cast.alice)
+    page = alice.get("/activity?environment=development").content.decode()
+    assert "Today</th>" in page
+    assert '<a href="?request_id=bulk&amp;action=secret.copy"><b>3</b> secrets</a>' in page
+    assert listed(alice, "request_id=bulk&action=secret.copy") == ["secret.copy"] * 3

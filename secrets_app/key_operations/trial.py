@@ -134,6 +134,10 @@ _NOT_ALLOWED: Final = (
 _NOT_SHOWN: Final = (
     "Keeper may not look at this key. Allow kms:DescribeKey on it to Keeper's AWS identity, or name another."
 )
+_NOT_YET: Final = (
+    "This installation uses a local key file. The KMS key is used once its keys have moved to KMS. "
+    "Leave the KMS key blank if that is not planned."
+)
 _UNCHECKED: Final = (
     "The key could not be checked, since KMS did not answer as expected. The page Health says whether it can "
     "be used; until it can, secrets cannot be written here."
@@ -141,16 +145,17 @@ _UNCHECKED: Final = (
 
 
 def check_reference(reference: str) -> str:
-    """Return a warning if KMS could not be asked about the key that `reference` names, else nothing.
+    """Return a warning if the key that `reference` names is not used, or KMS could not be asked about it.
 
-    A key file has no other name, so that `reference` is not looked at. Raises InvalidField if the key cannot
-    wrap data keys or is not allowed, and NetworkInTransaction.
+    A key file has no other name: such a key is used once the keys have moved to KMS. Raises InvalidField if
+    the key cannot wrap data keys or is not allowed, and NetworkInTransaction.
     """
     try:
         keeper = provider()
-        if keeper.remote:
-            refuse_in_transaction("the key of an environment is checked")
-            keeper.require_usable(reference)
+        if not keeper.remote:
+            return _NOT_YET
+        refuse_in_transaction("the key of an environment is checked")
+        keeper.require_usable(reference)
     except KeyRefused as error:
         raise InvalidField("kms_key_alias", _NOT_ALLOWED) from error
     except KeyUnavailable as error:

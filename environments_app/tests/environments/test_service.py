@@ -191,3 +191,11 @@ def test_an_environment_is_not_protected_while_one_person_alone_could_approve(ca
         environments.update_environment(actor=alice, environment=place, approvals_required=2)
     Membership.objects.create(environment=place, user=User.objects.create_user("zoe"), role=Role.MANAGER)
     environments.update_environment(actor=alice, environment=place, approvals_required=2)
+
+
+def test_a_kms_key_is_told_to_be_unused_while_a_key_file_wraps_the_keys(cast: Cast) -> None:
+    made = environments.create_environment(
+        actor=cast.principal(cast.root), name="staging", kms_key_alias="alias/nope"
+    )
+    assert "uses a local key file" in made.warnings[0]
+    assert environments.create_environment(actor=cast.principal(cast.root), name="other").warnings == ()

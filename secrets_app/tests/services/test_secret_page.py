@@ -125,7 +125,7 @@ def test_every_read_of_a_secret_is_found_from_its_page(
 
     found = alice.get(html.unescape(address)).context["events"]
 
-    told = [(event.actor_name, str(event.action), tuple(numbers)) for event, numbers, _ in found]
+    told = [(line.event.actor_name, str(line.event.action), tuple(numbers)) for line, numbers, _ in found]
     assert told == [
         ("erin", "secret.export", (2,)),
         ("reader-token", "secret.reveal", (2,)),
