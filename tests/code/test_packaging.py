@@ -62,11 +62,21 @@ def test_all_requirements_agree() -> None:
     assert embedded.items() <= production.items() <= otel.items() <= dev.items()
 
 
+def test_the_demonstration_needs_no_compiler_and_no_other_versions() -> None:
+    demo = pinned("requirements-demo.txt")
+    assert names(PROJECT["project"]["optional-dependencies"]["demo"]) <= demo.keys()
+    assert (
+        pinned("requirements-embedded.txt").items() <= demo.items() <= pinned("requirements-dev.txt").items()
+    )
+    assert not demo.keys() & {"mysqlclient", "psycopg", "psycopg2", "xmlsec"}
+
+
 def test_every_requirement_has_a_hash() -> None:
     for file in (
         "requirements-embedded.txt",
         "requirements.txt",
         "requirements-otel.txt",
+        "requirements-demo.txt",
         "requirements-dev.txt",
     ):
         blocks = re.split(r"^(?=[a-z0-9])", (ROOT / file).read_text(), flags=re.MULTILINE)[1:]
