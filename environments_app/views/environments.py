@@ -108,7 +108,7 @@ def environment_update(request: HttpRequest, name: str) -> HttpResponse:
         if changed is not None:
             messages.success(request, "Settings saved.")
             _warn(request, changed)
-            return redirect("environment-detail", name=name)
+            return redirect(f"{reverse('environment-detail', args=[name])}#settings")
     return _detail(request, environment, settings_form=form)
 
 
@@ -138,7 +138,7 @@ def token_issue(request: HttpRequest, name: str) -> HttpResponse:
             form, lambda: tokens_service.issue(actor=actor, environment=environment, **form.cleaned_data)
         )
         if issued is not None:
-            back = reverse("environment-detail", args=[name])
+            back = f"{reverse('environment-detail', args=[name])}#tokens"
             return show_token(request, *issued, environment=environment, back_url=back)
     return _detail(request, environment, token_form=form)
 

@@ -316,9 +316,9 @@ def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str
         "control": bound.as_widget(attrs=attrs),
         "errors": named_errors(bound),
         # A choice on the form may need a field that the form without it does not.
-        # One that is chosen from a list has a value already.
-        "optional": not bound.field.required
-        and widget.attrs.get("aria-required") != "true"
+        # One that is chosen from a list has a value already; one that is disabled keeps it.
+        "required": not bound.field.disabled
+        and (bound.field.required or widget.attrs.get("aria-required") == "true")
         and not isinstance(widget, Select),
         "checkbox": isinstance(widget, CheckboxInput),
         "group": isinstance(widget, RadioSelect | CheckboxSelectMultiple),

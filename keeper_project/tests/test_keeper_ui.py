@@ -142,11 +142,11 @@ def test_a_field_takes_the_class_of_its_kind() -> None:
     assert 'class="form-check-input"' in drawn("{% field form.agreed %}", form=form)
 
 
-def test_an_optional_field_says_so_unless_it_has_a_value_already() -> None:
+def test_a_required_field_is_marked_unless_it_has_a_value_already() -> None:
     form = type("Asked", (forms.Form,), {"note": forms.CharField(required=False)})()
-    assert "optional" in drawn("{% field form.note %}", form=form)
-    assert "optional" not in drawn("{% field form.name %}", form=SampleForm())
-    assert "optional" not in drawn("{% field form.kind %}", form=SampleForm())
+    assert "is-required" not in drawn("{% field form.note %}", form=form)
+    assert "is-required" in drawn("{% field form.name %}", form=SampleForm())
+    assert "is-required" not in drawn("{% field form.kind %}", form=SampleForm())
 
 
 def test_the_pager_links_only_where_there_is_a_page() -> None:

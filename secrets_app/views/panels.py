@@ -41,7 +41,7 @@ class KeyPanel:
         return {
             "template": "secrets_app/_key_panel.html",
             "anchor": "key",
-            "title": "Encryption key",
+            "tab": "settings",
             "reference": reference_of(environment),
             "key": key,
             "problem": key.problem if key else "",

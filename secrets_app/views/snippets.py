@@ -1,7 +1,6 @@
-"""How programs read a secret: by the REST API and the KV v2 protocol, in the words of several tools."""
+"""How programs read a secret: by the REST API, and by the protocols of Vault and AWS."""
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 from django.http import HttpRequest
@@ -12,6 +11,7 @@ from secrets_app.types.registry import SecretType
 
 
 class Snippet(NamedTuple):
+    name: str
     label: str
     text: str
 
@@ -23,15 +23,20 @@ def snippets(request: HttpRequest, secret: Secret) -> list[Snippet]:
     variable = "".join(char if char.isalnum() else "_" for char in secret.name.upper())
     server = request.build_absolute_uri("/").rstrip("/")
     return [
-        Snippet("Command line (kpr)", _kpr(server, secret)),
-        *(Snippet(label, write(url, variable)) for label, write in _WRITERS.items()),
-        Snippet("Kubernetes (External Secrets Operator)", _kubernetes(server, secret)),
-        Snippet("Vault CLI", _vault(f"{server}/vault", secret)),
+        Snippet("kpr", "kpr", _kpr(server, secret)),
+        Snippet("curl", "curl", _curl(url)),
+        Snippet("vault", "Vault", _vault(f"{server}/vault", secret)),
+        Snippet("aws", "AWS", _aws(f"{server}/aws", secret)),
+        Snippet("python", "Python", _python(url)),
+        Snippet("node", "Node.js", _node(url)),
+        Snippet("github", "GitHub Actions", _github(url, variable)),
+        Snippet("kubernetes", "Kubernetes", _kubernetes(server, secret)),
     ]
 
 
 def _kpr(server: str, secret: Secret) -> str:
-    return f"""export KPR_SERVER="{server}" KPR_TOKEN="$KEEPER_TOKEN"   # or sign in: kpr login
+    return f"""# Get kpr once: curl -fsSO {server}/kpr/kpr.pyz && install -m 755 kpr.pyz ~/.local/bin/kpr
+export KPR_SERVER="{server}" KPR_TOKEN="$KEEPER_TOKEN"   # or sign in: kpr login
 kpr get -e {secret.environment.name} {secret.name}
 kpr run -e {secret.environment.name} -- ./your-program"""
 
@@ -40,7 +45,8 @@ def _kubernetes(server: str, secret: Secret) -> str:
     place = secret.environment.name
     field = "" if secret.secret_type == SecretType.JSON else ", property: value"
     store, label = f"keeper-{_label(place)}", _label(secret.name)
-    return f"""# kubectl create secret generic keeper-token --from-literal=token="$KEEPER_TOKEN"
+    return f"""# With the External Secrets Operator
+# kubectl create secret generic keeper-token --from-literal=token="$KEEPER_TOKEN"
 apiVersion: external-secrets.io/v1
 kind: SecretStore
 metadata: {{name: {store}}}
@@ -70,11 +76,11 @@ def _label(name: str) -> str:
     return text.strip("-")[:63].rstrip("-") or "secret"
 
 
-def _curl(url: str, _variable: str) -> str:
+def _curl(url: str) -> str:
     return f'curl -sSf -H "Authorization: Bearer $KEEPER_TOKEN" \\\n  "{url}" | jq -r .value'
 
 
-def _python(url: str, _variable: str) -> str:
+def _python(url: str) -> str:
     return f"""import os
 import requests
 
@@ -87,7 +93,7 @@ answer.raise_for_status()
 value = answer.json()["value"]"""
 
 
-def _node(url: str, _variable: str) -> str:
+def _node(url: str) -> str:
     return f"""const answer = await fetch("{url}", {{
   headers: {{ Authorization: `Bearer ${{process.env.KEEPER_TOKEN}}` }},
 }});
@@ -111,9 +117,8 @@ def _vault(address: str, secret: Secret) -> str:
 vault kv get {form} "{secret.environment.name}/{secret.name}\""""
 
 
-_WRITERS: Final[dict[str, Callable[[str, str], str]]] = {
-    "curl": _curl,
-    "Python": _python,
-    "Node.js": _node,
-    "GitHub Actions": _github,
-}
+def _aws(address: str, secret: Secret) -> str:
+    return f"""export AWS_ENDPOINT_URL_SECRETS_MANAGER="{address}"
+export AWS_CONTAINER_CREDENTIALS_FULL_URI="{address}/credentials"
+export AWS_CONTAINER_AUTHORIZATION_TOKEN="$KEEPER_TOKEN" AWS_DEFAULT_REGION=eu-central-1   # any region
+aws secretsmanager get-secret-value --secret-id "{secret.name}" --query SecretString --output text"""

@@ -26,12 +26,12 @@ def test_only_the_credentials_of_the_chosen_way_are_taken(way: str, kept: set[st
     assert {name for name, text in form.credentials.items() if text} == kept
 
 
-def test_the_fields_of_a_way_are_shown_with_it_and_its_credentials_are_not_optional() -> None:
+def test_the_fields_of_a_way_are_shown_with_it_and_its_credentials_are_required() -> None:
     form = DestinationForm(backend=VaultKv2)
     assert form.fields["destination-approle_mount"].widget.attrs["data-shown-when"] == "sign_in=AppRole"
     page = engines["django"].from_string("{% load keeper_ui %}{% field bound %}")
     shown = {name: page.render({"bound": form[name]}) for name in ("credential-token", "destination-prefix")}
-    assert ["(optional)" in each for each in shown.values()] == [False, True]
+    assert ["is-required" in each for each in shown.values()] == [True, False]
 
 
 def test_a_rule_of_the_system_is_offered_with_the_rules_and_not_with_the_credentials() -> None:

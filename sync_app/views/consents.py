@@ -38,7 +38,7 @@ class ConsentPanel:
         return {
             "template": "sync_app/_consent_panel.html",
             "anchor": "consents",
-            "title": "References",
+            "tab": "targets",
             "consents": _rows(environment),
             "url": reverse("consents", args=[environment.name]),
         }

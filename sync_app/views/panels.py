@@ -40,7 +40,7 @@ class TargetPanel:
         return {
             "template": "sync_app/_environment_panel.html",
             "anchor": "targets",
-            "title": "Targets",
+            "title": "Sync",
             "rows": target_rows(targets.defer("credentials")),
         }
 
@@ -187,6 +187,8 @@ class RotationPanel:
                 return None
             return {
                 "template": "sync_app/_rotation_panel.html",
+                # There is nothing to see yet.
+                "aside": True,
                 "new_url": reverse("rotation-new", args=[secret.pk]),
             }
         rotation = working_rotations([policy]).get(policy.pk)

@@ -16,13 +16,13 @@ REFUSED: dict[str, tuple[str, dict[str, str]]] = {
     "password": ("/profile", {"current": "wrong", "password": "short", "again": "other"}),
     "share": ("/secrets/{secret}/share", {"recipient": "nobody-of-this-name"}),
     "member": ("/environments/development", {"username": "nobody-of-this-name"}),
-    "token": ("/environments/development", {"cidrs": "no network"}),
+    "token": ("/environments/development#tokens", {"cidrs": "no network"}),
     "recipient": ("/environments/development/notifications", {"email": "no address"}),
     "webhook": ("/environments/development/notifications", {"url": "no address"}),
 }
 # Forms whose answer shows a text that is shown nowhere else.
 ANSWERED: dict[str, tuple[str, dict[str, str]]] = {
-    "token": ("/environments/development", {"cidrs": "", "name": "ci"}),
+    "token": ("/environments/development#tokens", {"cidrs": "", "name": "ci"}),
     "webhook": (
         "/environments/development/notifications",
         {"url": "https://hooks.example/a-rather-long-address-of-a-receiver", "name": "ops"},

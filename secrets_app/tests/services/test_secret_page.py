@@ -217,8 +217,10 @@ def test_the_menu_offers_what_one_may(cast: Cast, signed_in: SignedIn) -> None:
 def test_snippets_name_the_secret_and_hold_no_value(cast: Cast, signed_in: SignedIn) -> None:
     secret = keep(cast, "pay/db")
     page = signed_in(cast.bob).get(f"/secrets/{secret.pk}")
-    texts = [snippet.text for snippet in page.context["snippets"]]
-    by_kpr, *by_rest, by_operator, by_vault = texts
+    texts = {snippet.name: snippet.text for snippet in page.context["snippets"]}
+    by_kpr, by_operator, by_vault, by_aws = (texts[name] for name in ("kpr", "kubernetes", "vault", "aws"))
+    by_rest = [texts[name] for name in ("curl", "python", "node", "github")]
+    assert next(iter(texts)) == "kpr"
     assert "kpr get -e development pay/db" in by_kpr
     _store, wanted = yaml.safe_load_all(by_operator)
     assert wanted["spec"]["data"][0]["remoteRef"] == {"key": "pay/db", "property": "value"}
@@ -226,7 +228,9 @@ def test_snippets_name_the_secret_and_hold_no_value(cast: Cast, signed_in: Signe
     assert all("/api/environments/development/secrets/pay/db" in text for text in by_rest)
     assert 'VAULT_ADDR="http://testserver/vault"' in by_vault
     assert by_vault.endswith('vault kv get -field=value "development/pay/db"')
-    assert VALUE not in "".join(texts)
+    assert 'AWS_ENDPOINT_URL_SECRETS_MANAGER="http://testserver/aws"' in by_aws
+    assert '--secret-id "pay/db"' in by_aws
+    assert VALUE not in "".join(texts.values())
     assert "PAY_DB" in by_rest[-1]
     assert signed_in(cast.vera).get(f"/secrets/{secret.pk}").context["snippets"] == []
 

@@ -15,5 +15,6 @@ import "./shortcuts.js";
 import "./shown_when.js";
 import "./staged.js";
 import "./submit.js";
+import "./tabs.js";
 import "./times.js";
 import "./value_form.js";

@@ -12,7 +12,7 @@ from tests.browser.visitor import Visitor
 PAGES = {
     "new-trust": "/environments/development/trusts/new/github",
     "trust": "/environments/development/trusts/{trust}",
-    "environment-with-trusts": "/environments/development",
+    "environment-with-trusts": "/environments/development#trusts",
 }
 CLAIMS = {"repository": "example/shop", "sub": "repo:example/shop:ref:refs/heads/*"}
 
@@ -40,7 +40,7 @@ def test_pages_are_without_barriers(visitor: Visitor, cast: Cast) -> None:
 
 def test_a_manager_creates_a_trust_and_a_workload_signs_in(visitor: Visitor, cast: Cast) -> None:
     issuer = Issuer()
-    page = visitor.open("/environments/development", user=cast.alice)
+    page = visitor.open("/environments/development#trusts", user=cast.alice)
     page.get_by_role("link", name="OpenID Connect").click()
     page.locator("#id_trust_name").fill("reporting")
     page.locator("#id_trust_claims").fill("sub = a-service")

@@ -20,7 +20,7 @@ FORMS = {
     "/secrets/{secret}/share": "[name=note]",
     "/secrets/import": "#id_text",
     "/environments/new": "[name=name]",
-    "/environments/development": "[name=display_name]",
+    "/environments/development#settings": "[name=display_name]",
     "/environments/development/members/{member}/change": "[name=expires_at]",
     "/environments/development/notifications": "[name=email]",
     "/access-requests/new": "[name=environment]",
@@ -248,6 +248,7 @@ def test_an_expiry_in_the_past_is_warned_about_at_once(visitor: Visitor, cast: C
     page = visitor.open("/secrets/new?environment=development", user=cast.alice)
     warning = page.get_by_text("This date is in the past.")
     expect(warning).to_be_hidden()
+    page.locator(".more-fields > summary").click()
     page.locator("#id_expires_at").fill("2001-01-01T00:00")
     expect(warning).to_be_visible()
     page.locator("#id_expires_at").fill("2091-01-01T00:00")
