@@ -7,6 +7,7 @@ from sync_app.api import exposure as exposure_api
 from sync_app.api import plans as plans_api
 from sync_app.api import rotation as rotation_api
 from sync_app.api import targets as targets_api
+from sync_app.api import usage as usage_api
 from sync_app.views import consents as consents_views
 from sync_app.views import exposure as exposure_views
 from sync_app.views import plans as plans_views
@@ -14,6 +15,7 @@ from sync_app.views import rotation as rotation_views
 from sync_app.views import rotation_forms as rotation_forms_views
 from sync_app.views import target_forms as form_views
 from sync_app.views import targets as targets_views
+from sync_app.views import usage as usage_views
 
 _ENVIRONMENT = "environments/<str:environment>"
 _TARGETS = f"{_ENVIRONMENT}/targets"
@@ -64,6 +66,8 @@ API = [
         for act, view in rotation_api.ROTATION_ACT_VIEWS.items()
     ),
     path("exposure", exposure_api.ExposureView.as_view(), name="api-exposure"),
+    path("secrets/<int:id>/usage", usage_api.UsageView.as_view(), name="api-secret-usage"),
+    path("secrets/<int:id>/impact", usage_api.ImpactView.as_view(), name="api-secret-impact"),
     path("secrets/<int:id>/acknowledge", rotation_api.AcknowledgeView.as_view(), name="api-acknowledge"),
 ]
 urlpatterns = [
@@ -102,6 +106,7 @@ urlpatterns = [
         plans_views.plan_item_members,
         name="plan-item-members",
     ),
+    path("secrets/<int:id>/usage", usage_views.secret_usage, name="secret-usage"),
     path("rotation", rotation_views.rotation_list, name="rotation"),
     path("rotation/exposure", exposure_views.exposure, name="exposure"),
     path("rotation/secrets/<int:id>/new", rotation_forms_views.policy_new, name="rotation-new"),

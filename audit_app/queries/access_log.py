@@ -25,13 +25,18 @@ _CHOSEN: Final = frozenset(
 )
 
 
-def record_view(*, viewer: Actor, face: str, filters: Mapping[str, object]) -> None:
+def record_view(*, viewer: Actor, face: str, filters: Mapping[str, object], always: bool = False) -> None:
     """Record that `viewer` reads the audit log by a page or the API, and by which filters, before they do.
 
     Of what was typed only that something was: people paste into a search what belongs into no record. The
-    same view again within a minute is not recorded again; who may read nothing has viewed nothing.
+    same view again within a minute is not recorded again; who may read nothing has viewed nothing, except
+    their own use (`always`).
     """
-    if audit_log_policy().readable_streams(viewer) == [] and not search.reads_own_alone(viewer):
+    if (
+        not always
+        and audit_log_policy().readable_streams(viewer) == []
+        and not search.reads_own_alone(viewer)
+    ):
         return
     # Typed filters distinguish views here, and are stored nowhere.
     view = canonical_json([str(viewer.uuid), face, {name: str(filters[name]) for name in _used(filters)}])

@@ -41,7 +41,7 @@ _MEANS: Final = {
 }
 # The means by which a value leaves Keeper. A comparison says whether values are equal, and returns none.
 LEAVES: Final = (Means.READ, Means.EXPORT, Means.COPY, Means.DELIVER, Means.SHARE)
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "id", "at", "actor_kind", "actor_uuid", "actor_name", "action", "object_kind", "object_uuid", "details",
     "manifest_id",
 )  # fmt: skip
@@ -81,7 +81,7 @@ def rebuild(*, progress: Progress | None = None) -> int:
 
 
 def counted(stream: str, events: Iterable[tuple[Any, ...]]) -> tuple[list[UsageEntry], list[ManifestUse]]:
-    """Return the uses in allowed events of a stream, one row for each key, from rows of `_COLUMNS`."""
+    """Return the uses in allowed events of a stream, one row for each key, from rows of `COLUMNS`."""
     singles: dict[tuple[object, ...], UsageEntry] = {}
     along: dict[tuple[object, ...], ManifestUse] = {}
     for pk, at, kind, actor, name, action, object_kind, object_uuid, text, manifest in events:
@@ -134,7 +134,7 @@ def _write(stream: str, after: int, until: int) -> None:
     events = AuditEvent.objects.filter(
         stream=stream, sequence__gt=after, sequence__lte=until, outcome=Outcome.ALLOWED
     ).exclude(action__in=UNSEEN)
-    singles, along = counted(stream, events.order_by("sequence").values_list(*_COLUMNS))
+    singles, along = counted(stream, events.order_by("sequence").values_list(*COLUMNS))
     insert_rows(singles, tail=merge_clause(_SINGLE, _MERGED))
     _mark(_latest((row.object_uuid, row.last_at) for row in singles if row.means in LEAVES))
     if not along:

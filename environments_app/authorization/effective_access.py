@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from django.db.models import Prefetch, Q
 from django.utils import timezone
@@ -56,6 +57,8 @@ class AccessPath:
     hindrances: tuple[str, ...] = ()
     # The account of a person.
     user: User | None = None
+    # That of the account, token or trust.
+    uuid: UUID | None = None
 
     @property
     def reads(self) -> bool:
@@ -155,6 +158,7 @@ def _way(
         granted_at=row.created_at,
         hindrances=tuple(why for why, holds in facts.items() if holds),
         user=user,
+        uuid=user.uuid,
     )
 
 
@@ -192,6 +196,7 @@ def _program(
         expires_at=row.expires_at,
         granted_by=row.created_by.username if row.created_by else "",
         hindrances=tuple(why for why, holds in facts.items() if holds),
+        uuid=row.uuid,
     )
 
 
@@ -205,6 +210,7 @@ def _of_the_installation() -> Iterator[AccessPath]:
             via=f"{role.label.lower()} role",
             role=role,
             hindrances=(hindrances[role],),
+            uuid=user.uuid,
         )
 
 

@@ -94,6 +94,8 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-secret", "PUT"): rule_of_secret("editor", body={"value": "new"}),
     ("api-secret", "PATCH"): rule_of_secret("editor", body={"description": "new"}),
     ("api-secret", "DELETE"): rule_of_secret("editor", 204),
+    ("api-secret-usage", "GET"): rule_of_secret("viewer", admin=200),
+    ("api-secret-impact", "GET"): Rule("manager", admin=200, other_part=404),
     ("api-versions", "GET"): rule_of_secret("viewer", admin=200),
     ("api-version", "GET"): rule_of_secret("reader"),
     ("api-named-secret", "GET"): rule_of_secret("viewer", admin=200),

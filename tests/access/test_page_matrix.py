@@ -84,6 +84,8 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "person": (PageRule("nobody", admin=200),),
     "person-update": (PageRule("nobody", admin=302, method="POST", form={"role": "user", "display_name": "New"}),),
     "secret-detail": (PageRule("viewer", admin=200),),
+    # Who is no manager sees their own use alone.
+    "secret-usage": (PageRule("viewer", admin=200),),
     "secret-reveal": (PageRule("reader", method="POST"),),
     "secret-copy": (PageRule("reader", method="POST"),),
     "secret-edit": (PageRule("editor", 302, method="POST", form={"name": "part/key", "environment": "{environment}", "secret_type": "TEXT", "value": "new"}),),

@@ -529,6 +529,8 @@ SILENT: Final[dict[str, str]] = {
     "*.cells_of": _SHOWS,
     "*.rights": _SHOWS,
     "*.explain_access": _SHOWS,
+    "sync_app.rotation.impact.impact_of": _SHOWS,
+    "secrets_app.services.usage.sees_everyone": _ASKS,
     "*.preview": _SHOWS,
     "*.attention": _SHOWS,
     "*.environments_for_new_targets": _SHOWS,
