@@ -1,5 +1,6 @@
 """Where a request comes from, as far as the proxies in front of Keeper can be believed."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -94,3 +95,20 @@ def _without_port(hop: str) -> str:
     if hop.count(":") == 1:
         return hop.partition(":")[0]
     return hop
+
+
+@lru_cache(maxsize=1024)
+def networks_of(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return networks by their texts."""
+    return tuple(ip_network(cidr) for cidr in cidrs)
+
+
+def are_within(inner: Sequence[str], outer: Sequence[str]) -> bool:
+    """Return whether each of some networks lies in one of the others; none are all networks."""
+    if not outer:
+        return True
+    places = networks_of(tuple(outer))
+    return bool(inner) and all(
+        any(each.version == place.version and each.subnet_of(place) for place in places)  # type: ignore[arg-type]  # the versions were compared
+        for each in networks_of(tuple(inner))
+    )

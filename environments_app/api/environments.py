@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from django.db.models import Q
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.request import Request
@@ -21,7 +22,7 @@ from environments_app.models import Environment, Membership, PersonalToken, Serv
 from environments_app.sessions.service import revoke_token
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
-from environments_app.trusts.sign_in import end_token
+from environments_app.tokens.children import end_token
 from environments_app.users.accounts import find_group, user_by_name
 
 
@@ -148,7 +149,7 @@ class TokenListView(AccessView):
         place = _place(self.actor, environment)
         require(actor=self.actor, action=Action.TOKEN_VIEW, environment=place)
         # Those of workloads come and go: their trusts are listed.
-        rows = ServiceToken.objects.filter(environment=place, trust_uuid=None)
+        rows = ServiceToken.objects.filter(environment=place, trust_uuid=None, parent_uuid=None)
         rows = rows.select_related("environment", "created_by")
         return self.get_paginated_response(documents.TokenDocument(self.page(rows), many=True).data)
 
@@ -264,7 +265,8 @@ class CurrentTokenView(AccessView):
         """End the token of a person or a workload with which this request came; kpr signs out by it."""
         scope = self.actor.scope
         personal = PersonalToken.objects.filter(uuid=scope.token).first() if scope else None
-        issued = ServiceToken.objects.filter(uuid=self.actor.uuid).exclude(trust_uuid=None).first()
+        made = Q(trust_uuid__isnull=False) | Q(parent_uuid__isnull=False)
+        issued = ServiceToken.objects.filter(made, uuid=self.actor.uuid).first()
         if personal is not None:
             revoke_token(actor=self.actor, token=personal)
         elif issued is not None:

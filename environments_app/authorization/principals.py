@@ -13,6 +13,7 @@ from audit_app.events.actors import NIL, Actor, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
 from core.clock import SLACK
 from core.db.prepared import Argument, PreparedQuery
+from core.network.client_address import are_within
 from environments_app.authorization.policy import Grant, Principal, TokenScope
 from environments_app.models import (
     AccessConfirmation,
@@ -64,7 +65,7 @@ def token_principal(token: ServiceToken, *, address: str = "", request_id: str =
 
     A revoked, expired or forged token has no rights at all.
     """
-    counts = token.is_live and bool(verified_rows([token])) and not is_ended_by_trust(token)
+    counts = token.is_live and bool(verified_rows([token])) and not is_ended_by_origin(token)
     return (
         token_bearer(token, grants_on(token), address=address, request_id=request_id)
         if counts
@@ -74,13 +75,23 @@ def token_principal(token: ServiceToken, *, address: str = "", request_id: str =
     )
 
 
-class TrustedToken(Protocol):
-    """By which trust a token was issued and when, of its row or of its columns."""
+class DerivedToken(Protocol):
+    """By which trust or of which token it was made, when and with what, of its row or of its columns."""
 
     @property
     def trust_uuid(self) -> Any: ...
     @property
+    def parent_uuid(self) -> Any: ...
+    @property
     def created_at(self) -> Any: ...
+    @property
+    def environment_id(self) -> Any: ...
+    @property
+    def role(self) -> Any: ...
+    @property
+    def prefix(self) -> Any: ...
+    @property
+    def cidrs(self) -> Any: ...
 
 
 _TRUST_BY_UUID: Final = PreparedQuery(
@@ -88,7 +99,36 @@ _TRUST_BY_UUID: Final = PreparedQuery(
 )
 
 
-def is_ended_by_trust(token: TrustedToken) -> bool:
+def is_ended_by_origin(token: DerivedToken) -> bool:
+    """Return whether a token opens nothing, because of what it was made by."""
+    return is_ended_by_trust(token) or is_ended_by_parent(token)
+
+
+def is_ended_by_parent(token: DerivedToken) -> bool:
+    """Return whether a child opens nothing, because of its parent; never for a token without one.
+
+    The parent ended, was edited outside Keeper, or has less than the child by now.
+    """
+    if token.parent_uuid is None:
+        return False
+    parent = _TOKEN_BY_UUID.first(token.parent_uuid)
+    return (
+        parent is None
+        or not parent.is_live
+        or not _has_all_of(parent, token)
+        or not verified_rows([parent])
+        or is_ended_by_origin(parent)
+    )
+
+
+def _has_all_of(parent: DerivedToken, token: DerivedToken) -> bool:
+    inside = not parent.prefix or f"{token.prefix}/".startswith(f"{parent.prefix}/")
+    has_role = parent.role == token.role or Role(parent.role).rank > Role(token.role).rank
+    place = parent.environment_id == token.environment_id
+    return place and inside and has_role and are_within(token.cidrs, parent.cidrs)
+
+
+def is_ended_by_trust(token: DerivedToken) -> bool:
     """Return whether a workload's token opens nothing, because of its trust; never for a token without one.
 
     The trust was deleted, disabled or edited outside Keeper, or changed after the token was issued.

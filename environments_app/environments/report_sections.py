@@ -123,7 +123,7 @@ def _tokens(scope: Scope) -> Iterator[Row]:
     if is_operator(scope):
         mine |= Q(environment__isnull=True)
     # Those of workloads live for minutes: their trusts have a section of their own.
-    rows = ServiceToken.objects.filter(mine, trust_uuid=None)
+    rows = ServiceToken.objects.filter(mine, trust_uuid=None, parent_uuid=None)
     for row in batched(rows.select_related("environment", "created_by")):
         yield (
             row.environment.name if row.environment else "the installation",
@@ -204,7 +204,7 @@ def _hands(scope: Scope) -> Iterator[Row]:
         for account in held_accounts(environment):
             yield environment.name, "person", account.user.username, ", ".join(account.by)
         kinds: tuple[tuple[str, QuerySet[Any]], ...] = (
-            ("token", ServiceToken.objects.filter(trust_uuid=None, revoked_at=None)),
+            ("token", ServiceToken.objects.filter(trust_uuid=None, parent_uuid=None, revoked_at=None)),
             ("trust", Trust.objects.filter(disabled_at=None)),
         )
         for kind, rows in kinds:

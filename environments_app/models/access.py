@@ -197,7 +197,7 @@ class ServiceToken(AuthenticatedRow):
         "environment.uuid", "role", "name", "public_id", "pepper_id", "secret_hash", "prefix", "cidrs",
         "expires_at", "revoked_at",
     )  # fmt: skip
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at", "trust_uuid")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at", "trust_uuid", "parent_uuid")
 
     environment = models.ForeignKey(
         Environment,
@@ -266,6 +266,14 @@ class ServiceToken(AuthenticatedRow):
         db_index=True,
         verbose_name="trust",
         help_text="UUID of the trust by which a workload signed in for the token. Empty: it was issued.",
+    )
+    parent_uuid = models.UUIDField(
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=True,
+        verbose_name="parent",
+        help_text="UUID of the token whose bearer made this one for itself. Empty: it was issued.",
     )
     suspended_at = optional_timestamp(
         "suspended", "Set by a restore until an operator releases the token, in UTC.", editable=False

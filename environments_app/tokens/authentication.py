@@ -4,8 +4,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import cache, lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from functools import cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -18,9 +17,15 @@ from audit_app.integrity.row_authentication import verified_rows
 from core.db import statements
 from core.db.concurrency import repeatable
 from core.db.prepared import Argument, PreparedQuery
-from core.network.client_address import parse_address
+from core.network.client_address import networks_of, parse_address
 from environments_app.authorization.policy import Grant, Principal
-from environments_app.authorization.principals import grant_in, grants_on, is_ended_by_trust, token_bearer
+from environments_app.authorization.principals import (
+    grant_in,
+    grants_on,
+    is_ended_by_parent,
+    is_ended_by_trust,
+    token_bearer,
+)
 from environments_app.errors import BadToken
 from environments_app.models import DeviceSignIn, Environment, PersonalToken, ServiceToken, TokenRole
 from environments_app.models.access import has_token_begun, is_token_live
@@ -54,6 +59,7 @@ class TokenRow(NamedTuple):
     suspended_at: datetime | None
     last_used_at: datetime | None
     trust_uuid: str | None
+    parent_uuid: str | None
     environment: EnvironmentRow
 
     @property
@@ -189,6 +195,8 @@ def _check_use(token: ServiceToken | TokenRow, address: str) -> None:
         raise BadToken("expired-token")
     if is_ended_by_trust(token):
         raise BadToken("token-ended-by-trust")
+    if is_ended_by_parent(token):
+        raise BadToken("token-ended-by-parent")
     if not is_from(address, token.cidrs):
         raise BadToken("token-from-elsewhere")
     note_use(token, address)
@@ -220,9 +228,3 @@ def is_from(address: str, cidrs: list[str]) -> bool:
         return True
     client = parse_address(address)
     return client is not None and any(client in network for network in networks_of(tuple(cidrs)))
-
-
-@lru_cache(maxsize=1024)
-def networks_of(cidrs: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Return the networks of a token."""
-    return tuple(ip_network(cidr) for cidr in cidrs)

@@ -77,8 +77,8 @@ def in_state(tokens: QuerySet[ServiceToken], state: str) -> QuerySet[ServiceToke
 
 def _live(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
     standing = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-    # Those of workloads come and go; their trusts are watched.
-    issued = tokens.filter(standing, trust_uuid=None)
+    # Those of workloads and children come and go; their trusts and parents are watched.
+    issued = tokens.filter(standing, trust_uuid=None, parent_uuid=None)
     return issued.filter(revoked_at=None, suspended_at=None).order_by("expires_at", "pk")
 
 

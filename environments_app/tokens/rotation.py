@@ -8,6 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from core.network.client_address import are_within
 from environments_app.approvals.access_proposals import rotating
 from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant
@@ -17,7 +18,6 @@ from environments_app.environments.memberships import parse_role
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import ServiceToken, TokenRole
 from environments_app.names import validate_prefix
-from environments_app.tokens.authentication import networks_of
 from environments_app.tokens.service import normalize_cidrs, person_behind, record_token, set_secret
 
 DEFAULT_OVERLAP: Final = timedelta(days=1)
@@ -31,11 +31,11 @@ def narrow(*, actor: Principal, token: ServiceToken, **changes: Any) -> ServiceT
     Forbidden, InvalidField, BadName, Tampered, or Conflict if it has ended.
     """
     require(actor=actor, action=Action.TOKEN_CHANGE, environment=token.environment)
-    for name in changes.keys() - _LESS.keys():
+    for name in changes.keys() - LESS.keys():
         raise InvalidField(name, "This field can't be changed.")
     with lock_authentic(token) as stored:
         _require_live(stored)
-        changed = set_fields(stored, {name: _LESS[name](stored, value) for name, value in changes.items()})
+        changed = set_fields(stored, {name: LESS[name](stored, value) for name, value in changes.items()})
         if changed:
             stored.save(update_fields=changed)
             record_token(actor, Action.TOKEN_CHANGE, stored)
@@ -71,6 +71,8 @@ def rotate(
         _require_live(old)
         if old.trust_uuid is not None:
             raise Conflict("This token belongs to a workload, which signs in again for a new one.")
+        if old.parent_uuid is not None:
+            raise Conflict("This token was made by another one, which makes a new one.")
         if old.successors.exists():
             raise Conflict("This token was already rotated. Rotate or revoke the new one.")
         new = _successor(actor, old)
@@ -126,12 +128,7 @@ def _less_prefix(token: ServiceToken, value: str) -> str:
 
 def _less_networks(token: ServiceToken, value: list[str]) -> list[str]:
     cidrs = normalize_cidrs(value)
-    outer = networks_of(tuple(token.cidrs))
-    inside = (
-        any(inner.version == network.version and inner.subnet_of(network) for network in outer)  # type: ignore[arg-type]  # the versions were compared
-        for inner in networks_of(tuple(cidrs))
-    )
-    if outer and not (cidrs and all(inside)):
+    if not are_within(cidrs, token.cidrs):
         raise InvalidField("cidrs", "A token's IP ranges can only be reduced.")
     return cidrs
 
@@ -143,7 +140,8 @@ def _less_time(token: ServiceToken, value: Any) -> Any:
     return moment
 
 
-_LESS: Final[Mapping[str, Callable[[ServiceToken, Any], Any]]] = {
+# A value that is more than the token has is refused by InvalidField.
+LESS: Final[Mapping[str, Callable[[ServiceToken, Any], Any]]] = {
     "role": _less_role,
     "prefix": _less_prefix,
     "cidrs": _less_networks,

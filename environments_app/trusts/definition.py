@@ -1,18 +1,18 @@
 """What a trust may hold: its fields in their one spelling, or why they are refused."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from django.conf import settings
 
 from core.errors import BadEndpoint
+from core.network.client_address import are_within
 from environments_app.authorization.policy import Grant
 from environments_app.authorization.rows import clean_fields
 from environments_app.errors import InvalidField
 from environments_app.models import Trust
 from environments_app.names import refuse_reserved, validate_prefix
-from environments_app.tokens.authentication import networks_of
 from environments_app.tokens.service import normalize_cidrs
 from environments_app.trusts.jwt.document import BadJson, BadKeySet, read_key_set, read_object
 from environments_app.trusts.jwt.rules import (
@@ -198,18 +198,6 @@ def _lower_role(now: str, value: str) -> bool:
     return value in order and now in order and order.index(value) <= order.index(now)
 
 
-def _within(inner: Sequence[str], outer: Sequence[str]) -> bool:
-    """Return whether each of some networks lies in one of others; none at all are every network."""
-    if not inner or not outer:
-        return not outer
-    around = networks_of(tuple(outer))
-    return all(
-        # mypy knows no network of either family that is compared with one of its own.
-        any(one.version == other.version and one.subnet_of(other) for other in around)  # type: ignore[arg-type]
-        for one in networks_of(tuple(inner))
-    )
-
-
 def _holds_keys(now: str, value: str) -> bool:
     """Return whether pasted keys are all among those of another text."""
     try:
@@ -222,7 +210,7 @@ def _holds_keys(now: str, value: str) -> bool:
 # A change of these leaves each workload in that is let in now. What a token opens is in its own row.
 _WIDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "claims": lambda now, value: isinstance(now, dict) and value.items() <= now.items(),
-    "cidrs": _within,
+    "cidrs": are_within,
     "prefix": lambda now, value: Grant.reaches(value, now),
     "role": lambda now, value: _lower_role(value, now),
     "jwks": lambda now, value: bool(now and value) and _holds_keys(now, value),
@@ -234,7 +222,7 @@ _NARROWER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     # The name alone lets no workload in.
     "name": lambda _now, _value: True,
     "claims": lambda now, value: isinstance(now, dict) and now.items() <= value.items(),
-    "cidrs": lambda now, value: _within(value, now),
+    "cidrs": lambda now, value: are_within(value, now),
     "prefix": Grant.reaches,
     "role": _lower_role,
     "lifetime_minutes": lambda now, value: value <= now,

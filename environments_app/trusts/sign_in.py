@@ -32,7 +32,7 @@ from environments_app.authorization.rows import isoformat, lock_authentic
 from environments_app.errors import InvalidField, JwtRefused, KeysUnavailable, Tampered, TooManyTokens
 from environments_app.models import ServiceToken, Trust, UsedJwt
 from environments_app.tokens.authentication import is_from
-from environments_app.tokens.service import record_token, set_secret
+from environments_app.tokens.service import set_secret
 from environments_app.trusts.definition import preset_of, rules_of, source_of
 from environments_app.trusts.jwt.document import BadJwt, Jwt, parse_jwt
 from environments_app.trusts.jwt.rules import (
@@ -98,17 +98,6 @@ def sign_in(
     except JwtRefused as error:
         refuse(kind=error.reason, address=address)
         raise
-
-
-def end_token(*, actor: Principal, token: ServiceToken) -> None:
-    """End the token of a workload, as its bearer asks. Raises TypeError for any other token or bearer."""
-    if token.trust_uuid is None or actor.uuid != token.uuid:
-        raise TypeError("a workload ends its own token")
-    with lock_authentic(token) as stored:
-        if stored.revoked_at is None:
-            stored.revoked_at = timezone.now()
-            stored.save(update_fields=["revoked_at"])
-            record_token(actor, Action.TOKEN_REVOKE, stored)
 
 
 def valid_tokens(trust: Trust) -> QuerySet[ServiceToken]:

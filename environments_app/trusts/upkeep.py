@@ -54,7 +54,7 @@ def trust_status(trust: Trust) -> str:
 
 
 def purge_ended_tokens() -> int:
-    """Remove the tokens of workloads that ended days ago, and used JWTs; return how many tokens.
+    """Remove the tokens of workloads and children that ended days ago, and used JWTs; return how many tokens.
 
     Each batch is one event, which records that its rows are gone.
     """
@@ -68,9 +68,10 @@ def purge_ended_tokens() -> int:
 
 def _remove_batch(environment: Environment) -> int:
     is_over = Q(expires_at__lt=timezone.now() - _ENDED_TOKENS_KEPT_FOR)
+    is_made = Q(trust_uuid__isnull=False) | Q(parent_uuid__isnull=False)
     with transaction.atomic():
         rows = ServiceToken.objects.select_for_update().filter(
-            is_over, environment=environment, trust_uuid__isnull=False, replaces=None, successors=None
+            is_over & is_made, environment=environment, replaces=None, successors=None
         )
         batch = list(rows.order_by("pk")[:_BATCH])
         if batch:

@@ -217,7 +217,7 @@ def _members(environment: Environment) -> list[Membership]:
 
 def _tokens(environment: Environment) -> list[ServiceToken]:
     rows = list(
-        ServiceToken.objects.filter(environment=environment, trust_uuid=None)
+        ServiceToken.objects.filter(environment=environment, trust_uuid=None, parent_uuid=None)
         .select_related("created_by")
         .order_by("revoked_at", "id")
     )

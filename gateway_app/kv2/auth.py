@@ -2,25 +2,28 @@
 
 from hmac import compare_digest
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from core.canonical_json import Json
 from environments_app.authentication.drf import address_of, request_id_of
-from environments_app.errors import BadToken, JwtRefused
+from environments_app.errors import BadToken, InvalidField, JwtRefused
 from environments_app.models import PersonalToken, ServiceToken
 from environments_app.sessions.service import revoke_token
-from environments_app.tokens.authentication import parse
+from environments_app.tokens.authentication import check_secret, parse
+from environments_app.tokens.children import end_token, family, issue_child
 from environments_app.tokens.personal import PREFIX, parse_personal
-from environments_app.trusts.sign_in import end_token, sign_in
+from environments_app.trusts.sign_in import sign_in
 from gateway_app.kv2.answers import Kv2Error, denied, envelope, no_content, respond, time_text
+from gateway_app.kv2.children import asked_of_child
 from gateway_app.kv2.views import Kv2View, OpenView, body_of
 from gateway_app.protocol import signed_in
 
 _KIND: Final = "service"
 _OF_PERSON: Final = "personal"
+_NO_CHILDREN: Final = "A personal token makes no children: use a service token. Nothing was issued."
 _NOT_REVOKED: Final = (
     "Keeper's service tokens are revoked by a manager of the environment, not by themselves. "
     "Nothing was revoked."
@@ -38,16 +41,39 @@ class LookupView(Kv2View):
 
 
 class LookupOfView(Kv2View):
-    """What a token is that the body names: the caller's own."""
+    """What a token is that the body names: the caller's own, or a child."""
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Return what it is, and refuse any other token in the same words. Raises Kv2Error."""
         given = body_of(request).get("token", "")
-        if not isinstance(given, str) or not compare_digest(given.encode(), self.token.encode()):
-            raise denied()
-        return _looked_up(self.token)
+        named_row(self.token, given)
+        return _looked_up(given)
 
     put = post
+
+
+class LookupAccessorView(Kv2View):
+    """What the token of an accessor is: the caller's own, or a child."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Return what it is but for the token itself. Raises Kv2Error."""
+        row = row_of_accessor(self.token, body_of(request).get("accessor"))
+        return respond(envelope({**_facts(row), **_times(row), "id": ""}))
+
+    put = post
+
+
+class AccessorsView(Kv2View):
+    """The accessors of the caller's token and of its children."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        """Return them where `list` is asked for."""
+        return self.list(request)
+
+    def list(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """Return them."""
+        keys: list[Json] = [each.public_id for each in relatives(self.token)]
+        return respond(envelope({"keys": keys}))
 
 
 class RenewView(Kv2View):
@@ -64,15 +90,56 @@ class RevokeView(Kv2View):
     """The end of a token."""
 
     def post(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """End the token of a workload or a person; other processes may use that of a service."""
-        row = _row(self.token)
+        """End the token of a workload, a child or a person; other processes may use that of a service."""
+        return self.end(_row(self.token))
+
+    put = post
+
+    def end(self, row: ServiceToken | PersonalToken) -> HttpResponse:
+        """End a token of the caller's, and with it its children. Raises Kv2Error."""
         if isinstance(row, PersonalToken):
             revoke_token(actor=self.actor, token=row)
             return no_content()
-        if row.trust_uuid is not None:
-            end_token(actor=self.actor, token=row)
-            return no_content()
-        raise Kv2Error(HTTPStatus.BAD_REQUEST, _NOT_REVOKED)
+        if row.trust_uuid is None and row.parent_uuid is None:
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, _NOT_REVOKED)
+        end_token(actor=self.actor, token=row)
+        return no_content()
+
+
+class RevokeOfView(RevokeView):
+    """The end of a token that the body names: the caller's own, or a child."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """End it, and refuse any other token in the same words. Raises Kv2Error."""
+        return self.end(named_row(self.token, body_of(request).get("token", "")))
+
+    put = post
+
+
+class RevokeAccessorView(RevokeView):
+    """The end of the token of an accessor: the caller's own, or a child."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """End it, and refuse any other accessor in the same words. Raises Kv2Error."""
+        return self.end(row_of_accessor(self.token, body_of(request).get("accessor")))
+
+    put = post
+
+
+class CreateView(Kv2View):
+    """Children of the caller's token."""
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Return a child with less: a lower role as its policy, a narrower path, or a shorter time."""
+        row = _row(self.token)
+        if isinstance(row, PersonalToken):
+            raise Kv2Error(HTTPStatus.FORBIDDEN, _NO_CHILDREN)
+        name, lifetime, less = asked_of_child(body_of(request), row)
+        try:
+            child, text = issue_child(actor=self.actor, parent=row, name=name, lifetime=lifetime, less=less)
+        except InvalidField as error:
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, f"{error.field}: {error.reason}") from error
+        return respond(envelope(auth=_auth(child, text, {"prefix": child.prefix} if child.prefix else {})))
 
     put = post
 
@@ -116,6 +183,33 @@ class WorkloadLoginView(OpenView):
     put = post
 
 
+def relatives(token: str) -> list[ServiceToken | PersonalToken]:
+    """Return the row of a token, and those of its valid children."""
+    row = _row(token)
+    return [row] if isinstance(row, PersonalToken) else [*family(row)]
+
+
+def row_of_accessor(token: str, accessor: Any) -> ServiceToken | PersonalToken:
+    """Return the row that an accessor names, of a token or its children. Raises Kv2Error for any other."""
+    for each in relatives(token):
+        if each.public_id == accessor:
+            return each
+    raise denied()
+
+
+def named_row(token: str, given: Any) -> ServiceToken | PersonalToken:
+    """Return the row of a token that is given in full, of a token or its children. Raises Kv2Error."""
+    if isinstance(given, str) and compare_digest(given.encode(), token.encode()):
+        return _row(token)
+    try:
+        public_id, secret = parse(given if isinstance(given, str) else "")
+        row = row_of_accessor(token, public_id)
+        check_secret(row, secret)
+    except BadToken as error:
+        raise denied() from error
+    return row
+
+
 def _looked_up(token: str) -> HttpResponse:
     row = _row(token)
     return respond(envelope({**_facts(row), **_times(row), "id": token}))
@@ -132,7 +226,7 @@ def _auth(row: ServiceToken | PersonalToken, token: str, metadata: dict[str, Jso
         "renewable": False,
         "entity_id": "",
         "token_type": _KIND,
-        "orphan": True,
+        "orphan": not _is_child(row),
         "mfa_requirement": None,
         "num_uses": 0,
     }
@@ -144,6 +238,10 @@ def _row(token: str) -> ServiceToken | PersonalToken:
         return PersonalToken.objects.select_related("environment").get(public_id=public_id)
     public_id, _ = parse(token)
     return ServiceToken.objects.select_related("environment").get(public_id=public_id)
+
+
+def _is_child(row: ServiceToken | PersonalToken) -> bool:
+    return isinstance(row, ServiceToken) and row.parent_uuid is not None
 
 
 def _policy(row: ServiceToken | PersonalToken) -> str:
@@ -159,7 +257,7 @@ def _facts(row: ServiceToken | PersonalToken) -> dict[str, Json]:
         "entity_id": "",
         "meta": {"environment": environment, "prefix": row.prefix},
         "num_uses": 0,
-        "orphan": True,
+        "orphan": not _is_child(row),
         "path": "auth/token/create",
         "policies": [_policy(row)],
         "renewable": False,

@@ -52,6 +52,17 @@ BODIES: Final[Mapping[str, Document]] = {
     "kv2-config": _DESCRIBED,
     "kv2-lookup-of": object_of("token", token=TEXT),
     "kv2-unwrap": object_of(token=TEXT),
+    "kv2-create": object_of(
+        policies=list_of(TEXT),
+        ttl={"oneOf": [NUMBER, TEXT]},
+        explicit_max_ttl={"oneOf": [NUMBER, TEXT]},
+        display_name=TEXT,
+        meta=object_of(prefix=TEXT, environment=TEXT),
+        renewable=FLAG,
+    ),
+    "kv2-lookup-accessor": object_of("accessor", accessor=TEXT),
+    "kv2-revoke-accessor": object_of("accessor", accessor=TEXT),
+    "kv2-revoke-of": object_of("token", token=TEXT),
     "kv2-wrapping-lookup": object_of(token=TEXT),
     "kv2-approle": object_of("role_id", "secret_id", role_id=TEXT, secret_id=TEXT),
     "kv2-jwt": _WORKLOAD,
@@ -89,11 +100,16 @@ _DATA: Final[Mapping[str, Document | None]] = {
     "kv2-undelete": None,
     "kv2-destroy": None,
     "kv2-revoke": None,
+    "kv2-revoke-of": None,
+    "kv2-revoke-accessor": None,
+    "kv2-accessors": object_of(keys=list_of(TEXT)),
+    "kv2-accessors-root": object_of(keys=list_of(TEXT)),
+    "kv2-lookup-accessor": object_of(id=TEXT, accessor=TEXT, display_name=TEXT, policies=list_of(TEXT)),
 }  # fmt: skip
 _SYSTEM: Final = frozenset({"kv2-health", "kv2-seal-status", "kv2-init", "kv2-leader"})
-_SIGN_INS: Final = frozenset({"kv2-approle", "kv2-jwt", "kv2-kubernetes"})
+_SIGN_INS: Final = frozenset({"kv2-create", "kv2-approle", "kv2-jwt", "kv2-kubernetes"})
 # Refused in any case: what is answered instead of a result.
-_REFUSED: Final = {"kv2-renew": "400", "kv2-other": "404"}
+_REFUSED: Final = {"kv2-renew": "400", "kv2-renew-of": "400", "kv2-renew-accessor": "400", "kv2-other": "404"}
 _IN_PARTS: Final[Mapping[str, Document]] = {"list": FLAG, "after": TEXT, "limit": NUMBER}
 _QUERIES: Final[Mapping[str, Mapping[str, Document]]] = {
     "kv2-data": {"version": NUMBER},

@@ -79,6 +79,29 @@ VAULT: Final[dict[tuple[str, str], Rule]] = {
     ("kv2-lookup", "POST"): Rule("auth/token/lookup-self"),
     ("kv2-renew", "POST"): Rule("auth/token/renew-self", status=400),
     ("kv2-renew", "PUT"): Rule("auth/token/renew-self", status=400),
+    # Of oneself and of children: their tests have each.
+    **{
+        (f"kv2-{name}", method): Rule(f"auth/token/{path}", status=status, body=sent)
+        for name, path, status, sent in (
+            ("renew-of", "renew", 400, None),
+            ("renew-accessor", "renew-accessor", 400, None),
+            ("revoke-of", "revoke", 403, {"token": "kpr_x"}),
+            ("revoke-accessor", "revoke-accessor", 403, {"accessor": "x"}),
+            ("lookup-accessor", "lookup-accessor", 403, {"accessor": "x"}),
+        )
+        for method in ("POST", "PUT")
+    },
+    **{
+        ("kv2-create", method): Rule(
+            "auth/token/create", acts=frozenset({Action.TOKEN_ISSUE, Action.CONFIGURATION_CHANGE})
+        )
+        for method in ("POST", "PUT")
+    },
+    **{
+        (f"kv2-accessors{end}", method): Rule(f"auth/token/accessors{slash}")
+        for end, slash in (("", ""), ("-root", "/"))
+        for method in ("GET", "LIST")
+    },
     ("kv2-revoke", "POST"): Rule("auth/token/revoke-self", status=400),
     ("kv2-revoke", "PUT"): Rule("auth/token/revoke-self", status=400),
     ("kv2-approle", "POST"): Rule("auth/approle/login", status=400, body={"role_id": "x", "secret_id": "y"}),

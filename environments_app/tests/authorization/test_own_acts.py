@@ -27,8 +27,9 @@ from environments_app.sessions.service import end_other_sessions, end_session
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
+from environments_app.tokens.children import end_token
 from environments_app.tokens.service import issue
-from environments_app.trusts.sign_in import end_token, sign_in
+from environments_app.trusts.sign_in import sign_in
 from environments_app.users import accounts, preferences
 from environments_app.users.password_links import choose_reset
 

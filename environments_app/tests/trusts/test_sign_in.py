@@ -20,6 +20,7 @@ from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer, served
 from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens.authentication import authenticate
+from environments_app.tokens.children import end_token
 from environments_app.tokens.service import set_secret
 from environments_app.trusts import service, sign_in, upkeep
 from environments_app.trusts import sign_in as trial
@@ -354,7 +355,7 @@ def test_tokens_that_open_nothing_count_for_no_limit(cast: Cast, settings: Setti
     trust = make_trust(cast, ISSUER)
     for _ in range(3):
         entered = enter(ISSUER.sign())
-        sign_in.end_token(actor=authenticate(entered.text, address=HERE), token=entered.token)
+        end_token(actor=authenticate(entered.text, address=HERE), token=entered.token)
     assert enter(ISSUER.sign())
     assert enter(ISSUER.sign())
     service.change(actor=cast.principal(cast.alice), trust=trust, role="viewer")

@@ -1,0 +1,80 @@
+"""What a request to `auth/token/create` asks of a child, in the terms of Keeper."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, Final
+
+from environments_app.models import Role, ServiceToken, TokenRole
+from environments_app.tokens.children import DEFAULT_LIFETIME
+from gateway_app.kv2.answers import Kv2Error
+from gateway_app.kv2.durations import duration_of
+
+# Every token has it in Vault; here it gives nothing.
+_DEFAULT: Final = "default"
+_ROLES: Final = frozenset(TokenRole) - {TokenRole.ADMIN}
+_META: Final = ("environment", "prefix")
+# What Vault knows and Keeper does not; a value that asks for nothing is taken.
+_NOT_KNOWN: Final = ("id", "num_uses", "period", "no_parent", "entity_alias")
+_NOTHING_ASKED: Final = (None, False, 0, "", "0", "0s")
+_NOT_A_SUBSET: Final = "child policies must be subset of parent"
+_OTHER_META: Final = "meta has prefix and environment alone: Keeper keeps no others. Nothing was issued."
+
+
+def asked_of_child(body: Mapping[str, Any], parent: ServiceToken) -> tuple[str, timedelta, dict[str, Any]]:
+    """Return name, lifetime, and what the child has less than its parent. Raises Kv2Error."""
+    for name in _NOT_KNOWN:
+        if body.get(name) not in _NOTHING_ASKED:
+            raise _bad(f"Keeper does not know {name}: leave it out. Nothing was issued.")
+    if body.get("type") not in (None, "", "service", "default"):
+        raise _bad("Keeper issues tokens of the type service alone. Nothing was issued.")
+    name = body.get("display_name") or ""
+    if not isinstance(name, str):
+        raise _bad("display_name is a text")
+    less: dict[str, Any] = {**_role(body.get("policies"), parent), **_narrower(body.get("meta"), parent)}
+    return name, _lifetime(body), less
+
+
+def _role(policies: Any, parent: ServiceToken) -> dict[str, Any]:
+    named = [policies] if isinstance(policies, str) else policies or []
+    if not isinstance(named, list):
+        raise _bad("policies is a list of texts")
+    roles = {each for each in named if each != _DEFAULT} if all(isinstance(e, str) for e in named) else {""}
+    if not roles:
+        return {}
+    if len(roles) > 1 or not roles <= _ROLES:
+        raise _bad(f"{_NOT_A_SUBSET}: a policy is a role, one of {', '.join(sorted(_ROLES))}")
+    role = roles.pop()
+    if TokenRole(role) != parent.role and _rank(role) > _rank(parent.role):
+        raise _bad(_NOT_A_SUBSET)
+    return {"role": role}
+
+
+def _narrower(meta: Any, parent: ServiceToken) -> dict[str, Any]:
+    if not meta:
+        return {}
+    if not isinstance(meta, dict) or not meta.keys() <= {*_META}:
+        raise _bad(_OTHER_META)
+    if not all(isinstance(text, str) for text in meta.values()):
+        raise _bad("a value of meta is a text")
+    environment = parent.environment.name if parent.environment else ""
+    if meta.get("environment", environment) != environment:
+        raise _bad(f"environment: a child has that of its parent, {environment}. Nothing was issued.")
+    return {"prefix": meta["prefix"]} if "prefix" in meta else {}
+
+
+def _lifetime(body: Mapping[str, Any]) -> timedelta:
+    given = body.get("ttl") or body.get("lease")
+    longest = body.get("explicit_max_ttl")
+    lifetime = duration_of(given, "ttl") if given else timedelta(0)
+    limit = duration_of(longest, "explicit_max_ttl") if longest else timedelta(0)
+    # 0 asks for the default.
+    return min(filter(None, (lifetime or DEFAULT_LIFETIME, limit)))
+
+
+def _rank(role: str) -> int:
+    return Role(role).rank
+
+
+def _bad(reason: str) -> Kv2Error:
+    return Kv2Error(HTTPStatus.BAD_REQUEST, reason)
