@@ -135,10 +135,9 @@ def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
     require(actor=actor, action=Action.USER_VIEW, environment=None)
     record_view(viewer=actor, face="offboarding", filters={"reader": f"user {user.username}"})
     could_read = Secret.objects.filter(visible(grants_ignoring_status(user), Action.SECRET_REVEAL), live=True)
-    # Those of workloads live for minutes, by their trusts.
-    tokens = ServiceToken.objects.filter(revoked_at=None, trust_uuid=None, parent_uuid=None).select_related(
-        "environment"
-    )
+    # Those of workloads live for minutes, by their trusts; children live by their parents.
+    issued = ServiceToken.objects.filter(revoked_at=None, trust_uuid=None, parent_uuid=None)
+    tokens = issued.select_related("environment")
     trusts = Trust.objects.select_related("environment")
     others = User.objects.filter(is_active=True).exclude(pk=user.pk)
     hands = CustodyGraph()

@@ -163,10 +163,9 @@ def _way(
 
 
 def _of_tokens(environment: Environment, name: str) -> Iterator[AccessPath]:
-    # Those of workloads are ways of their trusts.
-    rows = ServiceToken.objects.filter(
-        environment=environment, revoked_at=None, trust_uuid=None, parent_uuid=None
-    )
+    # Those of workloads are ways of their trusts, and children of their parents.
+    issued = ServiceToken.objects.filter(trust_uuid=None, parent_uuid=None)
+    rows = issued.filter(environment=environment, revoked_at=None)
     for token in rows.select_related("environment", "created_by").order_by("pk"):
         yield _program(token, name, kind=TOKEN, via=f"token kpr_{token.public_id[:8]}…")
 
