@@ -22,7 +22,8 @@ def duration_of(given: Any, name: str) -> timedelta:
         raise Kv2Error(HTTPStatus.BAD_REQUEST, f"{name} is not a duration such as 60, 90s or 1h30m")
     if seconds < 0:
         raise Kv2Error(HTTPStatus.BAD_REQUEST, f"{name} cannot be negative")
-    return timedelta(seconds=seconds)
+    # What is shorter than a microsecond is still a time.
+    return max(timedelta(seconds=seconds), timedelta.resolution) if seconds else timedelta(0)
 
 
 def duration_text(duration: timedelta) -> str:

@@ -28,7 +28,7 @@ def wrap_lifetime(request: HttpRequest) -> timedelta:
     given = request.headers.get(WRAP, "")
     if not given:
         return timedelta(0)
-    if request.headers.get("X-Vault-Wrap-Format"):
+    if request.headers.get("X-Vault-Wrap-Format", "token") not in {"", "token"}:
         raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_FORMAT)
     lifetime = duration_of(given, WRAP)
     # The protocol counts whole seconds; less than one would be none.

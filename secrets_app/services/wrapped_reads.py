@@ -108,10 +108,7 @@ def find_wrapped(*, text: str, opener: Opener) -> WrappedRead:
 
     Raises WrappingEnded, also for a token that never was one; each is counted by its address.
     """
-    rows = WrappedRead.objects.select_related("environment", "secret__environment")
-    row = rows.filter(token_hash=_hash(text)).first()
-    if row is None or not _is_genuine(row) or not _counts(row):
-        raise _refused(row, opener)
+    row, _ = _find(text, opener)
     return row
 
 
@@ -119,12 +116,14 @@ def unwrap_read(*, text: str, opener: Opener) -> RevealedValue:
     """Use a wrapping token up and show its version, this once.
 
     Raises WrappingEnded if it was used or has ended, or if the token that wrapped ended or lost its right, or
-    the version is gone: also if that happened meanwhile. Raises what `reveal` raises; a key that is away is
-    found out before anything is used up.
+    the version is gone: also if that happened meanwhile. Raises Forbidden for a
+    token that administers, and what `reveal` raises; a key that is away is found out before anything is used
+    up.
     """
-    row = find_wrapped(text=text, opener=opener)
+    if opener.principal and opener.principal.is_admin:
+        raise Forbidden("A token that administers opens no value. Unwrap with the wrapping token alone.")
+    row, sealed = _find(text, opener)
     try:
-        _, sealed = _readable(row, row.secret, opener)
         if sealed.data_key_id:
             data_keys.prefetch({sealed.data_key_id})
         bearer, version = _use_up(row, opener)
@@ -143,6 +142,18 @@ def purge_wrapped_reads() -> int:
         while batch := _remove_batch(environment):
             removed += batch
     return removed
+
+
+def _find(text: str, opener: Opener) -> tuple[WrappedRead, SecretVersion]:
+    """Return what a wrapping token opens, and its version. Raises WrappingEnded, counted by the address."""
+    rows = WrappedRead.objects.select_related("environment", "secret__environment")
+    row = rows.filter(token_hash=_hash(text)).first()
+    if row is None or not _is_genuine(row) or not _counts(row):
+        raise _refused(row, opener)
+    try:
+        return row, _readable(row, row.secret, opener)[1]
+    except WrappingEnded as error:
+        raise _refused(row, opener) from error
 
 
 def _is_open() -> Q:

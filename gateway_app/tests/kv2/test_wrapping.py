@@ -21,7 +21,7 @@ from environments_app.models import Membership, ServiceToken
 from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens.bearers import session_bearer
 from environments_app.tokens.personal import issue_personal
-from environments_app.tokens.service import revoke
+from environments_app.tokens.service import issue, revoke
 from gateway_app.kv2.durations import duration_of, duration_text
 from gateway_app.tests.kv2.conftest import Ask, token
 from gateway_app.tests.kv2.test_clients import program
@@ -101,6 +101,17 @@ def test_who_is_signed_in_opens_it_in_their_own_name(
     assert read.actor_name == "kv2-viewer"
 
 
+def test_a_token_that_administers_opens_no_value(
+    cast: Cast, ask: Ask, secret: Secret, events: Events
+) -> None:
+    text = wrap(ask)["token"]
+    _, admins = issue(actor=cast.principal(cast.root), environment=None, name="ops", role="admin")
+    answer = ask("PUT", UNWRAP, body(text), token=admins)
+    assert (answer.status_code, VALUE.encode() in answer.content) == (403, False)
+    assert events("secret.reveal") == []
+    assert ask("PUT", UNWRAP, token=text).status_code == 200
+
+
 def test_the_version_is_the_one_that_was_wrapped(cast: Cast, ask: Ask, secret: Secret) -> None:
     change(cast, secret, value="two")
     first, current = wrap(ask, "secret/data/app/db?version=1")["token"], wrap(ask)["token"]
@@ -148,6 +159,7 @@ def test_what_no_longer_holds_is_not_opened(
         lifecycle.delete(actor=alice, secret=secret)
     else:
         lifecycle.rename(actor=alice, secret=secret, name="other/db")
+    assert ask("POST", "sys/wrapping/lookup", body(text)).json() == INVALID
     assert refused(ask, text)
     assert events("secret.reveal") == []
     assert WrappedRead.objects.get().opened_at is None
@@ -275,6 +287,10 @@ def test_other_answers_are_not_wrapped(ask: Ask, secret: Secret) -> None:
         assert ask("GET", "secret/data/app/db", X_Vault_Wrap_TTL=wrong).status_code == 400, wrong
     assert not WrappedRead.objects.exists()
     assert ask("GET", "secret/data/app/db", X_Vault_Wrap_TTL="0s").json()["data"]["data"] == {"value": VALUE}
+
+
+def test_the_shortest_time_wraps_too(ask: Ask, secret: Secret) -> None:
+    assert wrap(ask, ttl="1ns", X_Vault_Wrap_Format="token")["ttl"] == 1
 
 
 def test_who_may_not_read_cannot_wrap(cast: Cast, ask: Ask, secret: Secret) -> None:
