@@ -88,6 +88,7 @@ def data_key_id(envelope: bytes) -> UUID:
 # Labels are frozen strings, never model names: a renamed model must not kill its envelopes.
 SECRET_VERSION_VALUE: Final = "secret-version.value"  # noqa: S105 - a label, no password
 TARGET_CREDENTIALS: Final = "target.credentials"
+SOURCE_CREDENTIALS: Final = "source.credentials"
 ROTATOR_CREDENTIALS: Final = "rotator.credentials"
 WEBHOOK_ADDRESS: Final = "webhook.address"
 PENDING_VALUE: Final = "pending-value.value"

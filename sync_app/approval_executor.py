@@ -14,7 +14,8 @@ from secrets_app.errors import SecretError
 from sync_app.applying import service as applying
 from sync_app.domain.rotation_state import OperatorAction
 from sync_app.errors import SyncError
-from sync_app.models import Plan, PlanItem, Rotation, RotationPolicy, Target
+from sync_app.migration import service as migrations
+from sync_app.models import Migration, Plan, PlanItem, Rotation, RotationPolicy, Target
 from sync_app.planning.service import request_confirmation
 from sync_app.rotation.execution.operator_actions import DECISIONS
 from sync_app.rotation.execution.requests import request_rotation
@@ -90,11 +91,21 @@ def _policy(approval: Approval) -> RotationPolicy:
     return _stored(living, approval.arguments["policy"], environment=approval.environment)
 
 
+def _migrate(actor: Principal, approval: Approval) -> ExecutionResult:
+    given = approval.arguments
+    migration = _stored(Migration.objects.select_related("environment"), given["migration"])
+    migrations.request_apply(
+        actor=actor, migration=migration, digest=given["digest"], follow_seconds=given["follow"]
+    )
+    return ExecutionResult(sentence="The migration is being applied.")
+
+
 class SyncApprovalExecutor(ApprovalExecutor):
     """Does what was approved about targets; the plan itself is what it keeps."""
 
     acts = {
         Action.TARGET_APPLY: _apply,
+        Action.MIGRATION_APPLY: _migrate,
         Action.TARGET_ADOPT: _apply,
         Action.TARGET_REMOVE: _apply,
         Action.TARGET_RESOLVE: _resolve,

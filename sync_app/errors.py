@@ -198,6 +198,10 @@ class MembersUnknown(TargetConflict):
     """Keeper cannot determine the changed members of a value; the message states why."""
 
 
+class MigrationNotReady(TargetConflict):
+    """The migration's state does not allow this; the message states why and the remedy."""
+
+
 class LeaseLost(SyncError):
     """Another worker has taken the run over: this one writes nothing any more."""
 

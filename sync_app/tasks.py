@@ -4,6 +4,9 @@ from celery import shared_task
 
 from core.workers import has_backlog, nudge, part, slot
 from sync_app.jobs.queue import EXECUTE, RUN_DUE
+from sync_app.migration import engine as migration_engine
+from sync_app.migration import service as migrations
+from sync_app.migration.service import CARRY_ON, MIGRATE_DUE
 from sync_app.rotation import status as rotation_alerts
 from sync_app.rotation.execution import runner as execution_runner
 from sync_app.rotation.execution import schedule as rotation_schedule
@@ -62,3 +65,21 @@ def execute_rotation(rotation_id: int) -> None:
     with slot("rotation", share=1 / 4) as is_free:
         if is_free:
             execution_runner.execute(rotation_id)
+
+
+@shared_task(name=MIGRATE_DUE)
+def migrate_due() -> None:
+    """Find workers for the migrations that wait, are looked at again, or whose worker died."""
+    if has_backlog():
+        return
+    migrations.end_overdue()
+    for migration_id in migration_engine.due_ids():
+        nudge(CARRY_ON, migration_id)
+
+
+@shared_task(name=CARRY_ON)
+def execute_migration(migration_id: int) -> None:
+    """Carry a migration on, or do nothing if another worker has it, or the slots are taken: it stays due."""
+    with slot("migration", share=1 / 4) as is_free:
+        if is_free:
+            migration_engine.execute(migration_id)

@@ -10,6 +10,7 @@ from sync_app.api import targets as targets_api
 from sync_app.api import usage as usage_api
 from sync_app.views import consents as consents_views
 from sync_app.views import exposure as exposure_views
+from sync_app.views import migrations as migration_views
 from sync_app.views import plans as plans_views
 from sync_app.views import rotation as rotation_views
 from sync_app.views import rotation_forms as rotation_forms_views
@@ -107,6 +108,10 @@ urlpatterns = [
         name="plan-item-members",
     ),
     path("secrets/<int:id>/usage", usage_views.secret_usage, name="secret-usage"),
+    path("migrations", migration_views.migration_list, name="migrations"),
+    path("migrations/new", migration_views.migration_new, name="migration-new"),
+    path("migrations/<int:id>", migration_views.migration_detail, name="migration-detail"),
+    path("migrations/<int:id>/<slug:act>", migration_views.migration_act, name="migration-act"),
     path("rotation", rotation_views.rotation_list, name="rotation"),
     path("rotation/exposure", exposure_views.exposure, name="exposure"),
     path("rotation/secrets/<int:id>/new", rotation_forms_views.policy_new, name="rotation-new"),

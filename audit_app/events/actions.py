@@ -107,6 +107,13 @@ class Action(StrEnum):
     SECRET_WRAP_PURGE = ("secret.wrap_purge", "Ended wrapped reads removed",
         "removed ended wrapped reads of", "remove ended wrapped reads of")
     SECRET_IMPORT = "secret.import", "Secrets imported", "imported", "import"
+    # Secrets with their versions were carried from another system; and the migration that does it.
+    SECRET_MIGRATE = "secret.migrate", "Secrets carried over", "carried over", "carry over"
+    MIGRATION_PLAN = "migration.plan", "Migration planned", "planned migration", "plan migration"
+    MIGRATION_APPLY = "migration.apply", "Migration applied", "applied migration", "apply migration"
+    MIGRATION_STOP = "migration.stop", "Migration stopped", "stopped migration", "stop migration"
+    MIGRATION_CONNECT = ("migration.connect", "Migration credentials used",
+        "used the credentials of migration", "use the credentials of migration")
     # A value of the older scheme was taken over; the only proof that it may open.
     SECRET_INVENTORY = ("secret.inventory", "Older secrets registered",
         "registered the older values of", "register the older values of")
@@ -304,4 +311,5 @@ READS: Final = frozenset({
 # included by default.
 UNSEEN: Final = frozenset({
     Action.ROTATION_CONNECT, Action.SECRET_STAGE, Action.SECRET_UNSTAGE, Action.SECRET_ROTATE,
+    Action.SECRET_MIGRATE,
 })  # fmt: skip

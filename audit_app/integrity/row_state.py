@@ -27,7 +27,7 @@ from core.canonical_json import Json, parsed_details
 from core.db.bulk import in_batches
 
 # Whose manifests may list created rows.
-LISTING: Final = frozenset({Action.SECRET_CREATE})
+LISTING: Final = frozenset({Action.SECRET_CREATE, Action.SECRET_MIGRATE})
 _MANIFESTS_PER_QUERY: Final = 200
 ROWS_AT_ONCE: Final = 500
 

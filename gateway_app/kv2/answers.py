@@ -99,7 +99,9 @@ def version_facts(
 
 def facts_of(shown: RevealedValue) -> dict[str, Json]:
     """Return the facts of a version that was read."""
-    return version_facts(shown.version.number, shown.version.created_at, custom=shown.secret.custom_metadata)
+    version = shown.version
+    written = version.written_at or version.created_at
+    return version_facts(version.number, written, custom=shown.secret.custom_metadata)
 
 
 def revealed(shown: RevealedValue) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from gateway_app.kv2.answers import (
     version_facts,
     whole_number,
 )
-from gateway_app.kv2.metadata import cas_required, oldest_seen
+from gateway_app.kv2.metadata import cas_required, oldest_seen, was_deleted_there
 from gateway_app.kv2.mounts import environment_of, known_at
 from gateway_app.kv2.versions import delete_at
 from gateway_app.kv2.views import Kv2View, body_of
@@ -252,9 +252,9 @@ def _facts_of_gone(secret: Secret, row: SecretVersion) -> dict[str, Json]:
     rules = secret.rules
     return version_facts(
         row.number,
-        row.created_at,
+        row.written_at or row.created_at,
         deleted=rules.deleted.get(row.number) or (None if rules.state(row.number) else secret.deleted_at),
-        destroyed=row.number in rules.destroyed,
+        destroyed=row.number in rules.destroyed and not was_deleted_there(row),
         custom=secret.custom_metadata,
     )
 

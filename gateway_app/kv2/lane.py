@@ -34,7 +34,8 @@ def read(request: HttpRequest) -> PlainRead | None:
 
 
 def _answer(secret: SecretRow, value: str) -> HttpResponse:
-    facts = version_facts(secret.current_number, secret.version_created_at, custom=secret.custom_metadata)
+    written = secret.version_written_at or secret.version_created_at
+    facts = version_facts(secret.current_number, written, custom=secret.custom_metadata)
     return respond(envelope({"data": fields_of(secret.secret_type, value), "metadata": facts}))
 
 

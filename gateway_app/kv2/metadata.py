@@ -26,7 +26,8 @@ from gateway_app.kv2.answers import (
 )
 from gateway_app.kv2.mounts import environment_of, known_at
 from gateway_app.kv2.views import Kv2View, body_of
-from secrets_app.models import Secret, SecretVersion
+from secrets_app.models import Secret, SecretVersion, VersionOrigin
+from secrets_app.models.version_rules import DELETED
 from secrets_app.queries.listed import genuine, listed
 from secrets_app.queries.lookup import (
     can_in_any_scope,
@@ -226,16 +227,23 @@ def custom_of(secret: Secret) -> Json:
     return {name: text for name, text in described.items() if text} or None
 
 
+def was_deleted_there(row: SecretVersion) -> bool:
+    """Return whether a version was carried from a system that had deleted it, and gave no value."""
+    return VersionOrigin.objects.filter(version=row, state=DELETED).exists()
+
+
 def _metadata(secret: Secret, place: Environment, deleted: datetime | None) -> dict[str, Json]:
     rules, oldest = secret.rules, oldest_seen(secret, place)
     rows = SecretVersion.objects.filter(secret=secret, number__gte=oldest).order_by("number")
     versions: dict[str, Json] = {
         str(number): {
-            "created_time": time_text(created),
+            "created_time": time_text(written or created),
             "deletion_time": time_text(rules.deleted.get(number) or deleted),
-            "destroyed": number in rules.destroyed,
+            "destroyed": number in rules.destroyed and there != DELETED,
         }
-        for number, created in rows.values_list("number", "created_at")
+        for number, created, written, there in rows.values_list(
+            "number", "created_at", "written_at", "origin__state"
+        )
     }
     return {
         "cas_required": rules.cas_required,

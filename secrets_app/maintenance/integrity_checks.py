@@ -17,7 +17,15 @@ from audit_app.models import AuditEvent
 from core.canonical_json import parsed_details
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.keys import data_keys
-from secrets_app.models import KeyMigration, Secret, SecretVersion, Share, Webhook, WrappedRead
+from secrets_app.models import (
+    KeyMigration,
+    Secret,
+    SecretVersion,
+    Share,
+    VersionOrigin,
+    Webhook,
+    WrappedRead,
+)
 from secrets_app.services.share import CHANGES as SHARE_CHANGES
 from secrets_app.services.wrapped_reads import CHANGES as WRAPPING_CHANGES
 from secrets_app.values.versions import matches_digest, matches_listed
@@ -28,7 +36,7 @@ _EDITED: Final = "the row was not written by Keeper, and does nothing"
 _CHANGES: Final = (
     Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLLBACK, Action.SECRET_RENAME,
     Action.SECRET_DELETE, Action.SECRET_RESTORE, Action.SECRET_PURGE, Action.SECRET_STAGE,
-    Action.SECRET_ROTATE, Action.SECRET_UNSTAGE, Action.SECRET_DESTROY,
+    Action.SECRET_ROTATE, Action.SECRET_UNSTAGE, Action.SECRET_DESTROY, Action.SECRET_MIGRATE,
 )  # fmt: skip
 _WRITES: Final = (Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLLBACK, Action.SECRET_STAGE)
 
@@ -37,6 +45,11 @@ def secrets() -> Iterator[Problem]:
     """Find secrets whose row was edited outside Keeper, or put back to an older state."""
     edited = "the name, environment or current version was not written by Keeper"
     return check_rows(Secret.objects.prefetch_related("environment"), edited, _CHANGES, kind="secret")
+
+
+def origins() -> Iterator[Problem]:
+    """Find origins of carried versions that Keeper did not write."""
+    return check_rows(VersionOrigin.objects.prefetch_related("version"), _EDITED)
 
 
 def shares() -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from secrets_app.keys.models import DataKey, KeyMigration, WrappingKey
 from secrets_app.models.jobs import KeyJob, KeyJobKind, Sweep
 from secrets_app.models.last_asked import NO_SECRET, LastAsked
+from secrets_app.models.origin import VersionOrigin
 from secrets_app.models.reference import Reference
 from secrets_app.models.sealed_values import EnvironmentSnapshot, PendingValue
 from secrets_app.models.secret import (

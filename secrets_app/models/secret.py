@@ -332,6 +332,10 @@ class SecretVersion(Identified):
     )
     comment = models.CharField(max_length=500, blank=True, help_text="Why the value was changed.")
     created_at = timestamp("created", "When the value was written, in UTC.")
+    # What clients of /vault see as the time of a carried version; no MAC covers it here, but in its origin.
+    written_at = optional_timestamp(
+        "written there", "When the value was written in the system that it was carried from, in UTC."
+    )
     # The secret's covered `version_rules` decide; this finds the rows that hold no value.
     destroyed_at = optional_timestamp("destroyed", "When the value was destroyed for ever, in UTC.")
 

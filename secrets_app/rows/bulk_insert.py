@@ -1,6 +1,6 @@
 """Stores new secrets with their first versions, given as plain rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -24,6 +24,7 @@ from secrets_app.envelope import PlainKey, VersionAad, seal_bound
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion, search_text, tags_mac
 from secrets_app.models.tags import tags_text
+from secrets_app.models.version_rules import VersionRules
 from secrets_app.types.registry import Facts, SecretType
 from secrets_app.values.versions import digest_message, listed_digest
 
@@ -66,21 +67,45 @@ class Described(NamedTuple):
     expires_at: datetime | None = None
 
 
+class NewVersion(NamedTuple):
+    """A version to store: its uuid in hexadecimal, its value, None for one that is not there any more."""
+
+    uuid: str
+    number: int
+    value: str | None
+    comment: str = ""
+    # When it was written in the system that it was carried from.
+    written_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"NewVersion({self.number})"
+
+
+class Standing(NamedTuple):
+    """Which versions a new secret has: the current one, the one before it, and which are gone."""
+
+    current: int
+    previous: int | None = None
+    rules: VersionRules = VersionRules()
+    rotated_at: datetime | None = None
+    custom_metadata: Mapping[str, str] | None = None
+
+
 class NewRow(NamedTuple):
-    """A new secret with its first version, encrypted: its column values and its entry in the manifest."""
+    """A new secret with its versions, encrypted: column values, and the entries in the manifest."""
 
     environment: Environment
     described: Described
     uuid: UUID
     secret: Mapping[str, Any]
     # All but the id of the secret.
-    version: Mapping[str, Any]
-    entry: CreatedItem
+    versions: Sequence[Mapping[str, Any]]
+    entries: Sequence[CreatedItem]
 
     @property
     def number(self) -> int:
         """The number of the first version."""
-        return self.entry[1]
+        return self.entries[0][1]
 
 
 class NewRows:
@@ -118,36 +143,57 @@ class NewRows:
 
         Call it before the transaction in which it is stored.
         """
-        plaintext, secret_uuid, version_uuid = value.encode(), uuid_text(secret), uuid_text(version)
-        columns = self._secret(secret, described, number)
-        fingerprint = fingerprints.fingerprint(plaintext)
-        binding = self._bindings.of(bytes.fromhex(version), bytes.fromhex(secret), number)
-        envelope = seal_bound(plaintext, data_key=self._data_key, binding=binding)
+        return self.carried(
+            described, secret, [NewVersion(version, number, value, comment)], Standing(number)
+        )
+
+    def carried(
+        self, described: Described, secret: str, versions: Sequence[NewVersion], standing: Standing
+    ) -> NewRow:
+        """Return the row of a secret with all its versions, in the order of their numbers.
+
+        Call it before the transaction in which it is stored.
+        """
+        columns = self._secret(secret, described, standing)
+        row_digest = digest_of_mac(columns["row_mac"])
+        sealed, entries = [], []
+        for version in versions:
+            row, digest = self.version(version, secret)
+            sealed.append(row)
+            entries.append((uuid_text(secret), version.number, described.name, row_digest, digest))
+        return NewRow(self.environment, described, UUID(int=int(secret, 16)), columns, sealed, entries)
+
+    def version(self, version: NewVersion, secret: str) -> tuple[dict[str, Any], str]:
+        """Return the columns of a version, all but the id of its secret, and its digest for a manifest."""
+        plaintext = (version.value or "").encode()
+        is_there = version.value is not None
+        binding = self._bindings.of(bytes.fromhex(version.uuid), bytes.fromhex(secret), version.number)
+        fingerprint = fingerprints.fingerprint(plaintext) if is_there else b""
         digest = digest_message(
-            version=version_uuid,
-            secret=secret_uuid,
-            number=number,
+            version=uuid_text(version.uuid),
+            secret=uuid_text(secret),
+            number=version.number,
             fingerprint=fingerprint,
             author=self._author[0],
             author_uuid=self._author_uuid,
-            comment=comment,
+            comment=version.comment,
             at=self._told_at,
         )
+        written = version.written_at
         sealed = {
-            "uuid": version,
-            "number": number,
-            "value": envelope,
-            "data_key_id": self._data_key_id,
+            "uuid": version.uuid,
+            "number": version.number,
+            "value": seal_bound(plaintext, data_key=self._data_key, binding=binding) if is_there else b"",
+            "data_key_id": self._data_key_id if is_there else None,
             "fingerprint": fingerprint,
             "author": self._author[0],
             "author_uuid": self._author[1],
-            "comment": comment,
+            "comment": version.comment,
             "created_at": self._stored_at,
-            "destroyed_at": None,
+            "written_at": self._ops.adapt_datetimefield_value(written) if written else None,
+            "destroyed_at": None if is_there else self._stored_at,
         }
-        row_digest = digest_of_mac(columns["row_mac"])
-        entry = (secret_uuid, number, described.name, row_digest, listed_digest(digest))
-        return NewRow(self.environment, described, UUID(int=int(secret, 16)), columns, sealed, entry)
+        return sealed, listed_digest(digest)
 
     def event(self, rows: Sequence[NewRow], told: Mapping[str, Json]) -> EventDraft:
         """Return the one event of the rows that were stored."""
@@ -157,7 +203,7 @@ class NewRows:
             stream=self._stream,
             object=AuditObject("environment", self.environment.uuid, self.environment.name),
             details={**told, "bulk": True, "count": len(rows)},
-            manifest=[row.entry for row in rows],
+            manifest=[entry for row in rows for entry in row.entries],
         )
 
     def created(self, row: NewRow, pk: int) -> CreatedSecret:
@@ -168,8 +214,9 @@ class NewRows:
             owner, expires_at, facts, self._at, self._at, self._at, row.number,
         )  # fmt: skip
 
-    def _secret(self, uuid: str, described: Described, number: int) -> dict[str, Any]:
+    def _secret(self, uuid: str, described: Described, standing: Standing) -> dict[str, Any]:
         name, secret_type, facts, description, tags, owner, expires_at = described
+        rules, custom, rotated = standing.rules.stored(), standing.custom_metadata, standing.rotated_at
         ops, now, text = self._ops, self._stored_at, uuid_text(uuid)
         columns = {
             "uuid": uuid,
@@ -182,22 +229,23 @@ class NewRows:
             "owner": owner,
             "expires_at": ops.adapt_datetimefield_value(expires_at) if expires_at else None,
             "facts": ops.adapt_json_value(facts, None) if facts else "{}",
-            "current_number": number,
-            "previous_number": None,
+            "current_number": standing.current,
+            "previous_number": standing.previous,
             "pending_number": None,
             "revision": _FIRST,
             "live": True,
             "deleted_at": None,
-            "rotated_at": now,
+            "rotated_at": ops.adapt_datetimefield_value(rotated) if rotated else now,
             "rotation_due_at": None,
             "resolves_as": "",
-            "version_rules": None,
-            "custom_metadata": None,
+            "version_rules": ops.adapt_json_value(rules, None) if rules else None,
+            "custom_metadata": ops.adapt_json_value(custom, None) if custom else None,
             "search_text": search_text(name, description, owner, tags),
             "created_at": now,
             "updated_at": now,
         }
-        message = row_message(Secret, text, {**columns, "environment.uuid": self._environment_uuid})
+        covered = {**columns, "environment.uuid": self._environment_uuid, "version_rules": rules}
+        message = row_message(Secret, text, covered)
         columns["row_mac"] = keyring().mac(Purpose.ROW_MAC, message)
         return columns
 
@@ -208,10 +256,15 @@ def insert_rows(rows: Sequence[NewRow]) -> list[int]:
     Raises IntegrityError if a name lives already.
     """
     ids = _insert_secrets(rows)
-    statement, fields = insert_all(SecretVersion, connection.vendor)
-    versions = [{"secret_id": pk, **row.version} for pk, row in zip(ids, rows, strict=True)]
-    insert(statement, [[row[str(field.column)] for field in fields] for row in versions])
+    insert_versions((pk, version) for pk, row in zip(ids, rows, strict=True) for version in row.versions)
     return ids
+
+
+def insert_versions(versions: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
+    """Insert versions, each with the id of its secret. Call it in a transaction."""
+    statement, fields = insert_all(SecretVersion, connection.vendor)
+    rows = [{"secret_id": pk, **version} for pk, version in versions]
+    insert(statement, [[row[str(field.column)] for field in fields] for row in rows])
 
 
 def _insert_secrets(rows: Sequence[NewRow]) -> list[int]:

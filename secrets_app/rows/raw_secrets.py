@@ -45,6 +45,8 @@ class SecretRow(NamedTuple):
     version: UUID
     envelope: bytes
     version_created_at: datetime
+    # In the system that it was carried from.
+    version_written_at: datetime | None
 
     @property
     def environment_id(self) -> int:
@@ -65,7 +67,7 @@ class SecretRow(NamedTuple):
 
 _OWN: Final = SecretRow._fields[: SecretRow._fields.index("environment")]
 _SECRETS: Final = ProvenTable(Secret, (*_OWN, "environment_id"))
-_VERSIONS: Final = PlainTable(SecretVersion, ("uuid", "value", "created_at"))
+_VERSIONS: Final = PlainTable(SecretVersion, ("uuid", "value", "created_at", "written_at"))
 _WIDTH: Final = len(_SECRETS.columns)
 _KEY: Final = itemgetter(*map(_SECRETS.columns.index, ("pk", "environment_id", "name")))
 _TAGS: Final = Secret._meta.get_field("tags")
@@ -142,4 +144,5 @@ def proven(row: StoredRow, environment: EnvironmentRow) -> SecretRow | None:
         version=UUID(version["uuid"]),
         envelope=version["value"],
         version_created_at=version["created_at"],
+        version_written_at=version["written_at"],
     )

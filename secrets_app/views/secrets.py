@@ -163,7 +163,7 @@ def _viewers(request: HttpRequest, secret: Secret) -> dict[str, Any]:
 
 
 def _shown_versions(request: HttpRequest, secret: Secret) -> list[SecretVersion]:
-    versions = SecretVersion.objects.filter(secret_id=secret.pk).defer("value")
+    versions = SecretVersion.objects.filter(secret_id=secret.pk).select_related("origin").defer("value")
     before = whole_number(request.GET.get("before", ""), largest=MAX_NUMBER)
     if before is not None:
         versions = versions.filter(number__lt=before)

@@ -11,6 +11,8 @@ from audit_app.integrity.row_state import check_rows, object_name
 from secrets_app.errors import KeyUnavailable
 from sync_app.models import (
     Acknowledgement,
+    Migration,
+    MigrationLine,
     Plan,
     ReferenceConsent,
     Rotation,
@@ -81,6 +83,13 @@ def work() -> Iterator[Problem]:
 def entries() -> Iterator[Problem]:
     """Find what Keeper claims to know of secrets in targets and did not write."""
     return check_rows(SyncEntry.objects.prefetch_related("target"), _EDITED)
+
+
+def migrations() -> Iterator[Problem]:
+    """Find migrations and lines that Keeper did not write, and older states that were put back."""
+    changes = (Action.MIGRATION_PLAN, Action.MIGRATION_APPLY, Action.MIGRATION_STOP)
+    yield from check_rows(Migration.objects.prefetch_related("environment"), _EDITED, changes)
+    yield from check_rows(MigrationLine.objects.prefetch_related("migration"), _EDITED)
 
 
 def consents() -> Iterator[Problem]:

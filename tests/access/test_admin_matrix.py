@@ -179,6 +179,7 @@ COMMANDS: Final[dict[str, str]] = {
     "issue_token": "a token",
     "issue_trust": "lets workloads sign in",
     "kms": "rotates keys",
+    "migrate_from": "carries secrets over, as system within the rules' environments",
     "migrate_to_kms": "moves keys",
     "release": "releases what a restore suspended",
     "reset_db": "destroys everything",

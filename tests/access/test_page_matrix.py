@@ -180,6 +180,11 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "sync-pause": (PageRule("nobody", 302, admin=302, method="POST"),),
     "sync-resume": (PageRule("nobody", 302, admin=302, method="POST"),),
     "target-new": (PageRule("anyone", admin=200),),
+    "migrations": (PageRule("anyone", admin=200),),
+    "migration-new": (PageRule("anyone", admin=200),),
+    # There is none of this id.
+    "migration-detail": (PageRule("absent", admin=404),),
+    "migration-act": (PageRule("absent", admin=404, method="POST"),),
     "target-detail": (PageRule("viewer", admin=200),),
     "target-rules": (PageRule("manager"), PageRule("manager", 302, method="POST", form=RULES)),
     "target-credentials": (PageRule("manager"),),
@@ -284,6 +289,10 @@ def page_path(place: Scene, name: str) -> str:
         "personal-token-revoke": {"uuid": place.secret.uuid},
         "activity-view-save": {},
         "activity-view-remove": {"id": 987654},
+        "migrations": {},
+        "migration-new": {},
+        "migration-detail": {"id": 987654},
+        "migration-act": {"id": 987654, "act": "stop"},
     }
     if (
         name in {"target-new", "rotation", "exposure"}

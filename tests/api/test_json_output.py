@@ -40,6 +40,7 @@ SAYING: dict[str, list[str]] = {
     "check_upgrade": [],
     "kms rotate": [],
     "kms test-connection": [],
+    "migrate_from status": [],
     "migrate_to_kms": [],
     "rotate": ["--due"],
     "sync adopt": ["development", "vault", "payments/db"],
@@ -51,7 +52,10 @@ SAYING: dict[str, list[str]] = {
     "verify_audit": [],
 }
 # These take a file or standard input, which a fixture or a test makes.
-WITH_FILE = {"import_fernet", "rollback_kms", "tokens find"}
+WITH_FILE = {
+    "import_fernet", "rollback_kms", "tokens find", "migrate_from vault", "migrate_from plan",
+    "migrate_from apply", "migrate_from stop",
+}  # fmt: skip
 
 
 def _formats(parser: ArgumentParser) -> list[str]:

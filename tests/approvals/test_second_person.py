@@ -42,7 +42,10 @@ from secrets_app.services import bulk_create, lifecycle, transfer, versions, wri
 from secrets_app.tests.kept import VALUE, keep
 from secrets_app.types.registry import SecretType
 from sync_app.applying import service as applying
-from sync_app.models import Plan, PlanItem, Rotation, RotationPolicy, Run, Target
+from sync_app.migration import service as migrations
+from sync_app.migration.placing import How, Rule
+from sync_app.models import Migration, Plan, PlanItem, Rotation, RotationPolicy, Run, Target
+from sync_app.models.migration import MigrationState
 from sync_app.models.plan import PlanKind
 from sync_app.rotation.execution import operator_actions as rotation_acts
 from sync_app.rotation.execution import runner as execution_runner
@@ -129,6 +132,7 @@ def _furnish(cast: Cast) -> Stage:
     policies.suspend(actor=alice, policy=resting)
     rotation = request_rotation(actor=alice, policy=rotated)
     execution_runner.execute(rotation.pk)
+    _migration(alice, place)
     staged = Stage(
         cast=cast,
         place=place,
@@ -163,6 +167,24 @@ def _furnish(cast: Cast) -> Stage:
     for row in (secret, deleted):
         row.environment = place
     return staged
+
+
+def _migration(actor: Principal, place: Environment) -> None:
+    """Make a migration whose plan waits to be applied."""
+    made = migrations.start(
+        actor=actor,
+        source="vault",
+        settings={"address": "http://127.0.0.1:1"},
+        credentials={"token": "t"},
+        rules=[Rule(place="secret", how=How.ALL, environments={"": str(place.uuid)})],
+    )
+    migrations.store_plan(made, "0" * 64, lambda **_: None)
+    Migration.objects.update(state=MigrationState.PLANNED)
+
+
+def _apply_migration(actor: Principal) -> None:
+    made = Migration.objects.select_related("environment").get()
+    migrations.request_apply(actor=actor, migration=made, digest=made.plan_digest)
 
 
 Act = Callable[[Stage, Principal], object]
@@ -307,6 +329,7 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
         )
     },
     Action.TARGET_APPLY: {"plan": lambda s, a: applying.request_apply(actor=a, plan=s.fresh(s.plan))},
+    Action.MIGRATION_APPLY: {"plan": lambda _s, a: _apply_migration(a)},
     Action.TARGET_ADOPT: {
         "plan": lambda s, a: applying.request_apply(actor=a, plan=s.fresh(s.plans[PlanKind.ADOPT]))
     },
@@ -390,6 +413,7 @@ def _state() -> dict[str, list[Any]]:
         (Environment, ("name", "protected", "display_name", "offline_hours", "version_defaults")),
         (Target, ("uuid", "automatic")),
         (Run, ("uuid", "plan")),
+        (Migration, ("uuid", "state", "approvals")),
         (RotationPolicy, ("uuid", "suspended_at")),
         (Rotation, ("uuid", "step", "emergency", "cut")),
     ]

@@ -57,6 +57,8 @@ TESTED_BY: Final = {
     "secrets_app/key_operations/reencrypt.py": "secrets_app/tests/key_operations/test_key_rotation.py",
     "secrets_app/rows/bulk_insert.py": "secrets_app/tests/services/many_secrets/test_bulk_create.py",
     "secrets_app/rows/current_versions.py": ("secrets_app/tests/rows/test_current_version_rows.py"),
+    "secrets_app/services/histories.py": "secrets_app/tests/services/test_histories.py",
+    "sync_app/migration/passes.py": "sync_app/tests/migration/test_engine.py",
     "secrets_app/rows/store.py": "tests/database/test_write_statements.py",
     "secrets_app/rows/environment_snapshot.py": ("secrets_app/tests/rows/test_environment_snapshot.py"),
     "sync_app/applying/batch.py": "sync_app/tests/applying/test_applying.py",

@@ -54,6 +54,12 @@ UNCOVERED: Final[dict[str, dict[str, str]]] = {
         RESULT: "total finished failed skipped error",
         WHEN: "created_at started_at finished_at",
     },
+    "sync_app.Migration": {
+        PACE: "state due_at lease_owner lease_until epoch attempts",
+        RESULT: "counts error",
+        WHEN: "planned_at created_at",
+    },
+    "sync_app.MigrationLine": {RESULT: "reason state"},
     "sync_app.RotationPolicy": {
         SEALED: "credentials data_key_id",
         PACE: "due_at",

@@ -40,6 +40,7 @@ from secrets_app.services.read import reveal
 from secrets_app.services.share import share_once
 from secrets_app.types.registry import SecretType
 from sync_app.backends.vault.tests.world import VaultWorld
+from sync_app.models import Migration
 from sync_app.targets import service as targets
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_target
 from tests import recorded
@@ -349,7 +350,26 @@ def _members(stage: Stage, name: str) -> Ask:
 
 CADENCE: Final = {"interval_seconds": "86400", "time_zone": "UTC", "grace_seconds": "3600"}
 GENERATED: Final = {"setting-kind": "password", "setting-option-password-lowercase": "on"}
+
+
+def _migration(stage: Stage, name: str) -> Ask:
+    """Return the start of a migration, or the end of one that was started."""
+    place = stage.scene("secret-new")
+    path = f"{reverse('migration-new')}?source=vault"
+    form = {
+        "setting-address": "https://vault.example",
+        "credential-token": "t",
+        "rules": f"secret={place.environment.name}",
+    }
+    if name == "migration-act":
+        stage.browser(stage.cast.alice).post(path, form)
+        path, form = reverse(name, args=[Migration.objects.latest("id").pk, "stop"]), {}
+    return Ask(path, form, stage.browser(stage.cast.alice), "alice")
+
+
 SYNC: Final[dict[tuple[str, str], Make]] = {
+    ("migration-new", "POST"): lambda stage: _migration(stage, "migration-new"),
+    ("migration-act", "POST"): lambda stage: _migration(stage, "migration-act"),
     ("target-adopt", "POST"): lambda stage: stage.page(
         "target-adopt", {"mode": "replace", "names": ["part/key"]}
     ),
@@ -524,6 +544,7 @@ SILENT: Final[dict[str, str]] = {
     "*.offline_seconds": _SHOWS,
     "sync_app.targets.lookup.*": _SHOWS,
     "*.panel": _SHOWS,
+    "sync_app.migration.service.choose": "the event of the application has what was chosen",
     "*.panels_of": _SHOWS,
     "*.cells": _SHOWS,
     "*.cells_of": _SHOWS,

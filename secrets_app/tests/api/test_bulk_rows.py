@@ -166,7 +166,7 @@ def test_every_column_is_given(cast: Cast) -> None:
     secret, version = ordered_uuids(2)
     described = Described("new", SecretType.TEXT, {})
     row = maker.made(described, value="value", comment="", secret=secret, version=version)
-    for model, columns in ((Secret, row.secret), (SecretVersion, {"secret_id": 1, **row.version})):
+    for model, columns in ((Secret, row.secret), (SecretVersion, {"secret_id": 1, **row.versions[0]})):
         fields = [str(each.column) for each in model._meta.concrete_fields if each.name != "id"]
         assert sorted(columns) == sorted(fields)
 

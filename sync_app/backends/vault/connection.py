@@ -285,12 +285,24 @@ class VaultConnection:
 
         Raises a BackendError.
         """
+        self._prepare()
+        return self._send(method, path, **options)
+
+    def text(self, path: str, *, params: Mapping[str, str]) -> str | None:
+        """Return the text of an answer, signed in, with its numbers as they were sent; None as `request`.
+
+        Raises a BackendError.
+        """
+        self._prepare()
+        response = self._exchange("GET", path, params=params)
+        return response.data.decode() if self._judged("GET", path, response) is not None else None
+
+    def _prepare(self) -> None:
         with self._lock:
             if not self._ready:
                 self._sign_in()
                 self._refuse_other_engines()
                 self._ready = True
-        return self._send(method, path, **options)
 
     def read_health(self) -> dict[str, Any]:
         """Return a node's health data, whatever its status: outside a namespace, and without a token."""
@@ -361,7 +373,9 @@ class VaultConnection:
             raise MountMissing(f"the mount {self._mount} is not a KV version 2 secrets engine")
 
     def _send(self, method: str, path: str, **options: Any) -> dict[str, Any] | None:
-        response = self._exchange(method, path, **options)
+        return self._judged(method, path, self._exchange(method, path, **options))
+
+    def _judged(self, method: str, path: str, response: Reply) -> dict[str, Any] | None:
         body = _json_body(response)
         if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             return body

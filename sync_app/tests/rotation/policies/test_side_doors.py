@@ -164,6 +164,7 @@ def test_a_secret_that_resolves_references_is_put_under_no_policy(cast: Cast, ge
 WRITERS = {
     "secrets_app.services.bulk_create._insert": "new",
     "secrets_app.key_operations.fernet_import._import": "new",
+    "secrets_app.services.histories.carry": "new",
     "secrets_app.services.lifecycle.delete": "delete",
     "secrets_app.services.lifecycle.mark_rotation_due": "described",
     "secrets_app.services.lifecycle.rename": "described",

@@ -1,0 +1,1 @@
+"""Migrations: secrets with their versions are carried here from another system."""

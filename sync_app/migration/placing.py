@@ -1,0 +1,85 @@
+"""Where the secrets of a place of the source go: an environment and a name. Pure rules."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, Self
+
+from secrets_app.values.names import MAX_NAME_LENGTH
+
+_OTHER: Final = re.compile(r"[^A-Za-z0-9_.+=@/-]")
+_DOTS: Final = re.compile(r"\.{1,2}")
+
+
+class How(StrEnum):
+    """What of a path names the environment."""
+
+    # Nothing: the whole place goes into one environment, below a prefix.
+    ALL = "all"
+    # The first folder of the path: the rest is the name.
+    FIRST_FOLDER = "first-folder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Where the secrets of one place go; `environments` has the uuids by first folder, or one by ""."""
+
+    place: str
+    how: How
+    environments: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Self:
+        return cls(
+            place=stored["place"],
+            how=How(stored["how"]),
+            environments=stored["environments"],
+            prefix=stored["prefix"],
+        )
+
+    def stored(self) -> dict[str, Any]:
+        return {
+            "place": self.place,
+            "how": str(self.how),
+            "environments": dict(self.environments),
+            "prefix": self.prefix,
+        }
+
+
+class Placed(NamedTuple):
+    """The environment (its uuid) and the name of a path; `fault` is why it has none."""
+
+    environment: str
+    name: str
+    fault: str = ""
+
+
+def place(rule: Rule, path: str) -> Placed:
+    """Return where a path of the rule's place goes; the name is not checked."""
+    folder, slash, rest = path.partition("/")
+    if rule.how is How.ALL:
+        return Placed(rule.environments[""], f"{rule.prefix}/{path}" if rule.prefix else path)
+    if not slash:
+        return Placed("", "", "it lies in no folder, and the rule takes the environment from the first one")
+    if folder not in rule.environments:
+        return Placed("", "", f"the rule names no environment for the folder {folder[:100]}")
+    return Placed(rule.environments[folder], f"{rule.prefix}/{rest}" if rule.prefix else rest)
+
+
+def usable_name(name: str) -> str:
+    """Return a name with each character that Keeper has not in names as `_`, and no empty segment."""
+    segments = [_OTHER.sub("_", segment) or "_" for segment in name.split("/")]
+    renamed = "/".join(re.sub(r"\.", "_", each) if _DOTS.fullmatch(each) else each for each in segments)
+    return renamed[:MAX_NAME_LENGTH].rstrip("/")
+
+
+def free_name(name: str, taken: Sequence[str] | set[str]) -> str:
+    """Return a name that is not taken: with -2, -3 … at its end if it is."""
+    if name not in taken:
+        return name
+    number = 2
+    while (other := f"{name[: MAX_NAME_LENGTH - 8]}-{number}") in taken:
+        number += 1
+    return other

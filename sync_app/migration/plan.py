@@ -1,0 +1,411 @@
+"""Judges secrets of a source against Keeper's: the line of each in the plan, and what would be stored.
+
+A plan and its application judge alike, from what the source holds at that moment. No value is stored with a
+line, only keyed fingerprints.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from audit_app.events.actions import Action
+from core.canonical_json import utc_text
+from core.db.bulk import in_batches
+from environments_app.authorization.policy import Principal, allows
+from environments_app.models import Environment
+from secrets_app.errors import InvalidInput
+from secrets_app.importing.plan import guess_type
+from secrets_app.keys import fingerprints
+from secrets_app.models import Secret, SecretVersion, VersionOrigin
+from secrets_app.services.histories import CarriedVersion, History, checked_history
+from secrets_app.types.bounds import check_bounds
+from secrets_app.types.registry import SecretType
+from secrets_app.values.versions import first_numbers
+from sync_app.migration import labels, placing
+from sync_app.migration.placing import Placed
+from sync_app.migration.sources.base import Found, FoundVersion, Value
+from sync_app.models.migration import Migration, MigrationLine, Word
+
+MAX_VERSIONS: Final = 100
+_NOT_ALLOWED: Final = "the requester may not import and create it there"
+_NO_ENVIRONMENT: Final = "the rule's environment does not exist any more"
+_EXISTS: Final = (
+    "a secret of this name is in Keeper, and does not come from there: keep it, or take the source's"
+)
+_BOTH: Final = "Keeper and the source have versions of their own: keep Keeper's, or take the source's"
+_ANOTHER: Final = (
+    "the source has another history than the one that was carried: keep Keeper's, or take the source's"
+)
+_FORMER: Final = (
+    "a deleted secret of this name has versions of these numbers: restore it, or delete it permanently"
+)
+_GONE: Final = "a version changed in the source while it was read: plan again"
+_WRITING: Final = frozenset({Word.NEW, Word.RENAMED, Word.NEWER, Word.CHANGED})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A secret as a pass has read it: where it lies, and the values by number; none is stored."""
+
+    place: str
+    found: Found
+    values: Mapping[int, Value | None] = field(default_factory=dict, repr=False)
+
+
+class Judged(NamedTuple):
+    """The line of a secret, not stored, and what would be stored of it; None for nothing."""
+
+    line: MigrationLine
+    history: History | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Existing:
+    """A living secret with its version rows by number, and the origins of those that were carried."""
+
+    secret: Secret
+    numbers: Sequence[int]
+    fingerprints: Mapping[int, bytes]
+    origins: Sequence[tuple[int, VersionOrigin]]
+
+    def carried_from(self, system: str, place: str, path: str) -> dict[int, tuple[int, VersionOrigin]]:
+        """Return the versions that come from a path as it is now, by their number there.
+
+        Numbers there grow. Where they begin again, the secret was deleted and written anew.
+        """
+        found: dict[int, tuple[int, VersionOrigin]] = {}
+        for number, origin in reversed(self.origins):
+            is_mine = (origin.system, origin.place, origin.path) == (system, place, path)
+            there = origin.number or 0
+            if is_mine and origin.is_authentic():
+                if found and there >= min(found):
+                    break
+                found[there] = (number, origin)
+        return found
+
+
+class Judge:
+    """Judges batches of one pass; it keeps which names the pass has given."""
+
+    def __init__(self, migration: Migration, actor: Principal) -> None:
+        self._migration, self.actor = migration, actor
+        self._rules = {each["place"]: placing.Rule.of(each) for each in migration.rules}
+        uuids = {uuid for rule in self._rules.values() for uuid in rule.environments.values()}
+        self._environments = {str(each.uuid): each for each in Environment.objects.filter(uuid__in=uuids)}
+        # By environment and name: the path that has it.
+        self._names: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def note(self, line: MigrationLine) -> None:
+        """Take over a name that an earlier part of the pass gave."""
+        if line.name and line.word != Word.REFUSED:
+            self._names[str(line.environment_uuid), line.name] = (line.place, line.path)
+
+    def reserve(self, paths: Sequence[tuple[str, str]]) -> None:
+        """Let each path whose name Keeper takes as it is have that name, before another is renamed to it."""
+        for place, path in paths:
+            rule = self._rules.get(place)
+            placed = placing.place(rule, path) if rule else None
+            if placed and placed.name and placed.name == placing.usable_name(placed.name):
+                self._names.setdefault((placed.environment, placed.name), (place, path))
+
+    def environment(self, uuid: object) -> Environment | None:
+        return self._environments.get(str(uuid))
+
+    def to_open(self, batch: Sequence[Seen]) -> Iterator[tuple[Seen, FoundVersion]]:
+        """Yield the versions whose values decide: not those that have been carried already."""
+        existing = self._existing(batch)
+        for seen in batch:
+            found, placed = seen.found, self._placed(seen)
+            if found.skip or found.fault or placed.fault or placed.environment not in self._environments:
+                continue
+            known = self._known(existing, placed, seen)
+            mine = known.carried_from(self._migration.source, seen.place, found.path) if known else {}
+            is_known = found.is_numbered and mine and _is_same_history(mine, found)
+            for version in found.versions[-MAX_VERSIONS:]:
+                if not version.state and not (is_known and version.number <= max(mine)):
+                    yield seen, version
+
+    def judge(self, batch: Sequence[Seen]) -> list[Judged]:
+        """Return the line of each secret, in their order."""
+        existing = self._existing(batch)
+        former: dict[tuple[str, str], int] = {}
+        for uuid, environment in self._environments.items():
+            names = [self._placed(seen).name for seen in batch]
+            former |= {(uuid, name): first for name, first in first_numbers(environment, names).items()}
+        return [self._judged(seen, existing, former) for seen in batch]
+
+    def _placed(self, seen: Seen) -> Placed:
+        rule = self._rules.get(seen.place)
+        if rule is None:
+            return Placed("", "", "no rule names its place")
+        placed = placing.place(rule, seen.found.path)
+        return placed._replace(name=placing.usable_name(placed.name)) if placed.name else placed
+
+    def _existing(self, batch: Sequence[Seen]) -> dict[tuple[str, str], Existing]:
+        wanted: dict[str, list[str]] = {}
+        for seen in batch:
+            placed = self._placed(seen)
+            names = [placed.name, *(f"{placed.name}-{number}" for number in (2, 3))]
+            wanted.setdefault(placed.environment, []).extend(names)
+        found: dict[tuple[str, str], Existing] = {}
+        for uuid, names in wanted.items():
+            if environment := self._environments.get(uuid):
+                for some in in_batches(sorted(set(names))):
+                    found |= _stored(environment, some)
+        return found
+
+    def _known(
+        self, existing: Mapping[tuple[str, str], Existing], placed: Placed, seen: Seen
+    ) -> Existing | None:
+        return existing.get((placed.environment, self._name(existing, placed, seen)))
+
+    def _name(self, existing: Mapping[tuple[str, str], Existing], placed: Placed, seen: Seen) -> str:
+        """Return the name of a path: of one that had to be renamed the first that no other has."""
+        rule = self._rules[seen.place]
+        is_renamed = placing.place(rule, seen.found.path).name != placed.name
+        if not is_renamed:
+            return placed.name
+        mine = (seen.place, seen.found.path)
+        taken: set[str] = set()
+        for (environment, name), known in existing.items():
+            if environment == placed.environment and not known.carried_from(self._migration.source, *mine):
+                taken.add(name)
+        taken |= {
+            name
+            for (place, name), path in self._names.items()
+            if place == placed.environment and path != mine
+        }
+        return placing.free_name(placed.name, taken)
+
+    def _judged(  # noqa: PLR0911 - one return a word
+        self, seen: Seen, existing: Mapping[tuple[str, str], Existing], former: Mapping[tuple[str, str], int]
+    ) -> Judged:
+        found, placed = seen.found, self._placed(seen)
+        line = MigrationLine(
+            migration=self._migration,
+            plan=self._migration.plan,
+            place=seen.place,
+            path=found.path,
+            word=Word.NEW,
+        )
+        if found.skip or found.fault:
+            word = Word.SKIPPED if found.skip else Word.UNREADABLE
+            return _ended(line, word, found.skip or found.fault)
+        if placed.fault:
+            return _ended(line, Word.REFUSED, placed.fault)
+        environment = self._environments.get(placed.environment)
+        if environment is None:
+            return _ended(line, Word.REFUSED, _NO_ENVIRONMENT)
+        name = self._name(existing, placed, seen)
+        is_renamed = placing.place(self._rules[seen.place], found.path).name != name
+        line.environment_uuid, line.name = environment.uuid, name
+        owner = self._names.setdefault((placed.environment, name), (seen.place, found.path))
+        if owner != (seen.place, found.path):
+            return _ended(line, Word.REFUSED, "another path of the source has this name: change the rules")
+        rights = (Action.SECRET_IMPORT, Action.SECRET_CREATE)
+        if not all(allows(self.actor, each, environment_id=environment.pk, name=name) for each in rights):
+            return _ended(line, Word.REFUSED, _NOT_ALLOWED)
+        try:
+            known = existing.get((placed.environment, name))
+            if known is not None:
+                return self._compared(line, seen, known)
+            line.word = Word.RENAMED if is_renamed else Word.NEW
+            if is_renamed:
+                line.reason = "its name there has characters that names in Keeper have not"
+            offset = former.get((placed.environment, name), 1) - 1
+            versions = found.versions[-MAX_VERSIONS:]
+            if offset and found.is_numbered and versions[0].number <= offset:
+                return _ended(line, Word.REFUSED, _FORMER)
+            numbers = {
+                each.number: each.number if found.is_numbered else offset + each.number for each in versions
+            }
+            return self._carried(line, seen, numbers, None)
+        except InvalidInput as error:
+            return _ended(line, Word.REFUSED, f"{error.field}: {error.reason}")
+
+    def _compared(self, line: MigrationLine, seen: Seen, known: Existing) -> Judged:
+        """Return the line of a secret that is in Keeper as well."""
+        found, secret = seen.found, known.secret
+        line.secret_uuid, line.etag = secret.uuid, secret.etag
+        mine = known.carried_from(self._migration.source, seen.place, found.path)
+        top = max(known.numbers)
+        current = next(each for each in found.versions if each.number == found.current)
+        if not found.is_numbered or not mine:
+            value = seen.values.get(current.number)
+            last = max((number for number, _ in mine.values()), default=secret.current_number)
+            if value is not None and _is_value(value, secret, known.fingerprints.get(last, b"")):
+                line.word = Word.SAME
+                return Judged(line, None)
+            is_own = not mine or top > last
+            line.word, line.reason = (
+                (Word.CHANGED, _BOTH if mine else _EXISTS) if is_own else (Word.NEWER, "")
+            )
+            return self._carried(line, seen, {current.number: top + 1}, secret)
+        if not _is_same_history(mine, found):
+            line.word, line.reason = Word.CHANGED, _ANOTHER
+            return self._carried(line, seen, {current.number: top + 1}, secret)
+        newer = [each for each in found.versions if each.number > max(mine)][-MAX_VERSIONS:]
+        if not newer:
+            line.word = Word.SAME
+            return Judged(line, None)
+        line.word = Word.NEWER
+        if top > max(number for number, _ in mine.values()):
+            line.word, line.reason = Word.CHANGED, _BOTH
+        numbers = {}
+        for each in newer:
+            top = max(top + 1, each.number)
+            numbers[each.number] = top
+        return self._carried(line, seen, numbers, secret)
+
+    def _carried(
+        self, line: MigrationLine, seen: Seen, numbers: Mapping[int, int], secret: Secret | None
+    ) -> Judged:
+        """Return the line with the versions of these numbers there, by the numbers that they get here."""
+        found = seen.found
+        there = [each for each in found.versions if each.number in numbers]
+        gone = [each.number for each in there if not each.state and seen.values.get(each.number) is None]
+        if gone or found.current not in numbers:
+            return _ended(line, Word.UNREADABLE, _GONE)
+        kind = _kind(line.name, [value for each in there if (value := seen.values.get(each.number))], secret,
+                     seen.values[found.current])  # fmt: skip
+        versions = [
+            _version(
+                each, numbers[each.number], seen.values.get(each.number), kind, is_numbered=found.is_numbered
+            )
+            for each in there
+        ]
+        # Each is a text that Keeper takes, before it is fingerprinted.
+        for version in versions:
+            if version.value is not None:
+                check_bounds(version.value)
+        readable = [each.number for each in versions if each.value is not None]
+        described = labels.described_by(found.labels)
+        limit = {"max_versions": found.max_versions} if found.max_versions else {}
+        line.versions = [_stored_version(each) for each in versions]
+        line.described = {
+            "fields": described, "labels": dict(found.labels), "type": str(kind), **limit,
+        }  # fmt: skip
+        metadata = labels.metadata_of(described, found.labels)
+        if found.max_versions and secret is None:
+            metadata["max_versions"] = found.max_versions
+        current = numbers[found.current]
+        history = History(
+            name=line.name,
+            place=seen.place,
+            path=found.path,
+            secret_type=kind,
+            versions=versions,
+            current=current,
+            previous=max((number for number in readable if number < current), default=None),
+            metadata=metadata if secret is None else {},
+            secret=secret,
+            expected=secret.etag if secret else "",
+        )
+        checked_history(history)
+        return Judged(line, history)
+
+
+def is_writing(line: MigrationLine) -> bool:
+    """Return whether a line has something to store, if it is chosen."""
+    return line.word in _WRITING and bool(line.versions)
+
+
+def is_as_planned(line: MigrationLine, now: MigrationLine) -> bool:
+    """Return whether a secret is judged now as the plan has it."""
+    names = ("environment_uuid", "name", "word", "versions", "described", "secret_uuid", "etag")
+    return all(getattr(line, name) == getattr(now, name) for name in names)
+
+
+def _ended(line: MigrationLine, word: Word, reason: str) -> Judged:
+    line.word, line.reason, line.versions, line.described = word, reason[:500], [], {}
+    return Judged(line, None)
+
+
+def _stored(environment: Environment, names: Sequence[str]) -> dict[tuple[str, str], Existing]:
+    secrets = Secret.objects.filter(environment=environment, live=True, name__in=names)
+    by_pk = {}
+    for secret in secrets:
+        secret.environment = environment
+        by_pk[secret.pk] = secret
+    rows: dict[int, list[SecretVersion]] = {pk: [] for pk in by_pk}
+    versions = SecretVersion.objects.filter(secret__in=list(by_pk)).select_related("origin").defer("value")
+    for version in versions.order_by("number"):
+        rows[version.secret_id].append(version)
+    found = {}
+    for pk, secret in by_pk.items():
+        origins = []
+        for version in rows[pk]:
+            if (origin := getattr(version, "origin", None)) is not None:
+                origin.version = version
+                origins.append((version.number, origin))
+        found[str(environment.uuid), secret.name] = Existing(
+            secret=secret,
+            numbers=[version.number for version in rows[pk]],
+            fingerprints={version.number: bytes(version.fingerprint) for version in rows[pk]},
+            origins=origins,
+        )
+    return found
+
+
+def _is_same_history(mine: Mapping[int, tuple[int, VersionOrigin]], found: Found) -> bool:
+    """Return whether what was carried is the beginning of what the source has."""
+    if found.current < max(mine):
+        return False
+    return all(
+        each.number not in mine or mine[each.number][1].written_at == each.written_at
+        for each in found.versions
+    )
+
+
+def _is_value(value: Value, secret: Secret, fingerprint: bytes) -> bool:
+    if not fingerprint:
+        return False
+    texts = [value.fields] if secret.secret_type == SecretType.JSON or value.text is None else [value.text]
+    return any(fingerprints.matches(text.encode(), fingerprint) for text in texts)
+
+
+def _kind(name: str, values: Sequence[Value], secret: Secret | None, current: Value | None) -> SecretType:
+    """Return the type of all versions: JSON unless each is one text."""
+    if secret is not None and secret.secret_type == SecretType.JSON:
+        return SecretType.JSON
+    if current is None or any(value.text is None for value in values):
+        return SecretType.JSON
+    if secret is not None:
+        return SecretType(secret.secret_type)
+    guessed = guess_type(name, current.text or "")
+    # An object of fields is read by clients as these fields, and one text under `value` as that text.
+    return SecretType.TEXT if guessed is SecretType.JSON and current.fields else guessed
+
+
+def _version(
+    there: FoundVersion, number: int, value: Value | None, kind: SecretType, *, is_numbered: bool
+) -> CarriedVersion:
+    text = None
+    if value is not None and not there.state:
+        text = value.text if kind is not SecretType.JSON or not value.fields else value.fields
+    return CarriedVersion(
+        number=number,
+        value=text,
+        state=there.state,
+        deleted_at=there.deleted_at,
+        written_at=there.written_at,
+        author=there.author,
+        number_there=there.number if is_numbered else None,
+        identifier=there.identifier,
+    )
+
+
+def _stored_version(version: CarriedVersion) -> list[Any]:
+    fingerprint = "" if version.value is None else fingerprints.fingerprint(version.value.encode()).hex()
+    written = utc_text(version.written_at) if version.written_at else ""
+    return [version.number, version.number_there, written, version.author, version.state, fingerprint]
+
+
+def line_digest(line: MigrationLine) -> bytes:
+    """Return what the digest of the plan covers of a line."""
+    what = [
+        line.place, line.path, str(line.environment_uuid or ""), line.name, str(line.word), line.versions,
+        line.described, str(line.secret_uuid or ""), line.etag,
+    ]  # fmt: skip
+    return json.dumps(what, sort_keys=True, separators=(",", ":")).encode() + b"\n"

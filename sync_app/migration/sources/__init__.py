@@ -1,0 +1,1 @@
+"""Sources: the systems that secrets are carried from."""

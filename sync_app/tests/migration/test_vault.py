@@ -1,0 +1,253 @@
+"""Secrets of a real OpenBao with all their versions, carried here and asked for by their old clients' requests."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import hvac
+import pytest
+from django.test import Client
+
+from audit_app.integrity.check_registry import run_checks
+from audit_app.verification.stream_verifier import verify
+from environments_app.models import Role
+from environments_app.tests.cast import Cast
+from environments_app.tokens import service as tokens
+from secrets_app.models import Secret, VersionOrigin
+from secrets_app.services import write
+from sync_app.migration import engine, service
+from sync_app.migration.placing import How, Rule
+from sync_app.models import Migration, MigrationLine, SourceCredentials
+from sync_app.models.migration import Choice, LineState, MigrationState, Word
+
+pytestmark = pytest.mark.every_database
+
+UNICODE = 'pässwörd 🔑 \u2028 <&> "quoted" \\ \t'
+
+
+class OldVault:
+    """Two mounts of their own in a real OpenBao."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url, self.token = url, token
+        self.client = hvac.Client(url=url, token=token)
+        self.kv, self.old = f"kv-{uuid4().hex[:8]}", f"old-{uuid4().hex[:8]}"
+        self.client.sys.enable_secrets_engine("kv", path=self.kv, options={"version": "2"})
+        self.client.sys.enable_secrets_engine("kv", path=self.old, options={"version": "1"})
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait until the mount takes versions, which is a moment after it was made."""
+        for _ in range(100):
+            try:
+                self.client.secrets.kv.v2.read_configuration(mount_point=self.kv)
+                self.client.secrets.kv.v2.list_secrets("", mount_point=self.kv)
+            except hvac.exceptions.InvalidPath:
+                return
+            except hvac.exceptions.VaultError:
+                time.sleep(0.05)
+
+    def put(self, path: str, *contents: dict[str, Any]) -> None:
+        for content in contents:
+            self.client.secrets.kv.v2.create_or_update_secret(path, content, mount_point=self.kv)
+
+    def delete(self, path: str, *numbers: int) -> None:
+        self.client.secrets.kv.v2.delete_secret_versions(path, list(numbers), mount_point=self.kv)
+
+    def destroy(self, path: str, *numbers: int) -> None:
+        self.client.secrets.kv.v2.destroy_secret_versions(path, list(numbers), mount_point=self.kv)
+
+    def metadata(self, path: str) -> dict[str, Any]:
+        reply = self.client.secrets.kv.v2.read_secret_metadata(path, mount_point=self.kv)
+        return dict(reply["data"])
+
+    def answer(self, path: str, number: int) -> tuple[int, Any]:
+        reply = self.client.adapter.get(f"/v1/{self.kv}/data/{path}?version={number}", raise_exception=False)
+        response = reply if not isinstance(reply, dict) else None
+        return (
+            (200, reply["data"]) if response is None else (response.status_code, response.json().get("data"))
+        )
+
+
+@pytest.fixture
+def old(openbao: tuple[str, str]) -> Iterator[OldVault]:
+    vault = OldVault(*openbao)
+    yield vault
+    for mount in (vault.kv, vault.old):
+        vault.client.sys.disable_secrets_engine(mount)
+
+
+def rules(cast: Cast, old: OldVault) -> list[Rule]:
+    return [
+        Rule(place=old.kv, how=How.FIRST_FOLDER, environments={"dev": str(cast.development.uuid)}),
+        Rule(place=old.old, how=How.ALL, environments={"": str(cast.development.uuid)}, prefix="v1"),
+    ]
+
+
+def start(cast: Cast, old: OldVault, **given: Any) -> Migration:
+    found: dict[str, Any] = {
+        "actor": cast.principal(cast.erin),
+        "source": "vault",
+        "settings": {"address": old.url},
+        "credentials": {"token": old.token},
+        "rules": rules(cast, old),
+        **given,
+    }
+    return service.start(**found)
+
+
+def work(migration: Migration) -> Migration:
+    engine.execute(migration.pk)
+    migration.refresh_from_db()
+    return migration
+
+
+def apply(cast: Cast, migration: Migration, **given: Any) -> Migration:
+    service.request_apply(
+        actor=cast.principal(cast.erin), migration=migration, digest=migration.plan_digest, **given
+    )
+    return work(migration)
+
+
+def fill(old: OldVault) -> None:
+    old.put("dev/app/text", {"value": "one"}, {"value": UNICODE}, {"value": "x" * 65_536})
+    old.put("dev/app/json", {"user": "a", "nested": {"b": [1, None, True]}}, {"value": "was an object"})
+    old.put("dev/app/numbers", {"a": 1.10, "b": 12345678901234567890123, "c": 1e3, "d": 10**18})
+    old.put("dev/app/states", *({"value": f"v{number}"} for number in range(1, 6)))
+    old.delete("dev/app/states", 2)
+    old.destroy("dev/app/states", 3)
+    old.put("dev/app/trimmed", *({"value": f"v{number}"} for number in range(1, 14)))
+    old.put("dev/app/empty", {"value": ""}, {})
+    old.put("dev/app", {"value": "a name that is a folder as well"})
+    old.put("dev/sp ace", {"value": "renamed"})
+    old.put("dev/sp_ace", {"value": "not renamed"})
+    old.put("dev/gone", {"value": "deleted"})
+    old.delete("dev/gone", 1)
+    old.put("top", {"value": "in no folder"})
+    old.put("other/x", {"value": "in a folder without a rule"})
+    old.put("dev/big", {"value": "x" * 65_537})
+    old.client.secrets.kv.v2.update_metadata(
+        "dev/app/text",
+        mount_point=old.kv,
+        custom_metadata={"owner": "shop", "tier": "Gold", "note": "the text"},
+    )
+    old.client.secrets.kv.v1.create_or_update_secret("one", {"value": "first"}, mount_point=old.old)
+    old.client.secrets.kv.v1.create_or_update_secret("a/two", {"k": "v", "ttl": "1h"}, mount_point=old.old)
+
+
+def same(source: Any, here: Any) -> bool:
+    """Compare trees, numbers by their text."""
+    return json.dumps(source, sort_keys=True) == json.dumps(here, sort_keys=True)
+
+
+def test_every_version_is_what_the_old_vault_answers(cast: Cast, old: OldVault, client: Client) -> None:
+    fill(old)
+    migration = work(start(cast, old))
+    assert (migration.state, migration.error) == (MigrationState.PLANNED, "")
+    words = {line.path: (line.word, line.reason) for line in MigrationLine.objects.filter(place=old.kv)}
+    assert words["dev/sp ace"][0] == Word.RENAMED
+    assert words["dev/gone"] == (Word.SKIPPED, "its current version is deleted in the source")
+    assert [words[path][0] for path in ("top", "other/x", "dev/big")] == [Word.REFUSED] * 3
+    assert not Secret.objects.exists()
+    migration = apply(cast, migration)
+    assert (migration.state, migration.error) == (MigrationState.DONE, "")
+    _, secret = tokens.issue(
+        actor=cast.principal(cast.alice), environment=cast.development, name="old-client", role=Role.READER
+    )
+    headers = {"X-Vault-Token": secret}
+    compared = 0
+    for path in ("app/text", "app/json", "app/numbers", "app/states", "app/trimmed", "app/empty", "app"):
+        facts = old.metadata(f"dev/{path}")
+        ours = client.get(f"/vault/v1/development/metadata/{path}", headers=headers).json()["data"]
+        assert ours["current_version"] == facts["current_version"]
+        assert ours["versions"].keys() == facts["versions"].keys()
+        for number, version in facts["versions"].items():
+            told = ours["versions"][number]
+            assert told["created_time"][:26] == version["created_time"][:26].rstrip("Z").ljust(26, "0")
+            assert told["destroyed"] == version["destroyed"]
+            assert bool(told["deletion_time"]) == bool(version["deletion_time"])
+        for number in range(1, facts["current_version"] + 1):
+            status, data = old.answer(f"dev/{path}", number)
+            answer = client.get(f"/vault/v1/development/data/{path}?version={number}", headers=headers)
+            assert answer.status_code == status, (path, number)
+            if status == 200:
+                assert same(data["data"], answer.json()["data"]["data"])
+                assert answer.json()["data"]["metadata"]["version"] == number
+                compared += 1
+    assert compared == 22
+    plain = client.get("/vault/v1/development/data/app/text", headers=headers).json()["data"]["metadata"]
+    there = old.metadata("dev/app/text")
+    assert plain["created_time"][:26] == there["versions"]["3"]["created_time"][:26]
+    text = Secret.objects.get(name="app/text")
+    assert (text.owner, text.description, text.tags) == ("shop", "the text", ["tier:gold"])
+    assert text.custom_metadata == {"owner": "shop", "tier": "Gold", "note": "the text"}
+    assert {each.name for each in Secret.objects.filter(name__startswith="v1/")} == {"v1/one", "v1/a/two"}
+    origins = dict(VersionOrigin.objects.values_list("path", "version__secret__name"))
+    assert (origins["dev/sp_ace"], origins["dev/sp ace"]) == ("sp_ace", "sp_ace-2")
+    assert not SourceCredentials.objects.exists()
+    assert not [*verify(), *run_checks()]
+
+
+def test_repeated_it_carries_what_is_newer_and_overwrites_nothing(cast: Cast, old: OldVault) -> None:
+    for number in range(6):
+        old.put(f"dev/s{number}", {"value": "one"}, {"value": "two"})
+    old.client.secrets.kv.v1.create_or_update_secret("one", {"value": "first"}, mount_point=old.old)
+    assert apply(cast, work(start(cast, old))).state == MigrationState.DONE
+    alice = cast.principal(cast.alice)
+    old.put("dev/s1", {"value": "three"}, {"value": "four"})
+    write.update(actor=alice, secret=Secret.objects.get(name="s2"), value="Keeper's")
+    old.put("dev/s3", {"value": "three"})
+    write.update(actor=alice, secret=Secret.objects.get(name="s3"), value="Keeper's")
+    old.client.secrets.kv.v2.delete_metadata_and_all_versions("dev/s4", mount_point=old.kv)
+    old.put("dev/s4", {"value": "another one"})
+    old.put("dev/new", {"value": "new"})
+    old.client.secrets.kv.v1.create_or_update_secret("one", {"value": "second"}, mount_point=old.old)
+    migration = work(start(cast, old))
+    words = dict(MigrationLine.objects.filter(migration=migration).values_list("path", "word"))
+    assert words == {
+        "dev/s0": Word.SAME, "dev/s1": Word.NEWER, "dev/s2": Word.SAME, "dev/s3": Word.CHANGED,
+        "dev/s4": Word.CHANGED, "dev/s5": Word.SAME, "dev/new": Word.NEW, "one": Word.NEWER,
+    }  # fmt: skip
+    taken = MigrationLine.objects.get(migration=migration, path="dev/s4")
+    service.choose(actor=cast.principal(cast.erin), migration=migration, line=taken, choice=Choice.TAKE)
+    assert apply(cast, migration).state == MigrationState.DONE
+    numbers = {
+        secret.name: [*secret.versions.order_by("number").values_list("number", flat=True)]
+        for secret in Secret.objects.all()
+    }
+    assert numbers == {
+        "s0": [1, 2], "s1": [1, 2, 3, 4], "s2": [1, 2, 3], "s3": [1, 2, 3], "s4": [1, 2, 3], "s5": [1, 2],
+        "new": [1], "v1/one": [1, 2],
+    }  # fmt: skip
+    assert not VersionOrigin.objects.filter(version__secret__name="s3", version__number=3).exists()
+    assert VersionOrigin.objects.get(version__secret__name="s4", version__number=3).number == 1
+    again = work(start(cast, old))
+    assert set(MigrationLine.objects.filter(migration=again).values_list("path", "word")) == {
+        *((f"dev/s{number}", Word.SAME) for number in (0, 1, 2, 4, 5)),
+        ("dev/s3", Word.CHANGED), ("dev/new", Word.SAME), ("one", Word.SAME),
+    }  # fmt: skip
+    assert not [*verify(), *run_checks()]
+
+
+def test_what_changed_since_the_plan_is_left(cast: Cast, old: OldVault) -> None:
+    for name in ("a", "b", "c", "d"):
+        old.put(f"dev/{name}", {"value": "one"})
+    migration = work(start(cast, old))
+    old.put("dev/b", {"value": "two"})
+    write.create(
+        actor=cast.principal(cast.alice),
+        environment=cast.development,
+        name="c",
+        secret_type=None,
+        value="mine",
+    )
+    MigrationLine.objects.filter(path="dev/d").update(name="elsewhere")
+    apply(cast, migration)
+    states = dict(MigrationLine.objects.values_list("path", "state"))
+    assert states == {
+        "dev/a": LineState.CARRIED, "dev/b": LineState.LEFT, "dev/c": LineState.LEFT, "dev/d": LineState.LEFT,
+    }  # fmt: skip
+    assert {*Secret.objects.values_list("name", flat=True)} == {"a", "c"}
+    assert Secret.objects.get(name="c").current_number == 1
