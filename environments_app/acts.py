@@ -23,10 +23,10 @@ from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.forms.environment import MemberForm, RotateForm, TokenForm
 from environments_app.forms.people import Added, NewPersonForm, PersonForm, add_person
-from environments_app.models import Environment, OidcProvider, SamlGroupMapping, ServiceToken, TokenRole, User
+from environments_app.models import Environment, SamlGroupMapping, ServiceToken, TokenRole, User
 from environments_app.notifications.recipients import remove_addressee, try_addressee
+from environments_app.saml.group_mapping import Change, changed_by_mapping, changed_by_removal
 from environments_app.sessions.service import end_other_sessions
-from environments_app.single_sign_on.group_mapping import Change, changed_by_mapping, changed_by_removal
 from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens
 from environments_app.trusts import service as trusts
@@ -387,11 +387,6 @@ _REST: Final = "Keeper learns who is in a group at each sign-in: others in it ch
 
 
 class MappingForm(forms.Form):
-    provider = forms.ModelChoiceField(
-        queryset=OidcProvider.objects.order_by("slug"),
-        required=False,
-        help_text="Leave blank for the SAML identity provider.",
-    )
     group = forms.CharField(max_length=200)
     environment = forms.ModelChoiceField(
         queryset=Environment.objects.order_by("position", "name"),

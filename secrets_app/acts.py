@@ -13,7 +13,8 @@ from environments_app.authorization.act import Act, Place, Shown, nowhere
 from environments_app.authorization.policy import Principal
 from environments_app.forms.fields import CommaSeparatedField
 from environments_app.models import Environment, User
-from secrets_app.exposure import Viewer, offboard, offboarding_report, readers_since
+from secrets_app.departures.ending import offboard
+from secrets_app.exposure import Viewer, offboarding_report, readers_since
 from secrets_app.key_operations.trial import Trial, test_key
 from secrets_app.models import MAX_NAME_LENGTH, Secret
 from secrets_app.models.version_rules import DESTROYED

@@ -1,46 +1,36 @@
-"""Who has seen which value, from the audit log: what a user or token knows, readers, offboarding.
+"""Who has seen which value, from the audit log: what a user or token knows, readers, the offboarding report.
 
 A reader knows a value permanently, whatever rights they lose. So every value that an event shows as read or
 written by them counts. A rotation in the name of its requester does not count: it passes values to a
 rotator, never to a person. Reads of many are included.
 
-Offboarding shows what a user can read, what they did read, and which of it is served. A secret of which
-they know a value that is served, or was just now, is queued for rotation.
+The offboarding report shows what a user can read, what they did read, and which of it is served.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cache
-from itertools import groupby
 from operator import attrgetter
 from typing import TypeVar
 from uuid import UUID
 
-from django.conf import settings
-from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
-from audit_app.events import streams
 from audit_app.events.actions import UNSEEN, Action, Outcome
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.interfaces import audit_log_policy
 from audit_app.models import AuditEvent, ManifestUse, ReadManifestItem, UsageEntry
 from audit_app.queries import search, usage_index
 from audit_app.queries.access_log import record_view
-from audit_app.recording.drafts import AuditObject
-from audit_app.recording.recorder import record
 from core.canonical_json import parsed_details
 from core.db.bulk import BATCH, in_batches
 from environments_app.authorization.credential_custody import CustodyGraph
-from environments_app.authorization.policy import Principal, require, require_confirmed, visible
+from environments_app.authorization.policy import Principal, require, visible
 from environments_app.authorization.principals import grants_ignoring_status
-from environments_app.errors import Conflict, Invisible
-from environments_app.models import Environment, ServiceToken, Trust, User
-from environments_app.users.accounts import disable_user
+from environments_app.errors import Invisible
+from environments_app.models import ServiceToken, Trust, User
 from environments_app.users.password_backend import named_user
 from secrets_app.models import Secret
 
@@ -90,7 +80,6 @@ def _seen_by(who: UUID) -> Iterator[tuple[UUID, int]]:
 
 
 _Row = TypeVar("_Row", bound=AuthenticatedRow)
-Queue = Callable[[Collection[UUID]], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +99,6 @@ class OffboardingReport:
         return [each for each in self.known if each.stands]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Offboarded:
-    """What was done: how many secrets are marked as due, and how many rotations were brought forward."""
-
-    marked: int
-    queued: int
-
-
 def find_person(*, actor: Principal, username: str) -> User:
     """Return a user by name. Raises Forbidden, and Invisible if there is none."""
     require(actor=actor, action=Action.USER_VIEW, environment=None)
@@ -135,78 +116,37 @@ def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
     require(actor=actor, action=Action.USER_VIEW, environment=None)
     record_view(viewer=actor, face="offboarding", filters={"reader": f"user {user.username}"})
     could_read = Secret.objects.filter(visible(grants_ignoring_status(user), Action.SECRET_REVEAL), live=True)
-    # Those of workloads live for minutes, by their trusts; children live by their parents.
-    issued = ServiceToken.objects.filter(revoked_at=None, trust_uuid=None, parent_uuid=None)
-    tokens = issued.select_related("environment")
-    trusts = Trust.objects.select_related("environment")
     others = User.objects.filter(is_active=True).exclude(pk=user.pk)
     hands = CustodyGraph()
-
-    def held(rows: QuerySet[_Row]) -> list[_Row]:
-        found = list(rows.order_by("pk"))
-        hands.learn(row.uuid for row in found)
-        return [
-            row
-            for row in found
-            if getattr(row, "created_by_id", None) == user.pk
-            or user.uuid in hands.behind(row.uuid, environment=getattr(row, "environment", None))
-        ]
-
     return OffboardingReport(
         user=user,
         could_read=list(could_read.select_related("environment").order_by("environment__name", "name")),
         known=known_to(UUID(str(user.uuid))),
-        tokens=[token for token in held(tokens) if token.is_live],
-        trusts=[trust for trust in held(trusts) if trust.is_live],
-        accounts=held(others),
+        tokens=tokens_in_hands(user, hands),
+        trusts=[trust for trust in _held(user, Trust.objects.all(), hands) if trust.is_live],
+        accounts=_held(user, others, hands),
     )
 
 
-def offboard(*, actor: Principal, user: User) -> Offboarded:
-    """Disable an account, which ends its sessions, and queue what the person knows for rotation.
-
-    Secrets are marked as due; those under a policy with a cadence rotate as soon as their window
-    allows it. It can be repeated: what stands by then is queued again.
-    Raises Forbidden, ConfirmationNeeded, Tampered, or Conflict for oneself and the last administrator.
-    """
-    require(actor=actor, action=Action.USER_CHANGE, environment=None)
-    require_confirmed(actor)
-    if actor.uuid == user.uuid:
-        raise Conflict("You can't offboard yourself. Ask another administrator.")
-    # First, so that nothing more is read while the rest is found.
-    disable_user(actor=actor, user=user)
-    standing = offboarding_report(actor=actor, user=user).standing
-    for environment, group in groupby(standing, key=lambda known: known.secret.environment):
-        _mark(actor, user, environment, [known.secret for known in group])
-    due = [known.secret.uuid for known in standing]
-    queued = sum(queue(due) for queue in _queues()) if due else 0
-    record(
-        actor=actor,
-        action=Action.USER_OFFBOARD,
-        stream=streams.SYSTEM,
-        object=AuditObject("user", user.uuid, user.username),
-        details={"marked": len(due), "queued": queued},
-    )
-    return Offboarded(marked=len(due), queued=queued)
+def tokens_in_hands(user: User, hands: CustodyGraph) -> list[ServiceToken]:
+    """Return the live service tokens that a person, or a token of theirs, issued and so has seen."""
+    # Those of workloads live for minutes, by their trusts; children live by their parents.
+    rows = ServiceToken.objects.filter(revoked_at=None, trust_uuid=None, parent_uuid=None)
+    return [token for token in _held(user, rows, hands) if token.is_live]
 
 
-def _mark(actor: Principal, user: User, environment: Environment, secrets: Sequence[Secret]) -> None:
-    for batch in in_batches(secrets):
-        with transaction.atomic():
-            rows = Secret.objects.filter(pk__in=[secret.pk for secret in batch])
-            rows.update(rotation_due_at=timezone.now())
-            record(
-                actor=actor,
-                action=Action.USER_OFFBOARD,
-                stream=streams.environment_stream(environment.uuid),
-                object=AuditObject("user", user.uuid, user.username),
-                details={"due": [secret.name for secret in batch]},
-            )
-
-
-@cache
-def _queues() -> tuple[Queue, ...]:
-    return tuple(import_string(path) for path in settings.KEEPER_ROTATION_RESCHEDULERS)
+def _held(user: User, rows: QuerySet[_Row], hands: CustodyGraph) -> list[_Row]:
+    """Return the rows that a person made, or that the person could use."""
+    if rows.model is not User:
+        rows = rows.select_related("environment")
+    found = list(rows.order_by("pk"))
+    hands.learn(row.uuid for row in found)
+    return [
+        row
+        for row in found
+        if getattr(row, "created_by_id", None) == user.pk
+        or user.uuid in hands.behind(row.uuid, environment=getattr(row, "environment", None))
+    ]
 
 
 @dataclass

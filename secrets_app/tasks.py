@@ -4,6 +4,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 
 from core.workers import part, slot, work_alone
+from secrets_app.departures import following
 from secrets_app.key_operations import jobs, key_check
 from secrets_app.maintenance import integrity_sweep
 from secrets_app.services.lifecycle import purge_expired
@@ -45,6 +46,12 @@ def check_failing_keys() -> None:
 def check_requested_keys() -> None:
     """Check the data keys that a person asked about; they stay asked for while another check continues."""
     work_alone(part("keys"), key_check.check_requested_keys)
+
+
+@shared_task(name=following.RUN)
+def follow_departures() -> None:
+    """Mark, bring forward and assign what people who left know, and look at open departures."""
+    work_alone(part("departures"), following.run)
 
 
 @shared_task(name=jobs.RUN)

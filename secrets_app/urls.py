@@ -5,6 +5,7 @@ from django.urls import path, register_converter
 from environments_app.models import Recipient
 from secrets_app.api import bulk as bulk_api
 from secrets_app.api import bulk as imports_api
+from secrets_app.api import departures as departures_api
 from secrets_app.api import environment_secrets as environment_secrets_api
 from secrets_app.api import environment_secrets as manifests_api
 from secrets_app.api import offboarding as offboarding_api
@@ -14,6 +15,7 @@ from secrets_app.models import Webhook
 from secrets_app.views import bulk as bulk_views
 from secrets_app.views import compare as compare_views
 from secrets_app.views import compare as version_diff_views
+from secrets_app.views import departures as departure_views
 from secrets_app.views import edit as edit_views
 from secrets_app.views import import_export as import_export_views
 from secrets_app.views import import_export as table_views
@@ -46,6 +48,19 @@ _ENVIRONMENT = "environments/<str:environment>"
 API = [
     path(
         "users/<str:username>/offboarding", offboarding_api.OffboardingView.as_view(), name="api-offboarding"
+    ),
+    path("departures", departures_api.DepartureListView.as_view(), name="api-departures"),
+    path("departures/<id:id>", departures_api.DepartureView.as_view(), name="api-departure"),
+    path("departures/<id:id>/close", departures_api.DepartureCloseView.as_view(), name="api-departure-close"),
+    path(
+        "departures/values/<id:id>/keep",
+        departures_api.ValueKeepView.as_view(),
+        name="api-departure-value-keep",
+    ),
+    path(
+        "departures/values/<id:id>/assign",
+        departures_api.ValueAssignView.as_view(),
+        name="api-departure-value-assign",
     ),
     path("secrets", secrets_api.SecretListView.as_view(), name="api-secrets"),
     path("secrets/bulk", bulk_api.BulkView.as_view(), name="api-secrets-bulk"),
@@ -83,6 +98,11 @@ urlpatterns = [
     path("integrity/sweep", integrity_views.sweep_start, name="sweep-start"),
     path("people/<str:username>/offboarding", offboarding_views.offboarding, name="offboarding"),
     path("people/<str:username>/offboard", offboarding_views.offboard_person, name="offboard"),
+    path("departures", departure_views.departure_list, name="departures"),
+    path("departures/<id:id>", departure_views.departure, name="departure"),
+    path("departures/<id:id>/close", departure_views.departure_close, name="departure-close"),
+    path("departures/values/<id:id>/keep", departure_views.value_keep, name="departure-value-keep"),
+    path("departures/values/<id:id>/assign", departure_views.value_assign, name="departure-value-assign"),
     path("secrets", listing_views.secret_list, name="secret-list"),
     path("secrets/matrix", matrix_views.secret_matrix, name="secret-matrix"),
     path("secrets/new", edit_views.secret_new, name="secret-new"),

@@ -116,6 +116,12 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-exposure", "POST"): Action.ROTATION_RUN,
     ("api-offboarding", "GET"): Action.TRAIL_VIEW,
     ("api-offboarding", "POST"): Action.USER_OFFBOARD,
+    ("api-departure", "GET"): Action.TRAIL_VIEW,
+    ("api-departure-close", "POST"): Action.USER_OFFBOARD,
+    ("api-departure-value-keep", "POST"): Nothing(
+        "only people with a role decide; see tests/people/test_departures.py"
+    ),
+    ("api-departure-value-assign", "POST"): Action.USER_OFFBOARD,
     ("api-admin-tokens", "POST"): Action.TOKEN_ISSUE,
     ("api-admin-token", "PATCH"): Action.TOKEN_CHANGE,
     ("api-admin-token", "DELETE"): Action.TOKEN_REVOKE,
@@ -129,6 +135,10 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("secret-usage", "GET"): Action.TRAIL_VIEW,
     ("activity-export", "GET"): Action.TRAIL_EXPORT,
     ("offboarding", "GET"): Action.TRAIL_VIEW,
+    ("departure", "GET"): Action.TRAIL_VIEW,
+    ("departure-close", "POST"): Action.USER_OFFBOARD,
+    ("departure-value-keep", "POST"): Action.USER_OFFBOARD,
+    ("departure-value-assign", "POST"): Action.USER_OFFBOARD,
     ("report-detail", "GET"): Action.REPORT_GENERATE,
     ("report-file", "GET"): Action.REPORT_GENERATE,
     ("trail-verify", "POST"): Action.TRAIL_VERIFY,
@@ -169,9 +179,6 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("sign-in-code", "POST"): Action.SIGN_IN,
     ("sign-out", "POST"): Action.SIGN_OUT,
     ("session-state", "POST"): Nothing("it keeps one's own session open, as any page does"),
-    ("oidc-back-channel-logout", "POST"): Nothing(
-        "without a provider it is not there; what it ends is recorded: tests/people/test_oidc.py"
-    ),
     ("saml-acs", "POST"): Nothing("the page after it signs in, and records it: tests/people/test_saml.py"),
     ("password-change", "POST"): Action.USER_CHANGE,
     ("session-end", "POST"): Action.SESSION_END,

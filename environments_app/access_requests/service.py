@@ -145,6 +145,22 @@ def withdraw(*, actor: Principal, request: AccessRequest) -> AccessRequest:
     return stored
 
 
+def withdraw_all(*, actor: Actor, requester: User, environment: Environment | None, comment: str) -> int:
+    """Withdraw what an ended account asked for in an environment, in the caller's transaction.
+
+    Return how many. `environment` None: the requests that name no environment. A forged row stays.
+    """
+    rows = _rows().filter(state=RequestState.PENDING, requester=requester, environment=environment)
+    count = 0
+    for row in verified_rows(rows.order_by("id")):
+        with lock_authentic(row) as stored:
+            if stored.state == RequestState.PENDING:
+                stored.comment = comment
+                _close(actor, stored, RequestState.WITHDRAWN, Action.ACCESS_WITHDRAW)
+                count += 1
+    return count
+
+
 def expire_due() -> int:
     """Expire unanswered requests; return how many."""
     due = _rows().filter(state=RequestState.PENDING).exclude(in_time())
@@ -224,6 +240,6 @@ def _people_who_answer(request: AccessRequest, environment: Environment) -> list
 
 def _close(actor: Actor, stored: AccessRequest, state: RequestState, action: Action) -> None:
     stored.state, stored.finished_at = state, timezone.now()
-    stored.save(update_fields=["state", "finished_at"])
+    stored.save(update_fields=["state", "finished_at", "comment"])
     record_step(actor, action, stored)
     settled(stored, f"{state.label}: {stored.requester.username}'s request for access")

@@ -191,6 +191,23 @@ def withdraw(*, actor: Principal, approval: Approval) -> Approval:
     return stored
 
 
+def withdraw_all(*, actor: Actor, requester: UUID, environment: Environment, reason: str) -> int:
+    """Withdraw what an ended account has requested in an environment, in the caller's transaction.
+
+    Return how many. A forged row stays: it is never carried out.
+    """
+    rows = Approval.objects.filter(
+        in_time(), state__in=OPEN_STATES, environment=environment, requester_uuid=requester
+    )
+    count = 0
+    for row in verified_rows(rows.select_related("environment").order_by("id")):
+        with lock_authentic(row) as stored:
+            if stored.is_live:
+                _close(stored, ApprovalState.WITHDRAWN, actor, Action.APPROVAL_WITHDRAW, reason)
+                count += 1
+    return count
+
+
 def carry_out(*, actor: Principal, approval: Approval) -> ExecutionResult:
     """Execute an approved act, once, by its ordinary use case.
 
@@ -378,11 +395,11 @@ def _note_decision(
     _tell_requester(stored)
 
 
-def _close(stored: Approval, state: ApprovalState, actor: Actor, action: Action) -> None:
+def _close(stored: Approval, state: ApprovalState, actor: Actor, action: Action, reason: str = "") -> None:
     stored.state, stored.finished_at = state, timezone.now()
     owner_of(stored.action).forget(stored)
     stored.save(update_fields=["state", "finished_at"])
-    record_act(actor=actor, action=action, approval=stored)
+    record_act(actor=actor, action=action, approval=stored, details={"reason": reason} if reason else None)
     _settled(stored, f"{state.label}: {stored.requester_name}'s request")
 
 

@@ -19,16 +19,13 @@ from environments_app.models.authentication import (
     SecondFactor,
     Session,
 )
+from environments_app.models.departure import Departure, DepartureKind
 from environments_app.models.environment import Environment
 from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.operator_job import AuditJob, AuditJobKind, JobState, OperatorJob
 from environments_app.models.personal_token import DeviceSignIn, PersonalToken
 from environments_app.models.saml import (
     INSTALLATION_ROLES,
-    OIDC_ISSUER,
-    ClientAuth,
-    OidcAlgorithm,
-    OidcProvider,
     SamlAssertion,
     SamlGroupMapping,
     SamlProvider,

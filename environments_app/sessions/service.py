@@ -15,8 +15,8 @@ from audit_app.recording.recorder import record
 from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Forbidden
-from environments_app.models import PersonalToken, Session, User
-from environments_app.sessions.store import SAML, at_provider, contents_of, is_impossible, is_open
+from environments_app.models import DeviceSignIn, PersonalToken, Session, User
+from environments_app.sessions.store import SAML, contents_of, is_impossible, is_open
 
 
 def active_tokens(user: User) -> QuerySet[PersonalToken]:
@@ -39,6 +39,11 @@ def revoke_token(*, actor: Principal, token: PersonalToken) -> None:
 def end_tokens(*, actor: Actor, user: User) -> int:
     """End all tokens of a person, in the transaction of what makes them end; return how many."""
     return _end(actor, PersonalToken.objects.filter(user=user, revoked_at=None))
+
+
+def end_device_sign_ins(user: User) -> int:
+    """End the sign-ins of programs that a person approved and that wait for their token; return how many."""
+    return DeviceSignIn.objects.filter(token__user=user).delete()[0]
 
 
 def record_personal(actor: Actor, action: Action, token: PersonalToken) -> None:
@@ -109,17 +114,7 @@ def end_other_sessions(*, actor: Principal, user: User, except_key: str = "") ->
     return count
 
 
-def end_named_session(*, actor: Actor, issuer: str, index: str) -> list[str]:
-    """End the sessions that a provider names without naming the person; return the keys of their rows."""
-    named = {"issuer": issuer, "session_index": index}
-    rows = Session.objects.filter(at_provider=at_provider(named)).exclude(user=None)
-    keys: list[str] = []
-    for subject in {(contents_of(row).get(SAML) or {}).get("name_id", "") for row in rows}:
-        keys += end_provider_sessions(actor=actor, issuer=issuer, name_id=subject, indexes=[index])
-    return keys
-
-
-def end_provider_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Collection[str]) -> list[str]:
+def end_saml_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Collection[str]) -> list[str]:
     """End sessions that the identity provider vouched for, as it asks; return the keys of their rows.
 
     `indexes` are the provider's names of the sessions, none for all of them: personal tokens end then as

@@ -4,8 +4,10 @@ A grant names a person or a group. Both API and pages find it here.
 """
 
 import secrets
+from datetime import timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -16,6 +18,7 @@ from django.utils import timezone
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
@@ -23,7 +26,7 @@ from environments_app.authorization.break_glass import administers, with_alert
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.rows import clean_fields, lock_authentic, set_fields
 from environments_app.errors import Conflict, Forbidden, InvalidField, NameInUse
-from environments_app.models import Membership, Source, User, UserRole
+from environments_app.models import Departure, DepartureKind, Membership, Source, User, UserRole
 from environments_app.names import normalise_username, validate_new_username
 from environments_app.sessions.service import end_sessions
 from environments_app.users.password_backend import named_user
@@ -76,7 +79,7 @@ def create_user(
     return user
 
 
-def create_provider_user(
+def create_saml_user(
     *, actor: Principal, username: str, issuer: str, name_id: str, email: str = "", display_name: str = ""
 ) -> User:
     """Create the account of a subject of the identity provider, without a password.
@@ -100,6 +103,7 @@ def create_provider_user(
 def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
     """Change an account (CHANGEABLE; its name stays) and return it as stored.
 
+    One that is enabled again has no session, and is suspended if it was ended a while ago (`come_back`).
     Raises Forbidden, InvalidField, Tampered, Conflict if no active administrator would remain, or
     ConfirmationNeeded for the role, the state and the e-mail address.
     """
@@ -109,8 +113,8 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
     for name in changes.keys() - CHANGEABLE:
         raise InvalidField(name, "This field can't be changed.")
     may_end = changes.get("role", UserRole.ADMIN) != UserRole.ADMIN or not changes.get("is_active", True)
-    with lock_authentic(user, beside=_administrators(user) if may_end else ()) as stored:
-        was_admin = stored.is_admin
+    with lock_authentic(user, beside=administrators_beside(user) if may_end else ()) as stored:
+        was_admin, was_active = stored.is_admin, stored.is_active
         changed = set_fields(stored, changes)
         if was_admin and not stored.is_admin:
             _require_another_admin(stored)
@@ -121,7 +125,9 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
             # The person has not confirmed the new one.
             stored.reset_email = ""
         if changed:
-            stored.save(update_fields=[*changed, "role_source", "reset_email"])
+            if stored.is_active and not was_active:
+                come_back(actor=actor, stored=stored)
+            stored.save(update_fields=[*changed, "role_source", "reset_email", "suspended_at"])
             if not stored.is_active:
                 end_sessions(stored, actor=actor)
             record_user(actor, stored, {name: changes[name] for name in changed})
@@ -144,7 +150,7 @@ def follow_groups(*, actor: Principal, user: User, role: UserRole) -> User:
 
     A role granted by a user stays. Raises Tampered, or Conflict if no administrator would remain.
     """
-    with lock_authentic(user, beside=() if role == UserRole.ADMIN else _administrators(user)) as stored:
+    with lock_authentic(user, beside=() if role == UserRole.ADMIN else administrators_beside(user)) as stored:
         is_granted_by_a_user = stored.role != UserRole.USER and not stored.role_source
         if role == stored.role or is_granted_by_a_user:
             return stored
@@ -155,6 +161,38 @@ def follow_groups(*, actor: Principal, user: User, role: UserRole) -> User:
         stored.save(update_fields=["role", "role_source"])
         record_user(actor, stored, {"role": stored.role, "source": "saml"})
     return stored
+
+
+def end_account(*, actor: Principal, stored: User) -> None:
+    """Disable a locked account for good, in the caller's transaction, which has asked the policy.
+
+    The account is suspended from now on: who enables it again gets names, and values only where managers
+    confirm it. Raises Conflict if no active administrator would remain.
+    """
+    if stored.is_admin:
+        _require_another_admin(stored)
+    if not stored.is_active and stored.suspended_at:
+        return
+    stored.is_active = False
+    stored.suspended_at = stored.suspended_at or timezone.now()
+    stored.save(update_fields=["is_active", "suspended_at"])
+    record_user(actor, stored, {"is_active": False})
+
+
+def come_back(*, actor: Principal, stored: User) -> None:
+    """Prepare a locked account that is enabled again, in the caller's transaction, before it is saved.
+
+    What began while it was being ended opens nothing: its sessions and personal tokens end. The suspension
+    of its end is lifted if that is not KEEPER_RETURN_HOURS ago; else managers are told of it.
+    """
+    rows = Departure.objects.filter(user=stored, kind=DepartureKind.LEFT).select_related("user")
+    last = next(iter(verified_rows(rows.order_by("-pk")[:1])), None)
+    recent = timezone.now() - timedelta(hours=settings.KEEPER_RETURN_HOURS)
+    if last is not None and stored.suspended_at == last.at and recent < last.at:
+        stored.suspended_at = None
+    elif stored.suspended_at is not None:
+        tell_suspended(actor, stored, f"{actor.name} enabled {stored.username} again, who had left.")
+    end_sessions(stored, actor=actor)
 
 
 def disable_user(*, actor: Principal, user: User) -> User:
@@ -231,7 +269,7 @@ def check_and_set_password(user: User, password: str | None) -> None:
     user.set_password(password)
 
 
-def _administrators(user: User) -> list[int]:
+def administrators_beside(user: User) -> list[int]:
     """Return the ids of those on whom it depends whether this administrator may end to be one."""
     return list(_active_admins().values_list("pk", flat=True)) if user.is_admin else []
 

@@ -120,6 +120,11 @@ def withdraw_invitation(*, actor: Principal, user: User) -> None:
             record_user(actor, user, {"invitation": "withdrawn"})
 
 
+def end_links(user: User) -> int:
+    """End the open links of an account that ends, in the caller's transaction; return how many."""
+    return _end(_open_links(user))
+
+
 def invitation_of(user: User) -> PasswordLink | None:
     """Return the newest genuine invitation of an account that has no password yet."""
     if user.has_usable_password() or user.saml_issuer:

@@ -53,8 +53,10 @@ def mark_suspended(actor: Principal, user: User) -> bool:
     return True
 
 
-def tell_suspended(actor: Principal, user: User) -> None:
+def tell_suspended(actor: Principal, user: User, cause: str = "") -> None:
     """Record a suspension in each environment that the account has a role in, and alert there.
+
+    `cause` is a sentence, by default that its credentials were replaced.
 
     In the caller's transaction, before it records anything in the system's stream.
     """
@@ -72,7 +74,7 @@ def tell_suspended(actor: Principal, user: User) -> None:
             environment=environment,
             subject=f"{environment.name}: access of {user.username} suspended",
             lines=[
-                f"{actor.name} replaced what {user.username} signs in with.",
+                cause or f"{actor.name} replaced what {user.username} signs in with.",
                 "It sees names and no values until a manager confirms that it is in its person's hands.",
             ],
             link=_page(environment),

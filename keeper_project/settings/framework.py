@@ -166,6 +166,7 @@ SPECTACULAR_SETTINGS = {
         "Role": "environments_app.models.access.Role.choices",
         "TokenRole": "environments_app.models.access.TokenRole.choices",
         "TrustRole": "environments_app.models.trust.TrustRole.choices",
+        "DepartureKind": "environments_app.models.departure.DepartureKind.choices",
         "SecretType": "secrets_app.types.registry.SecretType.choices",
     },
 }

@@ -31,6 +31,18 @@ KEEPER_APPROVAL_HOURS = _notifications.whole(
 KEEPER_ACCESS_MAX_HOURS = _notifications.whole(
     "KEEPER_ACCESS_MAX_HOURS", 168, unit="hours", help="Longest duration of requested temporary access."
 )
+KEEPER_DEPARTURE_DAYS = _notifications.whole(
+    "KEEPER_DEPARTURE_DAYS",
+    7,
+    unit="days",
+    help="Time after which managers are alerted that values are open which a person who left knows.",
+)
+KEEPER_RETURN_HOURS = _notifications.whole(
+    "KEEPER_RETURN_HOURS",
+    24,
+    unit="hours",
+    help="An ended account that is enabled after this time reads no values until managers confirm it.",
+)
 
 _reports = Group("Reports", page="audit.md")
 KEEPER_REPORT_EMAILS = _reports.several(

@@ -69,6 +69,7 @@ CELERY_BEAT_SCHEDULE = {
     "sync-due": _entry("sync_app.tasks.run_due", _LOOK_SECONDS, expires=30),
     "rotate-due": _entry("sync_app.tasks.rotate_due", _LOOK_SECONDS, expires=30),
     "check-requested-keys": _entry("secrets_app.tasks.check_requested_keys", _LOOK_SECONDS, expires=30),
+    "follow-departures": _entry("secrets_app.tasks.follow_departures", 20.0, expires=18),
     "run-key-jobs": _entry("secrets_app.tasks.run_key_jobs", _LOOK_SECONDS, expires=30),
     "run-audit-jobs": _entry("environments_app.tasks.run_audit_jobs", _LOOK_SECONDS, expires=30),
     "carry-out-backup-requests": _entry(
@@ -84,7 +85,6 @@ CELERY_BEAT_SCHEDULE = {
     "expire-approvals": _entry("environments_app.tasks.expire_approvals", 300.0),
     "end-expired-access": _entry("environments_app.tasks.end_expired_access", 60.0),
     "end-impossible-sessions": _entry("environments_app.tasks.end_impossible_sessions", 60.0),
-    "refresh-oidc-providers": _entry("environments_app.tasks.refresh_oidc_providers", crontab(minute="27")),
     "refresh-saml-metadata": _entry("environments_app.tasks.refresh_saml_metadata", crontab(minute="23")),
     "watch-tokens": _entry("environments_app.tasks.watch_tokens", crontab(minute="11")),
     "purge-workload-tokens": _entry("environments_app.tasks.purge_workload_tokens", crontab(minute="19")),

@@ -68,7 +68,7 @@ KEEPER_NOTIFIERS = [
     "environments_app.notifications.email.EmailTransport",
     "secrets_app.webhooks.WebhookTransport",
 ]
-# Called with the uuids of secrets whose values shall be replaced soon; each returns how many it will replace.
+# Called with the uuids of secrets whose values shall be replaced soon; each returns those it will replace.
 KEEPER_ROTATION_RESCHEDULERS = ["sync_app.rotation.execution.schedule.bring_forward"]
 # Called with an environment's id and the names of its secrets that changed, after that is committed.
 KEEPER_CHANGE_LISTENERS = ["sync_app.runs.schedule.schedule_environment"]

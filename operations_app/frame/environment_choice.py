@@ -25,6 +25,8 @@ _OF_ALL: Final = frozenset(
         "person",
         "person-add",
         "offboarding",
+        "departures",
+        "departure",
         "backups",
         "health",
         "operations",

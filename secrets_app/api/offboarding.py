@@ -9,7 +9,8 @@ from rest_framework.response import Response
 
 from environments_app.api.base import AccessView
 from environments_app.models import User
-from secrets_app.exposure import find_person, offboard, offboarding_report
+from secrets_app.departures.ending import offboard
+from secrets_app.exposure import find_person, offboarding_report
 
 
 class ReadableSecret(serializers.Serializer[Any]):

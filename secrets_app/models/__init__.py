@@ -1,6 +1,7 @@
 """What is kept: secrets, versions, references, shares, wrapped reads, sweeps, webhooks, data keys."""
 
 from secrets_app.keys.models import DataKey, KeyMigration, WrappingKey
+from secrets_app.models.departure_value import DepartureValue
 from secrets_app.models.jobs import KeyJob, KeyJobKind, Sweep
 from secrets_app.models.last_asked import NO_SECRET, LastAsked
 from secrets_app.models.origin import VersionOrigin

@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audit_app.events.actions import Action, Outcome
-from audit_app.events.actors import ActorKind
+from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.integrity.row_state import latest_digests, mismatches, row_digest_entry
 from audit_app.recording.drafts import stream_and_object
@@ -27,7 +27,7 @@ from environments_app.authorization.principals import user_principal
 from environments_app.environments.memberships import acting_user
 from environments_app.environments.restore_suspension import RestoreSuspension
 from environments_app.errors import Forbidden, InvalidField, Invisible
-from environments_app.models import User
+from environments_app.models import Environment, User
 from secrets_app.errors import ShareEnded
 from secrets_app.keys import data_keys
 from secrets_app.models import Secret, Share
@@ -156,6 +156,26 @@ def revoke_share(*, actor: Principal, share: Share) -> None:
         _record(actor, Action.SECRET_SHARE_REVOKE, share)
 
 
+def revoke_all(*, actor: Actor, user: User, environment: Environment) -> int:
+    """Revoke the unopened links that an ended account made or that are for it, in the caller's transaction.
+
+    Return how many. A forged row stays: it opens nothing.
+    """
+    ends = Q(shared_by=user) | Q(recipient=user)
+    # Not joined: MariaDB would lock the people and the secrets as well.
+    rows = Share.objects.select_for_update().prefetch_related(
+        "environment", "secret__environment", "shared_by", "recipient"
+    )
+    count = 0
+    for share in rows.filter(ends, environment=environment, opened_at=None, revoked_at=None).order_by("pk"):
+        if share.is_authentic():
+            share.revoked_at = timezone.now()
+            share.save(update_fields=["revoked_at"])
+            _record(actor, Action.SECRET_SHARE_REVOKE, share)
+            count += 1
+    return count
+
+
 def open_shares(secret: Secret) -> list[Share]:
     """Return the shares of a secret that can still be opened, newest first."""
     rows = Share.objects.filter(_in_time(), secret=secret, opened_at=None, revoked_at=None)
@@ -213,7 +233,7 @@ def _consume(actor: Principal, share: Share) -> None:
         _record(actor, Action.SECRET_SHARE_OPEN, share)
 
 
-def _record(actor: Principal, action: Action, share: Share) -> None:
+def _record(actor: Actor, action: Action, share: Share) -> None:
     details: dict[str, Json] = {
         "secret": str(share.secret.uuid),
         "number": share.number,

@@ -27,6 +27,7 @@ def offboarding(request: HttpRequest, username: str) -> HttpResponse:
         "known": report.known[:_SHOWN],
         "could_read": report.could_read[:_SHOWN],
         "shown": _SHOWN,
+        "departure": report.user.departures.order_by("-pk").first(),
     }
     return render(request, "secrets_app/offboarding.html", context)
 

@@ -23,14 +23,14 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal
 from environments_app.environments import memberships
 from environments_app.errors import ApprovalNeeded
-from environments_app.models import Environment, Membership, SamlGroupMapping, Trust, User
+from environments_app.models import Departure, Environment, Membership, SamlGroupMapping, Trust, User
 from environments_app.notifications.recipients import add_recipient
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tokens.service import issue
 from environments_app.trusts import service as trusts
 from secrets_app.keys.data_keys import forget_data_keys
-from secrets_app.models import Secret
+from secrets_app.models import DepartureValue, Secret
 from secrets_app.services.lifecycle import delete
 from secrets_app.tests.kept import keep
 from secrets_app.webhooks import add_webhook
@@ -96,6 +96,8 @@ class Scene:
     rotation_id: int = 987654
     approval_id: int = 987654
     request_id: int = 987654
+    departure_id: int = 987654
+    value_id: int = 987654
     # What callers are known by who are there already: the keys of their sessions, and their tokens.
     sessions: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
@@ -148,6 +150,8 @@ class Scene:
             return self._path_of_target(route)
         if route.startswith("api-rotat"):
             return self._path_of_rotation(route)
+        if route.startswith("api-departure"):
+            return reverse(route, kwargs=self.of_departure(route))
         if route.startswith("api-approval"):
             return reverse(route, kwargs={} if route == "api-approvals" else {"id": self.approval_id})
         if route.startswith("api-access-request"):
@@ -158,6 +162,12 @@ class Scene:
             "api-acknowledge",
         }
         return reverse(route, kwargs={"id": self.secret.pk} if of_secret else arguments.get(route, {}))
+
+    def of_departure(self, route: str) -> dict[str, int]:
+        """Return the arguments of an address about departures, of the API or of a page."""
+        if route.endswith("departures"):
+            return {}
+        return {"id": self.value_id if "-value-" in route else self.departure_id}
 
     def _path_of_target(self, route: str) -> str:
         arguments: dict[str, Any] = {"environment": self.environment.name}
@@ -302,6 +312,15 @@ def furnish(place: Scene, route: str) -> None:
             group="ops", environment=environment, role="reader", suspended_at=timezone.now()
         )
         place.mapping_id = mapping.pk
+    if "departure" in route:
+        departure = Departure.objects.create(
+            user=User.objects.get(username="newcomer"), kind="left", ended_by_kind="user",
+            ended_by_uuid=place.cast.root.uuid, ended_by_name="root",
+        )  # fmt: skip
+        value = DepartureValue.objects.create(
+            departure=departure, secret=place.secret, numbers=[1], counted_number=1
+        )
+        place.departure_id, place.value_id = departure.pk, value.pk
     if "trust" in route:
         place.trust_id = trust_there(place, alice, has_keys="fetch-keys" in route).pk
     ask_there(place, route)

@@ -75,6 +75,11 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-table": (PageRule("anyone", admin=200),),
     "secret-export": (PageRule("anyone", admin=200),),
     "offboarding": (PageRule("nobody", admin=200),),
+    "departures": (PageRule("anyone", admin=200),),
+    "departure": (PageRule("editor", admin=200),),
+    "departure-close": (PageRule("nobody", admin=302, method="POST", form={"reason": "enough"}),),
+    "departure-value-keep": (PageRule("editor", 302, method="POST", form={"reason": "enough"}),),
+    "departure-value-assign": (PageRule("manager", 302, admin=302, method="POST", form={"username": "alice"}),),
     "activity-view-save": (PageRule("anyone", 302, admin=302, method="POST", form={"name": "mine", "query": "period=7d"}),),
     # There is none of this id.
     "activity-view-remove": (PageRule("anyone", 302, admin=302, method="POST"),),
@@ -232,7 +237,6 @@ PAGES.update(
 OPEN_PAGES: Final = {
     "sign-in", "sign-in-code", "password-forgotten", "password-choose", "sign-out", "session-state", "healthz", "readyz", "metrics",
     "client", "client-file", "client-checksum",
-    "oidc-start", "oidc-callback", "oidc-signed-out", "oidc-back-channel-logout", "oidc-front-channel-logout",
     "saml-start", "saml-acs", "saml-finish", "saml-metadata", "saml-logout",
 }  # fmt: skip
 
@@ -268,7 +272,7 @@ _OF_NO_SECRET: Final = {
 }
 
 
-def page_path(place: Scene, name: str) -> str:
+def page_path(place: Scene, name: str) -> str:  # noqa: PLR0911 - one for each kind of page
     of_none: dict[str, dict[str, Any]] = {
         "offboarding": {"username": "newcomer"},
         "offboard": {"username": "newcomer"},
@@ -301,6 +305,8 @@ def page_path(place: Scene, name: str) -> str:
         or name in {"approval-list", "access-request-new", "admin-tokens", "admin-token-issue"}
     ):
         return reverse(name, kwargs=of_none.get(name))
+    if name.startswith("departure"):
+        return reverse(name, kwargs=place.of_departure(name))
     by_id = {
         "activity-event": place.event_id,
         "admin-token-": place.admin_token_id,
@@ -358,6 +364,8 @@ def expected_page(name: str, rule: PageRule, caller: str) -> int:  # noqa: PLR09
         return rule.admin
     if rule.least == "anyone":
         return rule.ok
+    if name.startswith("departure") and caller in {"outsider", "viewer", "reader"}:
+        return 404
     if rule.least in {"nobody", "manager of any"}:
         return rule.ok if rule.least != "nobody" and caller == "manager" else 403
     if caller == "outsider" or rule.least == "absent":

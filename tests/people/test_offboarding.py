@@ -26,8 +26,9 @@ from environments_app.tokens.service import issue
 from environments_app.trusts.service import change as change_trust
 from environments_app.users.accounts import create_user
 from environments_app.users.suspensions import confirm_account
-from secrets_app import exposure
-from secrets_app.exposure import Known, Offboarded, offboard, offboarding_report
+from secrets_app.departures import following
+from secrets_app.departures.ending import Offboarded, offboard
+from secrets_app.exposure import Known, offboarding_report
 from secrets_app.models import Secret
 from secrets_app.services import write
 from secrets_app.services.lifecycle import delete
@@ -97,19 +98,19 @@ def test_what_they_know_is_handed_to_whoever_rotates(
 ) -> None:
     asked: list[set[UUID]] = []
 
-    def queue(uuids: Collection[UUID]) -> int:
+    def queue(uuids: Collection[UUID]) -> set[UUID]:
         asked.append(set(uuids))
-        return 2
+        return {known["alone"].uuid, known["written"].uuid}
 
-    monkeypatch.setattr(exposure, "_queues", lambda: (queue,))
+    monkeypatch.setattr(following, "_queues", lambda: (queue,))
     assert offboard(actor=cast.principal(cast.root), user=cast.erin).queued == 2
     assert asked == [{known[name].uuid for name in ("alone", "before", "written")}]
 
 
 def test_the_queue_of_the_settings_brings_policies_forward(cast: Cast) -> None:
-    (queue,) = exposure._queues()
+    (queue,) = following._queues()
     secret = keep(cast, "pay/db")
-    assert queue([secret.uuid]) == 0
+    assert queue([secret.uuid]) == set()
     assert not RotationPolicy.objects.exists()
 
 

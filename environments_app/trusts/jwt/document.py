@@ -211,11 +211,8 @@ class Jwt:
             return False
 
 
-def parse_jwt(text: str, *, types: frozenset[str] = _TYPES) -> Jwt:
-    """Return the JWT of a text. Raises BadJwt if it is too large, encrypted, nested, or ambiguous.
-
-    `types` are the kinds of token that it may state to be, in lower case; a missing one counts as "jwt".
-    """
+def parse_jwt(text: str) -> Jwt:
+    """Return the JWT of a text. Raises BadJwt if it is too large, encrypted, nested, or ambiguous."""
     # What `echo` and editors add to a file.
     text = text.removesuffix("\n").removesuffix("\r")
     if len(text) > MAX_BYTES:
@@ -229,7 +226,7 @@ def parse_jwt(text: str, *, types: frozenset[str] = _TYPES) -> Jwt:
     # What an extension demands, or a JWT inside another, is not understood here.
     if "crit" in header or "b64" in header or "cty" in header:
         _refuse("jwt-header")
-    if not isinstance(kind, str) or kind.lower() not in types:
+    if not isinstance(kind, str) or kind.lower() not in _TYPES:
         _refuse("jwt-header")
     return Jwt(header, claims, text)
 

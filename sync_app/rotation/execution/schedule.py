@@ -63,17 +63,18 @@ def due_policies(now: datetime) -> Iterable[RotationPolicy]:
     return policies.select_related("environment", "secret__environment").order_by("due_at")[:_AT_A_TIME]
 
 
-def bring_forward(secrets: Collection[UUID]) -> int:
-    """Let the policies of secrets rotate as soon as their window allows it; return how many will.
+def bring_forward(secrets: Collection[UUID]) -> set[UUID]:
+    """Let the policies of secrets rotate as soon as their window allows it; return whose will.
 
     One without a cadence rotates by hand only, and is left to people.
     """
-    now, brought, uuids = database_now(), 0, list(secrets)
+    now, brought, uuids = database_now(), set[UUID](), list(secrets)
     for start in range(0, len(uuids), _AT_A_TIME):
         batch = uuids[start : start + _AT_A_TIME]
         awake = RotationPolicy.objects.filter(_SCHEDULED, secret__uuid__in=batch, **_AWAKE)
-        ids = list(awake.values_list("pk", flat=True))
-        brought += RotationPolicy.objects.filter(pk__in=ids).update(due_at=now)
+        found = dict(awake.values_list("pk", "secret__uuid"))
+        RotationPolicy.objects.filter(pk__in=found).update(due_at=now)
+        brought.update(found.values())
     return brought
 
 

@@ -27,7 +27,7 @@ def test_policies_with_a_cadence_rotate_soon_and_no_others(cast: Cast, generated
     policies.suspend(actor=cast.principal(cast.alice), policy=made["asleep"])
     asked = [made[name].secret.uuid for name in ("every-day", "by-hand", "asleep")]
     assert schedule.queue_due() == []
-    assert schedule.bring_forward(asked) == 1
+    assert schedule.bring_forward(asked) == {made["every-day"].secret.uuid}
     assert len(schedule.queue_due()) == 1
     assert Rotation.objects.get().policy == made["every-day"]
     made["every-day"].refresh_from_db()

@@ -1,1 +1,0 @@
-"""What SAML and OpenID Connect share: pending requests, accounts by subject, groups, sessions, refusals."""

@@ -1,0 +1,227 @@
+"""What people do about a departure: see it, say why a value stays, give a value to a person, close it.
+
+Administrators and auditors see all of it; others see the values that they may replace themselves.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from django.db.models import QuerySet
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
+from audit_app.recording.drafts import AuditObject
+from audit_app.recording.recorder import commit_record, record
+from core.canonical_json import Json
+from environments_app.authorization.policy import (
+    Principal,
+    allows,
+    record_denial,
+    require,
+    require_confirmed,
+    visible,
+)
+from environments_app.authorization.rows import lock_authentic
+from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible
+from environments_app.models import Departure, User
+from environments_app.users.password_backend import named_user
+from secrets_app.departures import following
+from secrets_app.models import DepartureValue, Secret
+from secrets_app.queries.lookup import require_on
+
+MAX_REASON: Final = 500
+
+
+def may_see_all(actor: Principal) -> bool:
+    """Return whether the actor sees every departure in full."""
+    return allows(actor, Action.USER_VIEW, environment_id=None)
+
+
+def visible_departures(actor: Principal) -> QuerySet[Departure]:
+    """Return the departures of which the actor may see something, the newest first."""
+    rows = Departure.objects.select_related("user").order_by("-pk")
+    if may_see_all(actor):
+        return rows
+    replaceable = Secret.objects.filter(visible(actor, Action.SECRET_UPDATE))
+    return rows.filter(values__secret__in=replaceable).distinct()
+
+
+def find_departure(*, actor: Principal, id: int) -> Departure:
+    """Return a departure. Raises Invisible if there is none of which the actor may see something."""
+    departure = visible_departures(actor).filter(pk=id).first()
+    if departure is not None:
+        return departure
+    hidden = Departure.objects.select_related("user").filter(pk=id).first()
+    if hidden is not None:
+        record_denial(actor=actor, action=Action.USER_VIEW, environment=None, object=hidden.audit_object)
+    raise Invisible("There is no such departure.")
+
+
+def read_departure(*, actor: Principal, id: int) -> tuple[Departure, list[DepartureValue]]:
+    """Return a departure and its values, after recording that the actor looked at what a person has read.
+
+    Raises Invisible.
+    """
+    departure = find_departure(actor=actor, id=id)
+    commit_record(
+        actor=actor,
+        action=Action.TRAIL_VIEW,
+        stream=streams.SYSTEM,
+        object=departure.audit_object,
+        details={"face": "departure"},
+    )
+    return departure, visible_values(actor, departure)
+
+
+def visible_values(actor: Principal, departure: Departure) -> list[DepartureValue]:
+    """Return the values of a departure that the actor may see, by place and name."""
+    rows = following.values_of(departure)
+    if may_see_all(actor):
+        return list(rows)
+    return list(rows.filter(secret__in=Secret.objects.filter(visible(actor, Action.SECRET_UPDATE))))
+
+
+def find_value(*, actor: Principal, id: int) -> DepartureValue:
+    """Return a value of a departure. Raises Invisible if the actor may not see it."""
+    row = (
+        DepartureValue.objects.select_related("departure__user", "secret__environment").filter(pk=id).first()
+    )
+    if row is not None and (may_see_all(actor) or _may_replace(actor, row.secret)):
+        return row
+    if row is not None:
+        secret = row.secret
+        record_denial(
+            actor=actor,
+            action=Action.SECRET_UPDATE,
+            environment=secret.environment,
+            name=secret.name,
+            object=secret.audit_object,
+        )
+    raise Invisible("There is no such value.")
+
+
+def keep_value(*, actor: Principal, value: DepartureValue, reason: str) -> DepartureValue:
+    """State why a value stays as it is although the person knows it; it is open no more.
+
+    Raises Forbidden for all but people who edit the secret, and for the person who moved; InvalidField
+    without a reason; Conflict if the value is not open any more; Tampered.
+    """
+    _require_person(actor, Action.SECRET_UPDATE, value)
+    require_confirmed(actor)
+    why = _checked(reason)
+    with lock_authentic(value) as stored:
+        _require_open(stored)
+        stored.kept_by, stored.reason = actor.name, why
+        stored.save(update_fields=["kept_by", "reason"])
+        _record(actor, stored, {"kept": stored.secret.name, "reason": why})
+    return stored
+
+
+def assign_value(*, actor: Principal, value: DepartureValue, username: str) -> DepartureValue:
+    """Give a value to the person who shall replace it, and tell that person.
+
+    Raises Forbidden for all but administrators and managers of the environment; InvalidField unless the
+    person may write the value now; Conflict if the value is not open any more; Tampered.
+    """
+    _require_person(actor, Action.MEMBER_GRANT, value)
+    with lock_authentic(value) as stored:
+        _require_open(stored)
+        person = named_user(username)
+        if person is None or not person.is_active or not following.may_replace(person, stored.secret):
+            raise InvalidField("username", "Choose an active person who may change this secret.")
+        stored.assignee = person
+        stored.save(update_fields=["assignee"])
+        following.tell_assignee(stored.departure, person, [stored])
+        _record(actor, stored, {"assigned": stored.secret.name, "to": person.username})
+    return stored
+
+
+def close_departure(*, actor: Principal, departure: Departure, reason: str) -> Departure:
+    """Close a departure although something is open, with the reason.
+
+    Raises Forbidden, ConfirmationNeeded, InvalidField without a reason, Conflict if it is closed; Tampered.
+    """
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    require_confirmed(actor)
+    why = _checked(reason)
+    with lock_authentic(departure) as stored:
+        if not stored.open:
+            raise Conflict("This departure is closed already.")
+        following.close(stored, by=actor.name, reason=why)
+        record(
+            actor=actor,
+            action=Action.USER_OFFBOARD,
+            stream=streams.SYSTEM,
+            object=stored.audit_object,
+            details={"closed": why},
+        )
+    return stored
+
+
+def progress(values: Sequence[DepartureValue]) -> tuple[int, int]:
+    """Return how many values are dealt with, and of how many."""
+    return sum(not value.is_open for value in values), len(values)
+
+
+def may_assign(actor: Principal, user: User, value: DepartureValue) -> bool:
+    """Return whether the actor may give a value to a person, and the value is open."""
+    may = allows(
+        actor,
+        Action.MEMBER_GRANT,
+        environment_id=value.secret.environment_id,
+        name=value.secret.name,
+    )
+    return may and value.is_open and actor.uuid != user.uuid
+
+
+def may_keep(actor: Principal, user: User, value: DepartureValue) -> bool:
+    """Return whether the actor may state why a value stays."""
+    return _may_replace(actor, value.secret) and value.is_open and actor.uuid != user.uuid
+
+
+def _require_person(actor: Principal, action: Action, value: DepartureValue) -> None:
+    """Raise Forbidden for who lacks a right on the secret, for programs, and for the person concerned.
+
+    A person who left may still hold a token.
+    """
+    require_on(actor=actor, action=action, secret=value.secret)
+    if actor.kind is not ActorKind.USER or actor.uuid == value.departure.user.uuid:
+        secret = value.secret
+        record_denial(
+            actor=actor,
+            action=action,
+            environment=secret.environment,
+            name=secret.name,
+            object=secret.audit_object,
+            reason="program" if actor.kind is not ActorKind.USER else "oneself",
+        )
+        raise Forbidden("Another person with a role here must decide this.")
+
+
+def _may_replace(actor: Principal, secret: Secret) -> bool:
+    return allows(actor, Action.SECRET_UPDATE, environment_id=secret.environment_id, name=secret.name)
+
+
+def _require_open(stored: DepartureValue) -> None:
+    """Raise Conflict for a value that was replaced, deleted or kept meanwhile."""
+    if not stored.is_open:
+        raise Conflict("This value is not open any more. Reload the page.")
+
+
+def _checked(reason: str) -> str:
+    text = reason.strip()
+    if not text or len(text) > MAX_REASON or not text.isprintable():
+        raise InvalidField("reason", f"Enter a reason of one line, with at most {MAX_REASON} characters.")
+    return text
+
+
+def _record(actor: Principal, value: DepartureValue, details: dict[str, Json]) -> None:
+    user = value.departure.user
+    record(
+        actor=actor,
+        action=Action.USER_OFFBOARD,
+        stream=streams.environment_stream(value.secret.environment.uuid),
+        object=AuditObject("user", user.uuid, user.username),
+        details=details,
+    )

@@ -1,0 +1,151 @@
+"""One act ends a person's access: sessions, tokens, links, requests and the account, in one transaction.
+
+What the person knows is left to a worker (`following`), which finds it by the row that is stored here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from django.db.models import Q
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
+from core.workers import nudge
+from environments_app.access_requests import service as access_requests
+from environments_app.approvals import service as approvals
+from environments_app.authorization.policy import Principal, allows, require, require_confirmed
+from environments_app.authorization.principals import refresh_principal
+from environments_app.authorization.rows import lock_authentic
+from environments_app.errors import Conflict, Forbidden
+from environments_app.models import (
+    AccessRequest,
+    Approval,
+    Departure,
+    DepartureKind,
+    Environment,
+    User,
+)
+from environments_app.sessions.service import active_sessions, end_device_sign_ins, end_sessions, end_tokens
+from environments_app.users.accounts import administrators_beside, end_account
+from environments_app.users.password_links import end_links
+from secrets_app.departures import following
+from secrets_app.models import Share
+from secrets_app.services import share
+
+_REASON: Final = "the account was ended"
+# While the request that ended the account looks up itself what the person knows.
+_OWN_LEASE: Final = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offboarded:
+    """What was done: how many secrets are marked as due, and how many rotations were brought forward."""
+
+    marked: int
+    queued: int
+
+
+class _RightLost(Exception):
+    """The actor may not do this any more, as the rows say that the transaction has locked."""
+
+
+def offboard(*, actor: Principal, user: User) -> Offboarded:
+    """End a person's account (`end_person`), and mark what the person knows for rotation at once.
+
+    Secrets are marked as due; those under a policy with a cadence rotate as soon as their window
+    allows it. It can be repeated: what stands by then is queued again. If this request dies in between, a
+    worker goes on.
+    Raises Forbidden, ConfirmationNeeded, Tampered, or Conflict for oneself and the last administrator.
+    """
+    departure = end_person(actor=actor, user=user, lease=_OWN_LEASE)
+    following.count(departure, actor)
+    rows = departure.values.select_related("secret")
+    standing = [row for row in rows if row.is_open]
+    return Offboarded(marked=len(standing), queued=sum(row.by_policy for row in standing))
+
+
+def end_person(
+    *,
+    actor: Principal,
+    user: User,
+    right: Action = Action.USER_CHANGE,
+    lease: timedelta | None = None,
+) -> Departure:
+    """End all access of a person in one transaction, and return the departure that a worker goes on with.
+
+    The account is disabled and suspended. Its sessions, personal tokens, sign-ins of programs and password
+    links end, share links from and for it are revoked, its pending requests are withdrawn. What it approved
+    and nobody carried out counts no more, since each approver is asked for again when an act is carried out.
+
+    The actor's right is asked for again under the lock. `lease` keeps workers away while the caller counts.
+    Raises Forbidden, ConfirmationNeeded, Tampered, or Conflict for oneself and the last administrator.
+    """
+    require(actor=actor, action=right, environment=None)
+    require_confirmed(actor)
+    if actor.uuid == user.uuid:
+        raise Conflict("You can't offboard yourself. Ask another administrator.")
+    try:
+        departure = _end(actor, user, right, lease)
+    except _RightLost as lost:
+        require(actor=refresh_principal(actor), action=right, environment=None)
+        raise Forbidden("You don't have permission to do this.") from lost
+    if lease is None:
+        nudge(following.RUN)
+    return departure
+
+
+def _end(actor: Principal, user: User, right: Action, lease: timedelta | None) -> Departure:
+    beside = [*administrators_beside(user)]
+    if actor.kind is ActorKind.USER:
+        beside += User.objects.filter(uuid=actor.uuid).values_list("pk", flat=True)
+    with lock_authentic(user, beside=beside) as stored:
+        if not allows(refresh_principal(actor), right, environment_id=None):
+            raise _RightLost
+        ended = _end_requests(actor, stored)
+        ended["sessions"] = active_sessions(stored).count()
+        ended["tokens"] = end_tokens(actor=actor, user=stored)
+        ended["sign_ins"] = end_device_sign_ins(stored)
+        ended["password_links"] = end_links(stored)
+        end_sessions(stored, actor=actor)
+        end_account(actor=actor, stored=stored)
+        return _departure(actor, stored, ended, lease)
+
+
+def _end_requests(actor: Principal, user: User) -> dict[str, int]:
+    """Revoke links and withdraw requests, in the order of the environments, whose streams are locked."""
+    ended = {"links": 0, "requests": 0}
+    links = Share.objects.filter(Q(shared_by=user) | Q(recipient=user), opened_at=None, revoked_at=None)
+    places = (
+        Q(pk__in=links.values("environment_id"))
+        | Q(pk__in=Approval.objects.filter(requester_uuid=user.uuid).values("environment_id"))
+        | Q(pk__in=AccessRequest.objects.filter(requester=user).values("environment_id"))
+    )
+    for place in Environment.objects.filter(places).order_by("pk"):
+        ended["links"] += share.revoke_all(actor=actor, user=user, environment=place)
+        ended["requests"] += approvals.withdraw_all(
+            actor=actor, requester=user.uuid, environment=place, reason=_REASON
+        )
+        ended["requests"] += access_requests.withdraw_all(
+            actor=actor, requester=user, environment=place, comment=_REASON
+        )
+    ended["requests"] += access_requests.withdraw_all(
+        actor=actor, requester=user, environment=None, comment=_REASON
+    )
+    return ended
+
+
+def _departure(actor: Principal, user: User, ended: Mapping[str, int], lease: timedelta | None) -> Departure:
+    """Store the open departure of a person, or have the open one counted again."""
+    now = timezone.now()
+    row = Departure.objects.filter(user=user, kind=DepartureKind.LEFT, open=True).first()
+    if row is None:
+        row = Departure(user=user, kind=DepartureKind.LEFT, at=user.suspended_at or now)
+    row.ended_by_kind, row.ended_by_uuid, row.ended_by_name = actor.kind, actor.uuid, actor.name
+    row.ended = {name: row.ended.get(name, 0) + count for name, count in ended.items()}
+    row.counted_at = row.settled_at = None
+    row.lease_until = now + lease if lease else None
+    row.save()
+    return row

@@ -1,0 +1,358 @@
+"""What follows from a departure: the values that the person knows are marked, rotated or assigned.
+
+A worker counts what the person knows at once, and again when the requests that were under way at the end
+have finished: one of them may have read a value after the first look. Each step may be repeated: a value
+has one row a departure, and a row that is there is not marked anew. Whether a value is still open follows
+from its secret, so that a rotation that failed leaves it open.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import timedelta
+from functools import cache
+from itertools import groupby
+from typing import Final
+from uuid import UUID, uuid5
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from audit_app.events import streams
+from audit_app.events.actions import Action
+from audit_app.events.actors import Actor
+from audit_app.integrity.active_installation import is_active
+from audit_app.integrity.row_authentication import verified_rows
+from audit_app.recording.recorder import record
+from core.canonical_json import Json
+from core.db.bulk import in_batches
+from core.db.concurrency import claim, unleased
+from environments_app.approvals.approvers import possible_managers
+from environments_app.authorization.credential_custody import CustodyGraph
+from environments_app.authorization.policy import allows, grants_allow
+from environments_app.authorization.principals import user_principal
+from environments_app.authorization.rows import lock_authentic
+from environments_app.models import Departure, DepartureKind, Environment, ServiceToken, User, UserRole
+from environments_app.notifications.service import message_users, raise_alert, resolve_alert
+from secrets_app.exposure import Known, known_to, tokens_in_hands
+from secrets_app.models import DepartureValue, Secret
+
+RUN: Final = "secrets_app.tasks.follow_departures"
+KIND: Final = "departure"
+# No request takes longer: what one of them read under way is in the audit log by then.
+SETTLES_AFTER: Final = timedelta(minutes=2)
+# Longer than a batch takes; each batch extends it.
+_LEASE: Final = timedelta(minutes=5)
+_AT_A_TIME: Final = 100
+_NAMED: Final = 20
+Queue = Callable[[Collection[UUID]], Collection[UUID]]
+
+
+def run() -> None:
+    """Count what waits to be counted, and look at all open departures; not in a copy of an installation."""
+    if not is_active():
+        return
+    now = timezone.now()
+    unsettled = Q(settled_at=None, at__lte=now - SETTLES_AFTER)
+    waiting = Departure.objects.filter(
+        Q(counted_at=None) | unsettled, unleased(now, _LEASE), open=True
+    ).order_by("pk")
+    for pk in waiting.values_list("pk", flat=True)[:_AT_A_TIME]:
+        departure = claim(
+            Departure.objects.select_related("user"), pk, unleased(now, _LEASE), lease_until=now + _LEASE
+        )
+        if departure is not None and verified_rows([departure]):
+            count(departure)
+    settled = Departure.objects.filter(open=True, settled_at__isnull=False).select_related("user")
+    for departure in verified_rows(settled.order_by("pk")):
+        _follow(departure)
+
+
+def count(departure: Departure, actor: Actor | None = None) -> None:
+    """Mark, bring forward and assign what the person knows and is served; the caller holds the departure.
+
+    The events are those of `actor`, by default who ended the account.
+    """
+    began, actor = timezone.now(), actor or departure.ended_by
+    standing = [known for known in known_to(departure.user.uuid) if known.stands]
+    for environment, group in groupby(standing, key=lambda known: known.secret.environment):
+        for batch in in_batches(list(group)):
+            _mark(departure, environment, batch, actor)
+    open_rows = [row for row in values_of(departure) if row.is_open]
+    _bring_forward([row for row in open_rows if not row.by_policy])
+    _assign(departure, [row for row in open_rows if not row.by_policy and row.assignee_id is None])
+    _note_count(departure, actor, settled=departure.at <= began - SETTLES_AFTER)
+
+
+def values_of(departure: Departure) -> QuerySet[DepartureValue]:
+    """Return the values of a departure, by place and name."""
+    rows = DepartureValue.objects.filter(departure=departure)
+    return rows.select_related("departure__user", "secret__environment", "assignee").order_by(
+        "secret__environment__name", "secret__name", "pk"
+    )
+
+
+def tokens_of(departure: Departure) -> list[ServiceToken]:
+    """Return the live service tokens that a person who left has seen; somebody has to rotate them."""
+    if departure.kind != DepartureKind.LEFT:
+        return []
+    return tokens_in_hands(departure.user, CustodyGraph())
+
+
+def is_done(departure: Departure) -> bool:
+    """Return whether nothing is open that follows from a departure."""
+    return not any(row.is_open for row in values_of(departure)) and not tokens_of(departure)
+
+
+def close(departure: Departure, *, by: str = "", reason: str = "") -> None:
+    """Close a locked departure, in the caller's transaction: by itself, or by an administrator."""
+    departure.open, departure.closed_at = None, timezone.now()
+    departure.closed_by, departure.reason = by, reason
+    departure.save(update_fields=["open", "closed_at", "closed_by", "reason"])
+    for about in (departure.uuid, *_abouts(departure)):
+        resolve_alert(kinds=[KIND], about=about, subject=f"Nothing is open after {_sentence(departure)}")
+
+
+def record_step(
+    departure: Departure, actor: Actor, environment: Environment | None, details: dict[str, Json]
+) -> None:
+    """Record a step of a departure, in its transaction."""
+    record(
+        actor=actor,
+        action=Action.USER_OFFBOARD,
+        stream=streams.environment_stream(environment.uuid) if environment else streams.SYSTEM,
+        object=departure.audit_object,
+        details=details,
+    )
+
+
+def _mark(departure: Departure, environment: Environment, batch: Sequence[Known], actor: Actor) -> None:
+    """Store the values of a batch that have no row yet, and mark their secrets as due; all or none."""
+    with transaction.atomic():
+        # One worker at a time, also after a lease that ended too early.
+        stored = Departure.objects.select_for_update().get(pk=departure.pk)
+        Departure.objects.filter(pk=stored.pk).update(lease_until=timezone.now() + _LEASE)
+        rows = DepartureValue.objects.filter(
+            departure=stored, secret__in=[known.secret.pk for known in batch]
+        )
+        existing = {row.secret_id: row for row in rows.select_related("departure", "secret")}
+        due = []
+        for known in batch:
+            row = existing.get(known.secret.pk)
+            if row is None:
+                DepartureValue(
+                    departure=departure,
+                    secret=known.secret,
+                    numbers=list(known.numbers),
+                    counted_number=known.secret.current_number,
+                ).save()
+                due.append(known.secret)
+                continue
+            if row.numbers != list(known.numbers):
+                # A later version: what was kept before says nothing of it.
+                row.numbers, row.counted_number = list(known.numbers), known.secret.current_number
+                row.kept_by, row.reason = "", ""
+                row.save()
+            if known.secret.rotation_due_at is None and row.is_open:
+                due.append(known.secret)
+        if due:
+            Secret.objects.filter(pk__in=[secret.pk for secret in due]).update(rotation_due_at=timezone.now())
+            record_step(departure, actor, environment, {"due": [secret.name for secret in due]})
+
+
+def _bring_forward(rows: Sequence[DepartureValue]) -> None:
+    """Let the policies of secrets rotate them now, and note which have one."""
+    uuids = [row.secret.uuid for row in rows]
+    rotated = {uuid for queue in _queues() for uuid in queue(uuids)} if uuids else set()
+    found = [row.pk for row in rows if row.secret.uuid in rotated]
+    for batch in in_batches(found):
+        DepartureValue.objects.filter(pk__in=batch).update(by_policy=True)
+
+
+@cache
+def _queues() -> tuple[Queue, ...]:
+    return tuple(import_string(path) for path in settings.KEEPER_ROTATION_RESCHEDULERS)
+
+
+def _assign(departure: Departure, rows: Sequence[DepartureValue]) -> None:
+    """Give each value to the person whom the text of its owner names, and tell each person once."""
+    owners: dict[str, User | None] = {}
+    given: dict[int, list[DepartureValue]] = {}
+    people: dict[int, User] = {}
+    for row in rows:
+        text = row.secret.owner.strip()
+        if text not in owners:
+            owners[text] = _person_named(text, departure.user)
+        person = owners[text]
+        if person is not None and may_replace(person, row.secret):
+            given.setdefault(person.pk, []).append(row)
+            people[person.pk] = person
+    for pk, own in given.items():
+        with transaction.atomic():
+            ids = [row.pk for row in own]
+            # Somebody else may have given it to a person meanwhile.
+            DepartureValue.objects.filter(pk__in=ids, assignee=None).update(assignee=people[pk])
+            tell_assignee(departure, people[pk], own)
+
+
+def _person_named(text: str, leaver: User) -> User | None:
+    """Return the one active person whose username or e-mail address an owner's text is."""
+    if not text:
+        return None
+    people = User.objects.filter(Q(username__iexact=text) | Q(email__iexact=text), is_active=True)
+    found = verified_rows(people.exclude(pk=leaver.pk)[:2])
+    return found[0] if len(found) == 1 else None
+
+
+def may_replace(person: User, secret: Secret) -> bool:
+    """Return whether a person may write the value of a secret now."""
+    return allows(
+        user_principal(person), Action.SECRET_UPDATE, environment_id=secret.environment_id, name=secret.name
+    )
+
+
+def tell_assignee(departure: Departure, person: User, rows: Sequence[DepartureValue]) -> None:
+    """Notify a person of the values that are theirs to replace, in the caller's transaction."""
+    message_users(
+        people=[person.uuid],
+        environment=None,
+        kind=KIND,
+        subject=f"{_values(len(rows))} that {departure.user.username} knew need a new value",
+        lines=[f"{_sentence(departure)}.", *_named(rows), "Replace them, or say why a value may stay."],
+        link=_page(departure),
+    )
+
+
+def _note_count(departure: Departure, actor: Actor, *, settled: bool) -> None:
+    """Store that the values were counted, record and tell it; together."""
+    rows = list(values_of(departure))
+    standing = [row for row in rows if row.is_open]
+    now = timezone.now()
+    with transaction.atomic():
+        Departure.objects.filter(pk=departure.pk).update(
+            counted_at=now,
+            settled_at=now if settled else None,
+            by_policy=sum(row.by_policy for row in standing),
+            lease_until=None,
+        )
+        queued = sum(row.by_policy for row in standing)
+        if departure.counted_at is None or standing:
+            _tell(departure, standing, late=False)
+        record_step(departure, actor, None, {"marked": len(standing), "queued": queued, "known": len(rows)})
+
+
+def _tell(departure: Departure, standing: Sequence[DepartureValue], *, late: bool) -> None:
+    """Raise the alerts of a departure: for administrators, and in each environment for its managers."""
+    queued = sum(row.by_policy for row in standing)
+    waits = [row for row in standing if not row.by_policy]
+    administrators = User.objects.filter(role=UserRole.ADMIN, is_active=True).values_list("uuid", flat=True)
+    raise_alert(
+        kind=KIND,
+        about=departure.uuid,
+        environment=None,
+        subject=f"{_sentence(departure)}: {_values(len(standing))} {'still ' * late}in use"[:200],
+        lines=[
+            f"{ended_words(departure)} ended at once.",
+            f"{queued} rotate by policy, {len(waits)} wait for people.",
+            *([f"They are open for more than {settings.KEEPER_DEPARTURE_DAYS} days."] if late else []),
+            *(f"{name} has no manager any more." for name in unmanaged(departure)),
+        ],
+        link=_page(departure),
+        signature=f"{'late' if late else 'open'}-{len(standing)}",
+        people=list(administrators),
+    )
+    for environment, group in groupby(
+        (row for row in waits if late or row.assignee_id is None), key=lambda row: row.secret.environment
+    ):
+        own = list(group)
+        raise_alert(
+            kind=KIND,
+            about=uuid5(departure.uuid, environment.uuid.hex),
+            environment=environment,
+            subject=f"{environment.name}: {_values(len(own))} that {departure.user.username} knew"[:200],
+            lines=[f"{_sentence(departure)}.", *_named(own)],
+            link=_page(departure),
+            signature=f"{'late' if late else 'open'}-{len(own)}",
+            people=[person.uuid for person in possible_managers(environment)],
+        )
+
+
+def _follow(departure: Departure) -> None:
+    """Close a departure of which nothing is open, or tell that it stays open."""
+    standing = [row for row in values_of(departure) if row.is_open]
+    if not standing and not tokens_of(departure):
+        with lock_authentic(departure) as stored:
+            if stored.open and is_done(stored):
+                close(stored)
+                record_step(stored, stored.ended_by, None, {"closed": "nothing is open"})
+        return
+    if departure.at < timezone.now() - timedelta(days=settings.KEEPER_DEPARTURE_DAYS):
+        with transaction.atomic():
+            _tell(departure, standing, late=True)
+
+
+def unmanaged(departure: Departure) -> list[str]:
+    """Return the environments of the person's memberships in which no active manager is left."""
+    places = Environment.objects.filter(
+        Q(memberships__user=departure.user) | Q(memberships__group__group_members__user=departure.user)
+    )
+    return [
+        str(place.name)
+        for place in places.distinct().order_by("position", "name")
+        if not any(
+            grants_allow(user_principal(person), Action.MEMBER_GRANT, environment_id=place.pk)
+            for person in possible_managers(place)
+        )
+    ]
+
+
+_WORDS: Final = (
+    ("sessions", "session"),
+    ("tokens", "personal token"),
+    ("sign_ins", "sign-in of a program"),
+    ("password_links", "password link"),
+    ("links", "one-time link"),
+    ("requests", "pending request"),
+)
+
+
+def ended_words(departure: Departure) -> str:
+    """Return what ended at once, in words."""
+    parts = [
+        f"{number} {word if number == 1 else _plural(word)}"
+        for name, word in _WORDS
+        if (number := departure.ended.get(name, 0))
+    ]
+    return ", ".join(parts) or "No session, token, link or request"
+
+
+def _plural(word: str) -> str:
+    return "sign-ins of programs" if word.startswith("sign-in") else f"{word}s"
+
+
+def _sentence(departure: Departure) -> str:
+    verb = "left" if departure.kind == DepartureKind.LEFT else "moved"
+    return f"{departure.user.username} {verb} ({departure.ended_by_name}, {departure.at:%Y-%m-%d %H:%M} UTC)"
+
+
+def _values(number: int) -> str:
+    return f"{number} value{'' if number == 1 else 's'}"
+
+
+def _named(rows: Iterable[DepartureValue]) -> Iterator[str]:
+    found = list(rows)
+    yield from (f"{row.secret.environment.name}/{row.secret.name}" for row in found[:_NAMED])
+    if len(found) > _NAMED:
+        yield f"and {len(found) - _NAMED} more"
+
+
+def _abouts(departure: Departure) -> set[UUID]:
+    """Return what the alerts of a departure in environments are about."""
+    places = Environment.objects.filter(secrets__departures__departure=departure).distinct()
+    return {uuid5(departure.uuid, place.uuid.hex) for place in places}
+
+
+def _page(departure: Departure) -> str:
+    return reverse("departure", args=[departure.pk])

@@ -1,0 +1,423 @@
+"""When somebody is ended: all of their access at once, and what they know until nothing of it is open."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
+from environments_app.access_requests import service as access_requests
+from environments_app.approvals import service as approvals
+from environments_app.authorization.policy import Principal
+from environments_app.environments.memberships import grant
+from environments_app.environments.service import update_environment
+from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible
+from environments_app.models import (
+    AccessRequest,
+    Alert,
+    Approval,
+    ApprovalState,
+    Delivery,
+    Departure,
+    DeviceSignIn,
+    PersonalToken,
+    RequestState,
+    Session,
+    User,
+    UserRole,
+)
+from environments_app.tests.cast import Cast
+from environments_app.tokens import device
+from environments_app.tokens.personal import issue_personal
+from environments_app.tokens.service import issue, revoke
+from environments_app.users import accounts
+from environments_app.users.accounts import update_user
+from secrets_app.departures import decisions, ending, following
+from secrets_app.departures.ending import end_person, offboard
+from secrets_app.models import DepartureValue, Secret, Share
+from secrets_app.services import write
+from secrets_app.services.read import reveal
+from secrets_app.services.share import share_once
+from secrets_app.tests.kept import change, keep
+
+pytestmark = pytest.mark.django_db
+
+Events = Callable[..., list[AuditEvent]]
+
+
+def later(departure: Departure, **ago: float) -> None:
+    """Let a departure be of some time ago."""
+    row = Departure.objects.get(pk=departure.pk)
+    row.at = timezone.now() - timedelta(**ago)
+    row.save()
+
+
+def protect(cast: Cast) -> None:
+    update_environment(actor=cast.principal(cast.root), environment=cast.development, protected=True)
+
+
+@pytest.mark.every_database
+def test_one_request_ends_everything_of_the_person(
+    cast: Cast, signed_in: Callable[[User], Client], events: Events
+) -> None:
+    browser = signed_in(cast.erin)
+    erin, root = cast.principal(cast.erin), cast.principal(cast.root)
+    _, text = issue_personal(actor=erin, name="laptop")
+    waiting = device.start(name="kpr", address="192.0.2.7")
+    device.approve(actor=erin, code=waiting.row.user_code)
+    given, _ = share_once(actor=erin, secret=keep(cast, "given"))
+    got, _ = share_once(actor=cast.principal(cast.alice), secret=keep(cast, "got"), recipient=cast.erin)
+    other, _ = share_once(actor=cast.principal(cast.alice), secret=keep(cast, "other"))
+    request = access_requests.submit(actor=erin, environment="production", role="reader")
+    nowhere = access_requests.submit(actor=erin, environment="no-such-place", role="reader")
+    departure = end_person(actor=root, user=cast.erin)
+    assert browser.get("/api/whoami").status_code == 401
+    assert Client().get("/api/whoami", headers={"authorization": f"Bearer {text}"}).status_code == 401
+    assert not Session.objects.filter(user=cast.erin).exists()
+    assert not PersonalToken.objects.filter(user=cast.erin, revoked_at=None).exists()
+    assert not DeviceSignIn.objects.exists()
+    ended = set(Share.objects.filter(revoked_at__isnull=False).values_list("pk", flat=True))
+    assert ended == {given.pk, got.pk}
+    assert other.pk not in ended
+    for asked in (request, nowhere):
+        assert AccessRequest.objects.get(pk=asked.pk).state == RequestState.WITHDRAWN
+    user = User.objects.get(pk=cast.erin.pk)
+    assert (user.is_active, user.suspended_at) == (False, departure.at)
+    assert departure.ended == {
+        "sessions": 1, "tokens": 2, "sign_ins": 1, "links": 2, "requests": 2, "password_links": 0
+    }  # fmt: skip
+    assert all(row.is_authentic() for row in Share.objects.all())
+    assert all(event.actor_name == "root" for event in events(Action.SECRET_SHARE_REVOKE))
+    assert len(events(Action.TOKEN_REVOKE)) == 2
+
+
+@pytest.mark.every_database
+def test_a_worker_marks_what_they_know_and_the_departure_closes_by_itself(cast: Cast, events: Events) -> None:
+    one, two = keep(cast, "one"), keep(cast, "two")
+    for secret in (one, two):
+        reveal(actor=cast.principal(cast.erin), secret=secret)
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    assert Secret.objects.filter(rotation_due_at__isnull=False).count() == 0
+    following.run()
+    assert Secret.objects.filter(rotation_due_at__isnull=False).count() == 2
+    assert Alert.objects.filter(kind=following.KIND, about=departure.uuid, open=True).exists()
+    change(cast, Secret.objects.get(pk=one.pk), "new")
+    later(departure, minutes=3)
+    following.run()
+    following.run()
+    assert Departure.objects.get().open
+    change(cast, Secret.objects.get(pk=two.pk), "new")
+    following.run()
+    row = Departure.objects.get()
+    assert (row.open, row.closed_by) == (None, "")
+    assert row.is_authentic()
+    assert not Alert.objects.filter(kind=following.KIND, open=True).exists()
+    assert '"closed"' in events(Action.USER_OFFBOARD)[-1].details
+
+
+def test_a_value_that_was_read_while_the_account_ended_is_found_by_the_second_look(cast: Cast) -> None:
+    secret = keep(cast, "late")
+    under_way = cast.principal(cast.erin)
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    assert not DepartureValue.objects.exists()
+    # A request that was let in before the account ended.
+    reveal(actor=under_way, secret=secret)
+    following.run()
+    assert Departure.objects.get().open
+    later(departure, minutes=3)
+    following.run()
+    assert DepartureValue.objects.get().secret == secret
+    assert Secret.objects.get().rotation_due_at is not None
+    assert Departure.objects.get().open
+
+
+def test_what_an_approver_approved_counts_no_more_once_they_left(cast: Cast) -> None:
+    secret = keep(cast, "pay/db")
+    grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="manager")
+    protect(cast)
+    with pytest.raises(ApprovalNeeded):
+        write.update(actor=cast.principal(cast.erin), secret=Secret.objects.get(), value="next")
+    approval = Approval.objects.get()
+    approvals.explain(actor=cast.principal(cast.erin), approval=approval, reason="x", held=True)
+    approvals.approve(actor=cast.principal(cast.charlie), approval=Approval.objects.get())
+    end_person(actor=cast.principal(cast.root), user=cast.charlie)
+    with pytest.raises((ApprovalVoid, Conflict)):
+        approvals.carry_out(actor=cast.principal(cast.erin), approval=Approval.objects.get())
+    assert Secret.objects.get(pk=secret.pk).current_number == 1
+
+
+def test_what_they_requested_is_withdrawn_with_the_reason(cast: Cast, events: Events) -> None:
+    keep(cast, "pay/db")
+    grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="manager")
+    protect(cast)
+    with pytest.raises(ApprovalNeeded):
+        write.update(actor=cast.principal(cast.erin), secret=Secret.objects.get(), value="next")
+    end_person(actor=cast.principal(cast.root), user=cast.erin)
+    assert Approval.objects.get().state == ApprovalState.WITHDRAWN
+    assert "the account was ended" in events(Action.APPROVAL_WITHDRAW)[0].details
+
+
+def test_the_last_administrator_is_not_ended(cast: Cast) -> None:
+    second = User.objects.create_user("second", role=UserRole.ADMIN)
+    acting = cast.principal(second)
+    end_person(actor=cast.principal(cast.root), user=second)
+    with pytest.raises((Conflict, Forbidden)):
+        end_person(actor=acting, user=cast.root)
+    assert User.objects.get(pk=cast.root.pk).is_active
+    assert Departure.objects.count() == 1
+
+
+def test_an_administrator_who_lost_the_right_meanwhile_ends_nobody(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, events: Events
+) -> None:
+    second = User.objects.create_user("second", role=UserRole.ADMIN)
+    acting = cast.principal(second)
+    genuine = accounts.administrators_beside
+
+    def demoted(user: User) -> list[int]:
+        update_user(actor=cast.principal(cast.root), user=second, role=UserRole.USER)
+        return genuine(user)
+
+    monkeypatch.setattr(ending, "administrators_beside", demoted)
+    with pytest.raises(Forbidden):
+        end_person(actor=acting, user=cast.erin)
+    assert User.objects.get(pk=cast.erin.pk).is_active
+    assert not Departure.objects.exists()
+
+
+def test_what_was_ended_goes_on_although_the_administrator_left_too(cast: Cast) -> None:
+    secret = keep(cast, "one")
+    reveal(actor=cast.principal(cast.erin), secret=secret)
+    second = User.objects.create_user("second", role=UserRole.ADMIN)
+    end_person(actor=cast.principal(second), user=cast.erin)
+    end_person(actor=cast.principal(cast.root), user=second)
+    following.run()
+    assert Secret.objects.get().rotation_due_at is not None
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("step", ["_mark", "_bring_forward", "_assign", "_note_count"])
+def test_a_worker_that_dies_half_way_loses_nothing_and_does_nothing_twice(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, events: Events, step: str
+) -> None:
+    for name in ("one", "two", "three"):
+        reveal(actor=cast.principal(cast.erin), secret=keep(cast, name, owner="alice"))
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    genuine = getattr(following, step)
+
+    def dies(*arguments: object, **options: object) -> None:
+        if step != "_note_count":
+            genuine(*arguments, **options)
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(following, step, dies)
+        with pytest.raises(SystemExit):
+            following.run()
+    # The lease keeps the next worker away, and then no longer.
+    following.run()
+    assert Departure.objects.get().counted_at is None
+    Departure.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    following.run()
+    assert Departure.objects.get(pk=departure.pk).counted_at is not None
+    rows = list(DepartureValue.objects.order_by("secret__name"))
+    assert [(row.secret.name, row.assignee) for row in rows] == [
+        ("one", cast.alice), ("three", cast.alice), ("two", cast.alice)
+    ]  # fmt: skip
+    marks = [event for event in events(Action.USER_OFFBOARD) if '"due"' in event.details]
+    assert len(marks) == 1
+    told = Delivery.objects.filter(addressee=cast.alice.uuid, subject__contains="need a new value")
+    assert told.values("subject").distinct().count() == 1
+
+
+def test_a_rotation_that_its_target_refused_leaves_the_value_open(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = keep(cast, "one")
+    reveal(actor=cast.principal(cast.erin), secret=secret)
+    monkeypatch.setattr(following, "_queues", lambda: (set,))
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    assert DepartureValue.objects.get().state == "by policy"
+    # The policy tried, and nothing new is served; it even takes its own mark away.
+    Secret.objects.update(rotation_due_at=None)
+    later(departure, days=1)
+    following.run()
+    following.run()
+    assert Departure.objects.get().open
+    assert DepartureValue.objects.get().is_open
+    assert Secret.objects.get().rotation_due_at is not None
+
+
+def test_a_departure_that_stays_open_is_told_again(cast: Cast) -> None:
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one"))
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    later(departure, days=8)
+    following.run()
+    following.run()
+    assert "still in use" in Alert.objects.get(about=departure.uuid).subject
+
+
+def test_an_owner_by_name_or_address_gets_the_value_and_others_leave_it_to_managers(cast: Cast) -> None:
+    for name, owner in (
+        ("by-name", "Alice"), ("by-address", "alice@example.com"), ("reader", "bob"), ("team", "payments")
+    ):  # fmt: skip
+        reveal(actor=cast.principal(cast.erin), secret=keep(cast, name, owner=owner))
+    end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    found = {row.secret.name: row.assignee for row in DepartureValue.objects.all()}
+    assert found == {"by-name": cast.alice, "by-address": cast.alice, "reader": None, "team": None}
+
+
+def test_the_last_manager_leaves_and_the_page_names_the_place(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    departure = end_person(actor=cast.principal(cast.root), user=cast.alice)
+    assert following.unmanaged(departure) == ["development", "production"]
+    page = signed_in(cast.root).get(f"/departures/{departure.pk}").content.decode()
+    assert page.count("has no manager any more") == 2
+
+
+def test_a_service_token_that_they_saw_keeps_the_departure_open(cast: Cast) -> None:
+    token, _ = issue(
+        actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="deploy"
+    )
+    departure = end_person(actor=cast.principal(cast.root), user=cast.alice)
+    later(departure, minutes=3)
+    following.run()
+    following.run()
+    assert Departure.objects.get().open
+    revoke(actor=cast.principal(cast.root), token=token)
+    following.run()
+    assert Departure.objects.get().open is None
+
+
+def test_a_value_is_kept_with_a_reason_until_they_know_a_later_version(cast: Cast) -> None:
+    secret = keep(cast, "one")
+    reveal(actor=cast.principal(cast.erin), secret=secret)
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    value, alice = DepartureValue.objects.get(), cast.principal(cast.alice)
+    for actor in (cast.principal(cast.bob), cast.principal(cast.root)):
+        with pytest.raises(Forbidden):
+            decisions.keep_value(actor=actor, value=value, reason="test data")
+    with pytest.raises(InvalidField):
+        decisions.keep_value(actor=alice, value=value, reason=" ")
+    decisions.keep_value(actor=alice, value=value, reason="test data")
+    assert DepartureValue.objects.get().state == "kept"
+    with pytest.raises(Conflict):
+        decisions.keep_value(actor=alice, value=value, reason="again")
+    DepartureValue.objects.update(reason="forged by SQL")
+    assert DepartureValue.objects.get().is_open
+    assert departure.open
+
+
+def test_a_value_that_was_replaced_meanwhile_is_neither_kept_nor_assigned(cast: Cast) -> None:
+    secret = keep(cast, "one")
+    reveal(actor=cast.principal(cast.erin), secret=secret)
+    end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    value, alice = DepartureValue.objects.get(), cast.principal(cast.alice)
+    with pytest.raises(InvalidField):
+        decisions.assign_value(actor=alice, value=value, username="bob")
+    assert decisions.assign_value(actor=alice, value=value, username="Alice").assignee == cast.alice
+    change(cast, Secret.objects.get(), "new")
+    with pytest.raises(Conflict):
+        decisions.keep_value(actor=alice, value=value, reason="late")
+    with pytest.raises(Conflict):
+        decisions.assign_value(actor=alice, value=value, username="alice")
+
+
+def test_an_administrator_closes_a_departure_with_a_reason(cast: Cast) -> None:
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one"))
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    with pytest.raises(Forbidden):
+        decisions.close_departure(actor=cast.principal(cast.alice), departure=departure, reason="done")
+    decisions.close_departure(actor=cast.principal(cast.root), departure=departure, reason="done elsewhere")
+    with pytest.raises(Conflict):
+        decisions.close_departure(actor=cast.principal(cast.root), departure=departure, reason="again")
+    # Ended again: a new one.
+    assert end_person(actor=cast.principal(cast.root), user=cast.erin).pk != departure.pk
+
+
+def test_an_editor_sees_the_values_of_their_places_and_others_see_nothing(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    grant(actor=cast.principal(cast.alice), environment=cast.production, user=cast.erin, role="editor")
+    for name, place in (("here", cast.development), ("there", cast.production)):
+        reveal(actor=cast.principal(cast.erin), secret=keep(cast, name, environment=place))
+    grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="editor")
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    browser = signed_in(cast.charlie)
+    document = browser.get(f"/api/departures/{departure.pk}").json()
+    assert [row["name"] for row in document["values"]] == ["here"]
+    page = browser.get(f"/departures/{departure.pk}").content.decode()
+    assert "here" in page
+    assert "there" not in page
+    assert browser.get("/api/departures").json()["results"] != []
+    reader = signed_in(cast.bob)
+    assert reader.get(f"/departures/{departure.pk}").status_code == 404
+    assert reader.get("/api/departures").json()["results"] == []
+    value = DepartureValue.objects.get(secret__name="there")
+    with pytest.raises(Invisible):
+        decisions.find_value(actor=cast.principal(cast.charlie), id=value.pk)
+
+
+def test_the_pages_keep_assign_and_close(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    for name in ("one", "two"):
+        reveal(actor=cast.principal(cast.erin), secret=keep(cast, name))
+    offboard(actor=cast.principal(cast.root), user=cast.erin)
+    one, two = DepartureValue.objects.order_by("secret__name")
+    browser, place = signed_in(cast.alice), f"/departures/{one.departure_id}"
+    assert browser.post(f"/departures/values/{one.pk}/keep", {"reason": "test data"}).status_code == 302
+    assert browser.post(f"/departures/values/{two.pk}/assign", {"username": "alice"}).status_code == 302
+    page = browser.get(place).content.decode()
+    assert "1 of 2 done" in page
+    assert "alice: test data" in page
+    admin = signed_in(cast.root)
+    assert "erin" in admin.get("/departures").content.decode()
+    assert admin.post(f"{place}/close", {"reason": "enough"}).status_code == 302
+    assert "closed by root" in " ".join(admin.get(place).content.decode().split())
+
+
+class TestComingBack:
+    def test_soon_after_everything_but_sessions_is_as_before(self, cast: Cast) -> None:
+        departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+        # A sign-in and a token that were under way when the account ended.
+        Session.objects.create(
+            session_key="x" * 64, user=cast.erin, session_data="", expire_date=timezone.now() + timedelta(1)
+        )
+        update_user(actor=cast.principal(cast.root), user=departure.user, is_active=True)
+        user = User.objects.get(pk=cast.erin.pk)
+        assert (user.is_active, user.suspended_at) == (True, None)
+        assert not Session.objects.filter(user=user).exists()
+        assert Departure.objects.get().open
+
+    def test_after_a_day_values_wait_for_managers(self, cast: Cast, events: Events) -> None:
+        secret = keep(cast, "one")
+        departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+        old = timezone.now() - timedelta(hours=25)
+        user = User.objects.get(pk=cast.erin.pk)
+        user.suspended_at = old
+        user.save()
+        departure.at = old
+        departure.save()
+        update_user(actor=cast.principal(cast.root), user=user, is_active=True)
+        acting: Principal = cast.principal(User.objects.get(pk=cast.erin.pk))
+        assert acting.suspended
+        with pytest.raises(Forbidden):
+            reveal(actor=acting, secret=secret)
+        [event] = events(Action.ACCESS_SUSPEND)
+        assert event.object_name == "erin"
+
+    def test_a_departure_that_was_deleted_by_sql_lifts_nothing(self, cast: Cast) -> None:
+        end_person(actor=cast.principal(cast.root), user=cast.erin)
+        Departure.objects.all().delete()
+        update_user(actor=cast.principal(cast.root), user=cast.erin, is_active=True)
+        assert User.objects.get(pk=cast.erin.pk).suspended_at is not None
