@@ -108,7 +108,10 @@ class Lanes:
     def __call__(self, environ: Environ) -> Answer | None:
         """Return the answer, or None. Raises Refused if too many wait."""
         started = time.perf_counter()
+        path = environ["PATH_INFO"]
         request = WSGIRequest(environ)
+        # Django stores the decoded path there, and the application decodes it once more.
+        environ["PATH_INFO"] = path
         plain = next((plain for door in self._doors if (plain := door(request))), None)
         if not isinstance(plain, PlainRead):
             if plain:

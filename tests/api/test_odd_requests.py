@@ -10,6 +10,10 @@ from audit_app.models import AuditEvent
 from environments_app.authorization.policy import Grant
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast
+from gateway_app.lanes import Lanes
+from gateway_app.protocol import doors
+from gateway_app.tests.engine.inline import Inline
+from keeper_project.wsgi import application
 from secrets_app.models import Secret
 from secrets_app.tests.kept import VALUE, keep, send
 
@@ -171,3 +175,21 @@ def test_another_hosts_name_is_refused(cast: Cast, client: Client) -> None:
     response = client.get(f"/api/secrets/{secret.pk}", headers={"Host": "elsewhere.example"})
     assert response.status_code == 400
     assert VALUE not in response.content.decode()
+
+
+@pytest.mark.parametrize("name", ["é", "ключ", "鍵", "🔑", "a b"])
+def test_a_path_of_any_letters_passes_the_lanes_unchanged(cast: Cast, client: Client, name: str) -> None:
+    """Django decodes the path of a request in place: what the lanes leave must be decoded once alone."""
+    lanes = Lanes(Inline(), doors())
+    statuses: list[str] = []
+    for path in (
+        f"/{name}",
+        f"/api/environments/development/secrets/{name}",
+        f"/vault/v1/secret/data/{name}",
+    ):
+        sent = path.encode().decode("latin-1")
+        environ = client._base_environ(PATH_INFO=sent)  # type: ignore[attr-defined]  # the stub does not know it
+        assert lanes(environ) is None
+        assert environ["PATH_INFO"] == sent
+        application(environ, lambda status, _headers: statuses.append(status))
+        assert statuses[-1][:3] in {"400", "401", "403", "404"}, path
