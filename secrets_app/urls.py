@@ -105,6 +105,7 @@ urlpatterns = [
     path("departures/values/<id:id>/assign", departure_views.value_assign, name="departure-value-assign"),
     path("secrets", listing_views.secret_list, name="secret-list"),
     path("secrets/matrix", matrix_views.secret_matrix, name="secret-matrix"),
+    path("secrets/matrix/row", matrix_views.secret_row, name="secret-row"),
     path("secrets/new", edit_views.secret_new, name="secret-new"),
     path("secrets/generate", edit_views.secret_generate, name="secret-generate"),
     path("secrets/check", edit_views.secret_check, name="secret-check"),

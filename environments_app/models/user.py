@@ -281,6 +281,13 @@ class PersonalSettings(Identified):
     first_steps_hidden = models.BooleanField(
         default=False, help_text="Whether the person hid the list of first steps."
     )
+    # NULL in rows that are older than the column.
+    matrix_environments = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Names of the environments that the person compares in the matrix. Empty: the first ones.",
+    )
 
     class Meta:
         verbose_name_plural = "personal settings"

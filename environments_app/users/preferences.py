@@ -1,8 +1,9 @@
 """Use cases of what people choose for themselves: each only for oneself."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cache
+from typing import Final
 from zoneinfo import available_timezones
 
 from django.db import transaction
@@ -15,7 +16,10 @@ from audit_app.events.actors import ActorKind
 from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal
 from environments_app.errors import Forbidden, InvalidField
-from environments_app.models import NoticeKind, PersonalSettings, User
+from environments_app.models import Environment, NoticeKind, PersonalSettings, User
+
+# Columns of the matrix; more fit no screen.
+MAX_MATRIX: Final = 20
 
 
 def settings_of(actor: Principal) -> PersonalSettings:
@@ -65,6 +69,18 @@ def choose_time_zone(*, actor: Principal, name: str) -> None:
     if name and name not in time_zones():
         raise InvalidField("time_zone", "Choose a time zone from the list.")
     PersonalSettings.objects.filter(pk=_own(actor).pk).update(time_zone=name)
+
+
+def choose_matrix(*, actor: Principal, environments: Sequence[str]) -> None:
+    """Remember which environments a person compares in the matrix of secrets; none are the first ones.
+
+    Names are kept, not rights: a page shows those alone that its reader may see. Raises Forbidden for a
+    program, and InvalidField for too many.
+    """
+    if len(environments) > MAX_MATRIX:
+        raise InvalidField("show", f"Choose up to {MAX_MATRIX} environments.")
+    known = Environment.objects.filter(name__in=environments).values_list("name", flat=True)
+    PersonalSettings.objects.filter(pk=_own(actor).pk).update(matrix_environments=sorted(known))
 
 
 def hide_first_steps(*, actor: Principal) -> None:

@@ -21,6 +21,7 @@ _OF_ALL: Final = frozenset(
         "dashboard",
         "activity-charts",
         "secret-matrix",
+        "secret-row",
         "people",
         "person",
         "person-add",

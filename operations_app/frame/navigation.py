@@ -179,7 +179,7 @@ class Layout:
         if self.person.is_admin:
             actions.append(("New environment", "environment-new", "layers"))
         if len(self.environments) > 1:
-            actions.append(("Compare environments", "environment-compare", "compare"))
+            actions.append(("Compare environments", "secret-matrix", "compare"))
         if not self.person.is_auditor:
             actions.append(("Request access", "access-request-new", "key"))
         actions.append(("Account settings", "profile", "person"))

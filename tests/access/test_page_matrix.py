@@ -60,6 +60,8 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-new": (PageRule("anyone", admin=200),),
     "secret-generate": (PageRule("anyone", admin=200, method="POST", form={"kind": "password", "lowercase": "on"}),),
     "secret-matrix": (PageRule("anyone", admin=200),),
+    # Without a name it leads to the matrix; each cell is written by who may write it.
+    "secret-row": (PageRule("anyone", 302, admin=302),),
     "secret-check": (PageRule("anyone", admin=200, method="POST", form={"secret_type": "JSON", "value": "{}"}),),
     "secret-search": (PageRule("anyone", admin=200),),
     # It does what one may to each of the chosen.
@@ -263,6 +265,7 @@ _OF_NO_SECRET: Final = {
     "secret-generate",
     "secret-check",
     "secret-matrix",
+    "secret-row",
     "secret-table",
     "secret-import",
     "secret-export",

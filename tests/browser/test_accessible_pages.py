@@ -35,6 +35,7 @@ PAGES = {
     "delete-secret": "/secrets/{secret}/delete",
     "folders": "/secrets?view=folders",
     "matrix": "/secrets/matrix",
+    "matrix-row": "/secrets/matrix/row?name=payments/db",
     "trash": "/secrets?deleted=on",
     "import": "/secrets/import",
     "table": "/secrets/table",

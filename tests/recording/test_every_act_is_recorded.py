@@ -133,6 +133,12 @@ def _compared_across(stage: Stage) -> Ask:
     return Ask(reverse("secret-matrix"), {}, stage.browser(stage.cast.alice))
 
 
+def _row_written(stage: Stage) -> Ask:
+    place = stage.scene("secret-new").environment
+    body = {"name": "A", f"value-{place.name}": "b"}
+    return Ask(reverse("secret-row"), body, stage.browser(stage.cast.alice))
+
+
 def _entered(stage: Stage) -> Ask:
     asked = _imported(stage)
     body = asked.body | {"name-0": "A", "value-0": "b"}
@@ -180,6 +186,7 @@ SECRETS: Final[dict[tuple[str, str], Make]] = {
     ),
     ("environment-compare", "POST"): _compared,
     ("secret-matrix", "POST"): _compared_across,
+    ("secret-row", "POST"): _row_written,
     ("secret-share", "POST"): lambda stage: stage.page("secret-share", {"hours": "24"}),
     ("share-revoke", "POST"): lambda stage: _shared(stage, "share-revoke"),
     ("share", "POST"): lambda stage: _shared(stage, "share"),
@@ -587,6 +594,7 @@ SILENT: Final[dict[str, str]] = {
     "operations_app.inbox.*": _SHOWS,
     "*.preferences.settings_of": _SHOWS,
     "*.preferences.mark_seen": "what a person has seen of their notices is theirs",
+    "*.preferences.choose_matrix": "which environments a person compares is theirs",
     "*.preferences.choose_time_zone": "how a person's own pages look is theirs",
     "*.preferences.hide_first_steps": "how a person's own page looks is theirs",
     "*.passkeys.begin_registration": "it makes a challenge; nothing is stored",

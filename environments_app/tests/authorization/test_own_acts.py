@@ -71,6 +71,7 @@ def test_a_program_with_the_uuid_of_a_person_is_not_that_person(cast: Cast) -> N
         accounts.set_own_name(actor=disguised, user=cast.bob, display_name="Mallory")
     choices: tuple[Callable[[], None], ...] = (
         lambda: preferences.choose_time_zone(actor=disguised, name="Europe/Zurich"),
+        lambda: preferences.choose_matrix(actor=disguised, environments=["development"]),
         lambda: preferences.hide_first_steps(actor=disguised),
     )
     for choose in choices:

@@ -1,0 +1,68 @@
+"""The matrix as the place to compare and to edit: columns, gaps, a row, a promotion."""
+
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+from environments_app.environments.service import create_environment
+from environments_app.models import Membership, Role
+from environments_app.tests.cast import Cast
+from secrets_app.models import Secret
+from tests.browser.accessibility import Inspection
+from tests.browser.secrets.test_journeys import kept_in
+from tests.browser.visitor import Visitor
+
+Make = Callable[..., Secret]
+NEW = "n3w-s3cr3t"
+
+
+def test_a_gap_is_found_filled_and_promoted(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    secret(name="payments/db")
+    secret(name="everywhere")
+    secret(name="everywhere", environment=cast.production)
+    page, inspection = visitor.open("/environments/development", user=cast.alice), Inspection(visitor)
+    page.get_by_role("link", name="Compare").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Secrets by environment")
+    inspection.look_at(page, "matrix")
+    page.get_by_role("button", name="Only gaps").click()
+    expect(page.locator("tbody th")).to_have_count(1)
+
+    page.get_by_role("link", name="Edit payments/db in several environments").click()
+    inspection.look_at(page, "matrix-row")
+    page.get_by_label("production").first.fill(NEW)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved payments/db in production.")).to_be_visible()
+    assert NEW not in kept_in(page)
+
+    page.get_by_role("link", name="Edit payments/db in several environments").click()
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Promote")
+    page.get_by_role("button", name="Promote 1 secret").click()
+    expect(page.get_by_text("1 of 1 promoted to production.")).to_be_visible()
+    assert inspection.found == {}
+
+
+def test_columns_are_picked_and_names_stay_in_view(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    for number in range(12):
+        place = create_environment(actor=cast.principal(cast.root), name=f"stage-{number:02}")
+        Membership.objects.create(environment=place, user=cast.alice, role=Role.EDITOR)
+    secret(name="payments/a-name-that-is-rather-long-for-a-row")
+    page, inspection = visitor.open("/secrets/matrix", user=cast.alice), Inspection(visitor)
+    menu = page.get_by_text("Environments (10 of 14)")
+    menu.click()
+    for number in (0, 11):
+        page.get_by_role("checkbox", name=f"stage-{number:02}").check()
+    inspection.look_at(page, "matrix-picker")
+    page.get_by_role("button", name="Show these").click()
+    expect(page.get_by_text("Environments (11 of 14)")).to_be_visible()
+
+    # It is in the account: another browser shows the same.
+    other = visitor.open("/secrets/matrix", user=cast.alice, phone=True)
+    expect(other.locator("thead th")).to_have_count(12)
+    name, scroll = other.locator("tbody th").first, other.locator(".matrix-scroll")
+    before = name.bounding_box()
+    scroll.evaluate("each => { each.scrollLeft = 400 }")
+    assert before is not None
+    assert name.bounding_box() == before
+    inspection.look_at(page, "matrix-many")
+    assert inspection.found == {}
