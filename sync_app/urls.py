@@ -4,12 +4,14 @@ from django.urls import path
 
 from sync_app.api import consents as consents_api
 from sync_app.api import exposure as exposure_api
+from sync_app.api import leaks as leaks_api
 from sync_app.api import plans as plans_api
 from sync_app.api import rotation as rotation_api
 from sync_app.api import targets as targets_api
 from sync_app.api import usage as usage_api
 from sync_app.views import consents as consents_views
 from sync_app.views import exposure as exposure_views
+from sync_app.views import leaks as leaks_views
 from sync_app.views import migrations as migration_views
 from sync_app.views import plans as plans_views
 from sync_app.views import rotation as rotation_views
@@ -66,6 +68,7 @@ API = [
         path(f"{_ROTATION}/{act}", view.as_view(), name=f"api-rotation-{act}")
         for act, view in rotation_api.ROTATION_ACT_VIEWS.items()
     ),
+    path("leaked", leaks_api.LeakView.as_view(), name="api-leaked"),
     path("exposure", exposure_api.ExposureView.as_view(), name="api-exposure"),
     path("secrets/<int:id>/usage", usage_api.UsageView.as_view(), name="api-secret-usage"),
     path("secrets/<int:id>/impact", usage_api.ImpactView.as_view(), name="api-secret-impact"),
@@ -114,6 +117,7 @@ urlpatterns = [
     path("migrations/<int:id>/<slug:act>", migration_views.migration_act, name="migration-act"),
     path("rotation", rotation_views.rotation_list, name="rotation"),
     path("rotation/exposure", exposure_views.exposure, name="exposure"),
+    path("rotation/leaked", leaks_views.leaked, name="leaked"),
     path("rotation/secrets/<int:id>/new", rotation_forms_views.policy_new, name="rotation-new"),
     path("rotation/<int:id>", rotation_views.policy_detail, name="rotation-policy"),
     path("rotation/<int:id>/rules", rotation_forms_views.policy_rules, name="rotation-rules"),

@@ -240,6 +240,8 @@ class Action(StrEnum):
     KEY_MIGRATION_ROLLBACK = ("key_migration.rollback", "Key migration rolled back",
         "rolled back the key migration of", "roll back the key migration of")
 
+    # A pasted text, which no event holds, was compared with tokens and values.
+    LEAK_SEARCH = "leak.search", "Leak searched for", "searched for a leak in", "search for a leak in"
     # A read or search of the audit log itself.
     TRAIL_VIEW = "trail.view", "Audit log viewed", "viewed the audit log:", "view the audit log:"
     TRAIL_VERIFY = ("trail.verify", "Audit log verified",

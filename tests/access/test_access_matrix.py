@@ -167,6 +167,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-rotation-policy", "PATCH"): rule_of_secret("manager", body={"grace_seconds": 5}),
     ("api-rotation-policy", "DELETE"): rule_of_secret("manager", 204),
     # Without a name there is nobody to be found.
+    ("api-leaked", "POST"): Rule("manager of any", admin=200, admin_token=200, body={"text": "x"}),
     ("api-exposure", "GET"): Rule("manager of any", 404, admin=404, admin_token=404),
     ("api-exposure", "POST"): Rule("manager of any", admin=200, admin_token=200, body={"who": "newcomer", "confirm": "newcomer"}),
     ("api-rotations", "GET"): rule_of_secret("viewer", admin=200),

@@ -44,7 +44,7 @@ _RECORD: Final = {"audit_app", "sessions", "auditlog"}
 _NOTHING_CHANGES: Final = {
     "api-secrets-generate", "api-trail-verify", "secret-generate", "secret-check", "trail-verify",
     # They refuse each secret by itself.
-    "api-exposure", "exposure", "secret-bulk",
+    "api-exposure", "exposure", "secret-bulk", "api-leaked", "leaked",
     # It asks for no session, and refuses what is no JWT.
     "api-workload-sign-in",
     # There is no backup of this name, and nothing to compare.

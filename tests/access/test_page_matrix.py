@@ -202,6 +202,10 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
         PageRule("manager of any", admin=200),
         PageRule("manager of any", admin=200, method="POST", form={"who": "newcomer", "typed": "newcomer"}),
     ),
+    "leaked": (
+        PageRule("manager of any", admin=200),
+        PageRule("manager of any", admin=200, method="POST", form={"text": "x"}),
+    ),
     "rotation-new": (PageRule("manager"),),
     "rotation-policy": (PageRule("viewer", admin=200),),
     "rotation-rules": (PageRule("manager"),),
@@ -302,7 +306,7 @@ def page_path(place: Scene, name: str) -> str:  # noqa: PLR0911 - one for each k
         "migration-act": {"id": 987654, "act": "stop"},
     }
     if (
-        name in {"target-new", "rotation", "exposure"}
+        name in {"target-new", "rotation", "exposure", "leaked"}
         or name.startswith("sync")
         or name in of_none
         or name in {"approval-list", "access-request-new", "admin-tokens", "admin-token-issue"}
