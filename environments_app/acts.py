@@ -15,16 +15,26 @@ from audit_app.events.actions import Action
 from core.workers import nudge
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
-from environments_app.approvals import history
+from environments_app.approvals import applying, history
 from environments_app.approvals import service as approvals
+from environments_app.approvals.access_proposals import duration_words
 from environments_app.authentication import lockout, second_factor
 from environments_app.authorization.act import Act, Shown, environment_of
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.forms.environment import MemberForm, RotateForm, TokenForm
 from environments_app.forms.people import Added, NewPersonForm, PersonForm, add_person
-from environments_app.models import Environment, SamlGroupMapping, ServiceToken, TokenRole, User
-from environments_app.notifications.recipients import remove_addressee, try_addressee
+from environments_app.models import (
+    AccessRequest,
+    Approval,
+    ApprovalState,
+    Environment,
+    SamlGroupMapping,
+    ServiceToken,
+    TokenRole,
+    User,
+)
+from environments_app.notifications.recipients import add_recipient, remove_addressee, try_addressee
 from environments_app.saml.group_mapping import Change, changed_by_mapping, changed_by_removal
 from environments_app.sessions.service import end_other_sessions
 from environments_app.tokens import rotation as token_rotation
@@ -380,6 +390,122 @@ APPROVALS: Final = (
         on_page=True,
         done="Request saved.",
     ),
+)
+
+
+class CommentForm(forms.Form):
+    comment = forms.CharField(required=False, max_length=approvals.MAX_COMMENT)
+
+
+def _undecided(approval: Approval) -> str:
+    waits = approval.is_live and approval.state == ApprovalState.PENDING
+    return "" if waits else f"It is {approval.shown_state}."
+
+
+def _proposed(actor: Principal, approval: Approval) -> Sequence[str]:
+    """Return what a request would do, without values, and why this person may not decide about it."""
+    changes = [
+        f"{line['label']}: {line['before'] or '-'} → {line['after'] or '-'}" for line in approval.summary
+    ]
+    reason = [f"Reason: {approval.reason}"] if approval.reason else []
+    obstacle = approvals.obstacle(actor, approval)
+    return [f"{approval.requester_name} asks to {approval.asked_act_and_place}.", *changes, *reason] + (
+        [obstacle] if obstacle else []
+    )
+
+
+def _shown_approval(applied: applying.Applied) -> Shown:
+    if applied.reason:
+        return Shown(lines=(f"It was approved, but not applied: {applied.reason}",), ok=False)
+    if applied.done:
+        return Shown(lines=(f"It was applied. {applied.sentence}".strip(),))
+    more = applied.approval.state == ApprovalState.PENDING
+    return Shown(lines=("It needs more approvals." if more else "The requester can now apply it.",))
+
+
+def _unanswered(request: AccessRequest) -> str:
+    return "" if request.is_open else f"It is {request.shown_state}."
+
+
+def _asked_access(_actor: Principal, request: AccessRequest) -> Sequence[str]:
+    where = f" under {request.prefix}/" if request.prefix else ""
+    lasting = duration_words(request.minutes) if request.minutes is not None else "no expiry"
+    line = f"{request.get_role_display()} in {request.environment_name}{where}, {lasting}."
+    return [line, f"Reason: {request.reason}"] if request.reason else [line]
+
+
+# What an operator decides in the admin; the pages and the API have forms of their own for it.
+APPROVAL_DECISIONS: Final = (
+    _approval_act(
+        name="approve",
+        label="Approve",
+        use_case=applying.approve_and_apply,
+        against=_undecided,
+        foresee=_proposed,
+        form=CommentForm,
+        confirmation="You are the second person for this change. Keeper applies it at once, unless its "
+        "requester holds it.",
+        done="Approved.",
+        show=_shown_approval,
+        bulk=False,
+    ),
+    _approval_act(
+        name="reject",
+        label="Reject",
+        use_case=approvals.reject,
+        against=_undecided,
+        foresee=_proposed,
+        form=CommentForm,
+        confirmation="The requester is told, with your comment. Nothing is changed.",
+        done="Request rejected.",
+        dangerous=True,
+        bulk=False,
+    ),
+)
+ACCESS_DECISIONS: Final = (
+    _request_act(
+        name="approve",
+        label="Grant",
+        permission=Action.MEMBER_GRANT,
+        use_case=decisions.approve,
+        against=_unanswered,
+        foresee=_asked_access,
+        form=CommentForm,
+        confirmation="The person has the access at once, as requested. Where it reads values and you are no "
+        "manager, this is a break-glass act. The page of the request can grant less.",
+        done="Access granted.",
+        bulk=False,
+    ),
+    _request_act(
+        name="reject",
+        label="Reject",
+        permission=Action.MEMBER_GRANT,
+        use_case=decisions.reject,
+        against=_unanswered,
+        foresee=_asked_access,
+        form=CommentForm,
+        confirmation="The requester is told, which reveals that the environment exists.",
+        done="Request rejected.",
+        dangerous=True,
+        bulk=False,
+    ),
+)
+
+
+class RecipientForm(forms.Form):
+    environment = forms.ModelChoiceField(queryset=Environment.objects.order_by("position", "name"))
+    email = forms.EmailField(label="Email address", max_length=254)
+
+
+ADD_RECIPIENT: Final = Act(
+    name="add_recipient",
+    label="Add a recipient",
+    permission=Action.NOTIFICATION_CREATE,
+    use_case=add_recipient,
+    form=RecipientForm,
+    confirmation="The address gets the alerts of the environment: failed syncs and rotations, requests, "
+    "and what expires. They name secrets and hold no value.",
+    done="Recipient added.",
 )
 
 

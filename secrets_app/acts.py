@@ -13,10 +13,12 @@ from environments_app.authorization.act import Act, Place, Shown, nowhere
 from environments_app.authorization.policy import Principal
 from environments_app.forms.fields import CommaSeparatedField
 from environments_app.models import Environment, User
+from secrets_app import webhooks
 from secrets_app.departures.ending import offboard
 from secrets_app.exposure import Viewer, offboarding_report, readers_since
+from secrets_app.forms.secret import AS_WRITTEN
 from secrets_app.key_operations.trial import Trial, test_key
-from secrets_app.models import MAX_NAME_LENGTH, Secret
+from secrets_app.models import MAX_NAME_LENGTH, Secret, WebhookStyle
 from secrets_app.models.version_rules import DESTROYED
 from secrets_app.services import lifecycle, transfer, write
 from secrets_app.services.bulk_actions import BULK_ACTIONS, Options
@@ -131,6 +133,36 @@ def _restorable(secret: Secret) -> str:
     return _is_deleted(secret)
 
 
+class WebhookForm(forms.Form):
+    name = forms.CharField(max_length=webhooks.MAX_NAME, help_text="For example, #ops in Slack")
+    url = forms.CharField(
+        label="Address",
+        max_length=webhooks.MAX_URL,
+        help_text="Stored encrypted. Only the host is shown later.",
+        widget=forms.TextInput(attrs=AS_WRITTEN),
+    )
+    style = forms.ChoiceField(
+        label="Format", choices=[(WebhookStyle.SLACK, "Text (Slack)"), (WebhookStyle.JSON, "JSON")]
+    )
+
+
+class NewWebhookForm(WebhookForm):
+    environment = forms.ModelChoiceField(queryset=Environment.objects.order_by("position", "name"))
+    field_order = ("environment", "name", "url", "style")
+
+
+ADD_WEBHOOK: Final = Act(
+    name="add_webhook",
+    label="Add a webhook",
+    permission=Action.NOTIFICATION_CREATE,
+    use_case=webhooks.add_webhook,
+    form=NewWebhookForm,
+    confirmation="The address gets the alerts of the environment. Keeper shows the key that signs them once.",
+    done="Webhook added.",
+    show=lambda made: Shown(
+        lines=(f"{made[0].name}: the receiver verifies messages by this key.",), once=made[1]
+    ),
+)
 TEST_WEBHOOK: Final = replace(TEST_MESSAGE, summary="Send a webhook a test", about="Queue a test message.")
 TEST_KEY: Final = Act(
     name="test_key",

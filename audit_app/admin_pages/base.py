@@ -4,6 +4,7 @@ The history shows the newest events of the audit log about the object. Related l
 refer to it.
 """
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -225,6 +226,10 @@ class OperatorAdmin(ModelAdmin):
         """Return the columns, each shown for its kind: states as icon and word, times in ISO 8601."""
         return [shown(self.model, name) for name in super().get_list_display(request)]
 
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        """Return the columns that sort, as `get_list_display` has them."""
+        return {shown(self.model, name) for name in super().get_sortable_by(request)}
+
     def get_urls(self) -> list[Any]:
         """Add the address of the list as a file."""
         meta = self.model._meta
@@ -253,6 +258,8 @@ class OperatorAdmin(ModelAdmin):
         added = {
             "export_url": f"{address}?{query}" if query else address,
             "title": capfirst(str(meta.verbose_name_plural)),
+            # What an empty list has room for: the first sentence about the model.
+            "belongs": " ".join((inspect.getdoc(self.model) or "").partition("\n\n")[0].split()),
         }
         return super().changelist_view(request, {**added, **(extra_context or {})})
 

@@ -6,6 +6,7 @@ counted up to a limit, and no page lies deeper. The CSV file is recorded before 
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -42,13 +43,22 @@ _SHORT: Final = 16
 
 
 class Column:
-    """A column of a list, as Django takes callables in `list_display`."""
+    """A column of a list, as Django takes callables in `list_display`.
+
+    Two of the same field are equal: the list looks for its columns among those that sort.
+    """
 
     def __init__(self, field: "models.Field[Any, Any]", show: Callable[[Any], Any]) -> None:
         self.__name__ = field.name
         self.short_description = field.verbose_name
         self.admin_order_field = field.name
-        self.name, self._show = field.name, show
+        self.name, self._show, self._field = field.name, show, field
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Column) and self._field == other._field
+
+    def __hash__(self) -> int:
+        return hash(self._field)
 
     def __call__(self, row: Any) -> Any:
         return self._show(self.value(row))
@@ -109,8 +119,13 @@ def _how(field: "models.Field[Any, Any]") -> Callable[[Any], Any] | None:
     if field.name in _STATES:
         return lambda value: state(value) if value else EMPTY
     if isinstance(field, models.CharField | models.TextField) and not field.choices:
-        return lambda value: _short(value) if value else EMPTY
+        return _kind if field.name == "kind" else lambda value: _short(value) if value else EMPTY
     return None
+
+
+def _kind(code: str) -> str:
+    """Return what a code names, in words: "sync.failed" is "Sync failed"."""
+    return re.sub(r"[._-]+", " ", code).strip().capitalize() or EMPTY
 
 
 def _short(text: str) -> SafeString | str:

@@ -4,7 +4,7 @@ from django.urls import reverse
 
 from audit_app.admin_pages.base import read_only
 from audit_app.admin_pages.filters import Attention
-from environments_app.acts import TEST_MESSAGE
+from environments_app.acts import ACCESS_DECISIONS, ADD_RECIPIENT, APPROVAL_DECISIONS, TEST_MESSAGE
 from environments_app.admin.acts import offer
 from environments_app.models import (
     AccessRequest,
@@ -104,4 +104,6 @@ read_only(
     ),
 )
 
-offer(Recipient, TEST_MESSAGE)
+offer(Recipient, ADD_RECIPIENT, TEST_MESSAGE)
+offer(Approval, *APPROVAL_DECISIONS)
+offer(AccessRequest, *ACCESS_DECISIONS)

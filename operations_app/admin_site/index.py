@@ -55,10 +55,15 @@ GROUPS: Final = (
         ),
     ),
     Group(
-        "environments",
-        "Environments and keys",
+        "secrets",
+        "Environments, secrets and keys",
         (
             "environments_app.Environment",
+            "secrets_app.Secret",
+            "secrets_app.SecretVersion",
+            "secrets_app.Reference",
+            "secrets_app.Share",
+            "secrets_app.WrappedRead",
             "secrets_app.DataKey",
             "secrets_app.WrappingKey",
             "secrets_app.KeyMigration",
@@ -66,19 +71,8 @@ GROUPS: Final = (
         ),
     ),
     Group(
-        "secrets",
-        "Secrets",
-        (
-            "secrets_app.Secret",
-            "secrets_app.SecretVersion",
-            "secrets_app.Reference",
-            "secrets_app.Share",
-            "secrets_app.WrappedRead",
-        ),
-    ),
-    Group(
         "sync",
-        "Sync",
+        "Sync and rotation",
         (
             "sync_app.Target",
             "sync_app.SyncEntry",
@@ -87,14 +81,14 @@ GROUPS: Final = (
             "sync_app.PlanItem",
             "sync_app.ReferenceConsent",
             "sync_app.SyncPause",
+            "sync_app.RotationPolicy",
+            "sync_app.Rotation",
+            "sync_app.Acknowledgement",
         ),
     ),
     Group(
-        "rotation", "Rotation", ("sync_app.RotationPolicy", "sync_app.Rotation", "sync_app.Acknowledgement")
-    ),
-    Group(
         "audit",
-        "Audit and compliance",
+        "Audit log and reports",
         (
             "audit_app.AuditEvent",
             "auditlog.LogEntry",

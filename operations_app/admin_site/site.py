@@ -62,7 +62,7 @@ OPERATOR_PAGES: Final = (
     OperatorPage(
         title="Keys",
         view="admin-keys",
-        group="environments",
+        group="secrets",
         about="Which key wraps what, connection tests, rotation, and the migration to KMS.",
     ),
     OperatorPage(
@@ -77,6 +77,12 @@ OPERATOR_PAGES: Final = (
         group="system",
         about="Settings, checks, workers, schedules, health and backups.",
     ),
+    OperatorPage(title="Health", view="health", group="system", about="What Keeper depends on."),
+    OperatorPage(title="Backups", view="backups", group="system", about="Backups, and how to restore one."),
+    OperatorPage(
+        title="Reports", view="reports", group="audit", about="Who has access, what was done, for auditors."
+    ),
+    OperatorPage(title="Integrity", view="integrity", group="audit", about="Scans of stored values."),
 )
 
 
@@ -100,7 +106,15 @@ class KeeperAdminSite(AdminSite):
             grouped[group_of(label).key].append(entries[label])
         index = reverse(f"{self.name}:index")
         return [
-            {"name": group.name, "app_label": group.key, "app_url": f"{index}#{group.key}", "models": models}
+            {
+                "name": group.name,
+                "app_label": group.key,
+                "app_url": f"{index}#{group.key}",
+                "models": models,
+                "pages": (pages := [page for page in OPERATOR_PAGES if page.group == group.key]),
+                "is_current": _is_within(request, [entry["admin_url"] for entry in models])
+                or any(request.path == page.url for page in pages),
+            }
             for group in GROUPS
             if (models := grouped[group.key])
         ]
@@ -111,7 +125,6 @@ class KeeperAdminSite(AdminSite):
             {
                 **group,
                 "attention": counted.get(group["app_label"], []),
-                "pages": [page for page in OPERATOR_PAGES if page.group == group["app_label"]],
             }
             for group in self.get_app_list(request)
         ]
@@ -141,6 +154,10 @@ class KeeperAdminSite(AdminSite):
         if not self.get_app_list(request, app_label):
             raise Http404
         return redirect(f"{self.name}:index")
+
+
+def _is_within(request: HttpRequest, addresses: Sequence[str | None]) -> bool:
+    return any(address and request.path.startswith(address) for address in addresses)
 
 
 @login_not_required

@@ -1,10 +1,10 @@
-"""The page of the audit log in the admin: timeline, verification, sinks, and a preview of retention."""
+"""The page of the audit log in the admin, in tabs: log, verification, evidence, sinks and retention."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
 from django import forms
 from django.conf import settings
@@ -16,14 +16,16 @@ from django.views.decorators.http import require_GET, require_http_methods
 from audit_app.checkpoints import schedule as checkpoints
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import AuditEvent, Checkpoint
+from audit_app.queries import event_export
 from audit_app.queries.access_log import record_view
 from audit_app.queries.statistics import Kind, counts_by_day, counts_by_hour
+from audit_app.retention.bundles import bundles
 from audit_app.retention.prune import MINIMUM_DAYS
 from audit_app.retention.schedule import retention_status
 from audit_app.sinks.delivery import sink_lags
 from environments_app import operator_jobs
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import require
+from environments_app.authorization.policy import Principal, require
 from environments_app.models import AuditJob, AuditJobKind
 from environments_app.views.base import attempt
 from operations_app.views.keys import admin_page, job_page
@@ -31,6 +33,7 @@ from operations_app.views.keys import admin_page, job_page
 _DAYS: Final = 30
 _HOURS: Final = 24
 _JOBS_SHOWN: Final = 10
+_BUNDLES_SHOWN: Final = 50
 # In units of the drawing; a column begins every _WIDTH.
 _HEIGHT: Final = 60
 _WIDTH: Final = 10
@@ -82,19 +85,62 @@ def audit(request: HttpRequest) -> HttpResponse:
         if job is not None:
             return redirect("admin-audit-job", pk=job.pk)
     record_view(viewer=actor, face="admin", filters={})
-    context = {
-        "title": "Audit log",
+    tab = _tab(request)
+    context = {"title": "Audit log", "form": form, "tab": tab, "tabs": _TABS, **_SHOWN[tab](actor)}
+    return admin_page(request, "admin/audit.html", context)
+
+
+def _tab(request: HttpRequest) -> str:
+    """Return which part of the page is shown: that of a form which was refused, else the chosen one."""
+    if request.method == "POST":
+        return _RETENTION if request.POST.get("kind") == AuditJobKind.PREVIEW else _VERIFICATION
+    chosen = request.GET.get("tab", _LOG)
+    return chosen if chosen in _SHOWN else _LOG
+
+
+def _log(actor: Principal) -> dict[str, Any]:
+    return {
         "days": _slots(counts_by_day(viewer=actor, days=_DAYS)),
         "hours": _slots(counts_by_hour(viewer=actor, hours=_HOURS)),
-        "form": form,
+    }
+
+
+def _verification(_actor: Principal) -> dict[str, Any]:
+    return {
         "jobs": AuditJob.objects.all()[:_JOBS_SHOWN],
         "newest": Checkpoint.objects.order_by("-number").first(),
         "warnings": checkpoints.problems(),
-        "sinks": sink_lags(),
-        "retention": retention_status(),
         "oldest": AuditEvent.objects.order_by("at").values_list("at", flat=True).first(),
     }
-    return admin_page(request, "admin/audit.html", context)
+
+
+def _evidence(_actor: Principal) -> dict[str, Any]:
+    return {"export_limit": event_export.LIMIT, "bundles": bundles()[:_BUNDLES_SHOWN]}
+
+
+def _sinks(_actor: Principal) -> dict[str, Any]:
+    return {"sinks": sink_lags()}
+
+
+def _retention(_actor: Principal) -> dict[str, Any]:
+    return {"retention": retention_status()}
+
+
+_LOG, _VERIFICATION, _RETENTION = "log", "verification", "retention"
+_TABS: Final = (
+    (_LOG, "Log"),
+    (_VERIFICATION, "Verification"),
+    ("evidence", "Evidence"),
+    ("sinks", "Sinks"),
+    (_RETENTION, "Retention"),
+)
+_SHOWN: Final[Mapping[str, Callable[[Principal], dict[str, Any]]]] = {
+    _LOG: _log,
+    _VERIFICATION: _verification,
+    "evidence": _evidence,
+    "sinks": _sinks,
+    _RETENTION: _retention,
+}
 
 
 @require_GET

@@ -17,28 +17,15 @@ from environments_app.authorization.policy import require
 from environments_app.models import Addressee, Delivery, Environment, Recipient
 from environments_app.notifications.recipients import add_recipient, find_addressee
 from environments_app.views.base import act_page, attempt, enter_environment, render_page
-from secrets_app.forms.secret import AS_WRITTEN
-from secrets_app.models import Webhook, WebhookStyle
-from secrets_app.webhooks import MAX_NAME, MAX_URL, add_webhook
+from secrets_app.acts import WebhookForm
+from secrets_app.models import Webhook
+from secrets_app.webhooks import add_webhook
 
 _DELIVERIES_SHOWN: Final = 20
 
 
 class RecipientForm(forms.Form):
     email = forms.EmailField(label="Email address", max_length=254)
-
-
-class WebhookForm(forms.Form):
-    name = forms.CharField(max_length=MAX_NAME, help_text="For example, #ops in Slack")
-    url = forms.CharField(
-        label="Address",
-        max_length=MAX_URL,
-        help_text="Stored encrypted. Only the host is shown later.",
-        widget=forms.TextInput(attrs=AS_WRITTEN),
-    )
-    style = forms.ChoiceField(
-        label="Format", choices=[(WebhookStyle.SLACK, "Text (Slack)"), (WebhookStyle.JSON, "JSON")]
-    )
 
 
 @require_GET

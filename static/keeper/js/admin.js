@@ -35,3 +35,11 @@ document.addEventListener("keydown", (event) => {
   closeFilters();
   open?.querySelector("summary").focus();
 });
+
+// The groups of the sidebar open while their lists are searched.
+document.querySelector("#nav-filter")?.addEventListener("input", (event) => {
+  for (const group of document.querySelectorAll("#nav-sidebar details")) {
+    if (group.dataset.wasOpen === undefined) group.dataset.wasOpen = group.open ? "yes" : "";
+    group.open = Boolean(event.target.value) || group.dataset.wasOpen === "yes";
+  }
+});

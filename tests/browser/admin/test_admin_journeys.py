@@ -374,6 +374,7 @@ def test_the_audit_log_is_proven(enter: Enter, cast: Cast, secret: Make) -> None
 
     def verify() -> None:
         operator.follow("#user-tools a[href='/admin/audit/']")
+        operator.follow(".tabs a[href='?tab=verification']")
         operator.follow("#verification button[value=verify_new]")
         operator_jobs.run()
 
