@@ -32,7 +32,7 @@ from gateway_app.kv2.answers import (
     whole_number,
 )
 from gateway_app.kv2.metadata import cas_required, oldest_seen, was_deleted_there
-from gateway_app.kv2.mounts import environment_of, known_at
+from gateway_app.kv2.mounts import environment_of, known_at, place_of
 from gateway_app.kv2.versions import delete_at
 from gateway_app.kv2.views import Kv2View, body_of
 from gateway_app.kv2.wrapping import wrap_lifetime, wrapped
@@ -103,7 +103,7 @@ class DataView(_ValueView):
 
         With the header `X-Vault-Wrap-TTL`: a token that opens it once, instead of the value.
         """
-        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        place, name = place_of(self.actor, mount, path)
         lifetime = wrap_lifetime(request)
         if not lifetime:
             return respond(envelope(revealed(self.read(request, place, name, self.revealed))))
@@ -123,16 +123,14 @@ class DataView(_ValueView):
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Write a new version, if the current one is the one that the writer has seen."""
         body = body_of(request)
-        return self._write(
-            environment_of(self.actor, mount), path.rstrip("/"), given_fields(body), given_cas(body)
-        )
+        return self._write(*place_of(self.actor, mount, path), given_fields(body), given_cas(body))
 
     put = post
 
     def patch(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Change members of the current value (RFC 7396); it is read for that, recorded."""
         body = body_of(request)
-        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        place, name = place_of(self.actor, mount, path)
         change, cas = given_fields(body), given_cas(body)
         secret = known_at(self.actor, place, name)
         if secret is None or secret.rules.state(secret.current_number):
@@ -145,8 +143,8 @@ class DataView(_ValueView):
 
     def delete(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Delete the current version; it can be restored."""
-        place = environment_of(self.actor, mount)
-        delete_at(self.actor, place, path.rstrip("/"), lambda secret: [secret.current_number])
+        place, name = place_of(self.actor, mount, path)
+        delete_at(self.actor, place, name, lambda secret: [secret.current_number])
         return no_content()
 
     def _write(self, place: Environment, name: str, fields: dict[str, Any], cas: int | None) -> HttpResponse:
@@ -212,7 +210,7 @@ class SubkeysView(_ValueView):
         """Return the members, each without its value, to a `depth`; it is a recorded read."""
         depth = request.GET.get("depth", "")
         levels = whole_number(depth, "depth") if depth else 0
-        shown = self.read(request, environment_of(self.actor, mount), path.rstrip("/"), self.revealed)
+        shown = self.read(request, *place_of(self.actor, mount, path), self.revealed)
         members = _subkeys(members_of(shown.secret.secret_type, shown.value), levels or -1)
         return respond(envelope({"subkeys": members, "metadata": facts_of(shown)}))
 

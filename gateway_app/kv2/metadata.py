@@ -24,7 +24,7 @@ from gateway_app.kv2.answers import (
     time_text,
     whole_number,
 )
-from gateway_app.kv2.mounts import environment_of, known_at
+from gateway_app.kv2.mounts import environment_of, known_at, place_of
 from gateway_app.kv2.views import Kv2View, body_of
 from secrets_app.models import Secret, SecretVersion, VersionOrigin
 from secrets_app.models.version_rules import DELETED
@@ -60,7 +60,7 @@ class NamesView(Kv2View):
 
         `after` is the last name that the caller has, `limit` how many more it takes.
         """
-        place, folder = environment_of(self.actor, mount), path.strip("/")
+        place, folder = place_of(self.actor, mount, path.strip("/"))
         if not can_in_any_scope(self.actor, Action.SECRET_VIEW, place):
             raise Invisible
         after, limit = request.GET.get("after", ""), request.GET.get("limit", "")
@@ -83,7 +83,7 @@ class MetadataView(NamesView):
         """Return the versions of a secret, or the names where `list` is asked for."""
         if request.GET.get("list") == "true" or not path.strip("/"):
             return self.list(request, mount, path)
-        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        place, name = place_of(self.actor, mount, path)
         secret = known_at(self.actor, place, name)
         deleted = None
         if secret is None:
@@ -107,7 +107,7 @@ class MetadataView(NamesView):
 
     def delete(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Delete the secret with all its versions; Keeper's pages can restore it until it is purged."""
-        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        place, name = place_of(self.actor, mount, path)
         secret = known_at(self.actor, place, name)
         require(actor=self.actor, action=Action.SECRET_DELETE, environment=place, name=name)
         if secret is not None:
@@ -115,7 +115,7 @@ class MetadataView(NamesView):
         return no_content()
 
     def _set(self, request: HttpRequest, mount: str, path: str, *, merge: bool) -> HttpResponse:
-        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        place, name = place_of(self.actor, mount, path)
         secret = known_at(self.actor, place, name)
         require(actor=self.actor, action=Action.SECRET_UPDATE, environment=place, name=name)
         given = _given(body_of(request))

@@ -14,6 +14,7 @@ from gateway_app.kv2.answers import Kv2Error, missing
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_secret_by_name, find_withdrawn
 from secrets_app.values.names import validate_secret_name
+from sync_app.migration.mounts import find_mounted, rules_of
 
 # What every tutorial mounts: here the environment of the token.
 OWN: Final = "secret"
@@ -30,6 +31,24 @@ def environment_of(actor: Principal, mount: str) -> Environment:
     return find_environment(actor=actor, name=mount)
 
 
+def place_of(actor: Principal, mount: str, path: str) -> tuple[Environment, str]:
+    """Return the environment and the name that a path of a mount means. Raises Invisible.
+
+    An environment of the mount's name comes first. Under `secret` a secret that the token's environment has
+    at the very path comes before what came from an old mount (`MountRule`).
+    """
+    path = path.rstrip("/")
+    if not _is_name(actor, mount) and (found := find_mounted(actor, mount, path)):
+        own = actor.grants[0].environment_id if actor.grants and mount == OWN else None
+        if own is None or not _has(own, path):
+            return found
+    return environment_of(actor, mount), path
+
+
+def _has(environment_id: int, path: str) -> bool:
+    return Secret.objects.filter(environment_id=environment_id, name=path, live=True).exists()
+
+
 def _is_name(actor: Principal, mount: str) -> bool:
     return Environment.objects.filter(visible_environments(actor), name=mount).exists()
 
@@ -37,6 +56,8 @@ def _is_name(actor: Principal, mount: str) -> bool:
 def mounted(actor: Principal) -> dict[str, Environment]:
     """Return the environments that the actor may see by the names of their mounts."""
     found = {each.name: each for each in Environment.objects.filter(visible_environments(actor))}
+    for rule in rules_of(actor):
+        found.setdefault(rule.mount, rule.environment)
     if actor.grants:
         found.setdefault(OWN, environment_of(actor, OWN))
     return found
@@ -65,6 +86,8 @@ def mount_facts(name: str, environment: Environment) -> dict[str, Json]:
 def mount_of_path(actor: Principal, path: str) -> tuple[str, Environment]:
     """Return the mount that a path lies in, and its environment. Raises Kv2Error."""
     name = path.partition("/")[0]
+    if not _is_name(actor, name) and name != OWN and (rules := rules_of(actor, name)):
+        return name, rules[0].environment
     try:
         return name, environment_of(actor, name)
     except Invisible as error:

@@ -13,7 +13,7 @@ from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import Invisible
 from gateway_app.kv2.answers import Kv2Error, envelope, respond
-from gateway_app.kv2.mounts import environment_of, mount_facts, mount_of_path, mounted
+from gateway_app.kv2.mounts import mount_facts, mount_of_path, mounted, place_of
 from gateway_app.kv2.views import Kv2View, OpenView, body_of
 
 _CLUSTER: Final = "keeper"
@@ -232,7 +232,7 @@ def _capabilities(actor: Principal, path: str) -> list[str]:
     mount, _, rest = path.strip("/").partition("/")
     kind, _, name = rest.partition("/")
     try:
-        environment = environment_of(actor, mount)
+        environment, name = place_of(actor, mount, name)
     except Invisible:
         return _NOTHING
     return [

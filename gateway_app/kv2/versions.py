@@ -10,7 +10,7 @@ from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from gateway_app.kv2.answers import Kv2Error, no_content, whole_number
-from gateway_app.kv2.mounts import environment_of, known_at
+from gateway_app.kv2.mounts import known_at, place_of
 from gateway_app.kv2.views import Kv2View, body_of
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret
@@ -28,7 +28,7 @@ class DeleteView(Kv2View):
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Delete the versions that are named; they can be restored."""
         numbers = versions_of(body_of(request))
-        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        place, name = place_of(self.actor, mount, path)
         delete_at(self.actor, place, name, lambda _: numbers)
         return no_content()
 
@@ -41,7 +41,7 @@ class UndeleteView(Kv2View):
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Restore the versions that are named; with the current one also of a secret deleted as a whole."""
         numbers = versions_of(body_of(request))
-        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        place, name = place_of(self.actor, mount, path)
         secret = _asked(self.actor, Action.SECRET_RESTORE, place, name)
         if secret is not None:
             service.restore_versions(actor=self.actor, secret=secret, numbers=numbers)
@@ -60,7 +60,7 @@ class DestroyView(Kv2View):
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Destroy the values of the versions that are named, for ever; managers may."""
         numbers = versions_of(body_of(request))
-        place, name = environment_of(self.actor, mount), path.rstrip("/")
+        place, name = place_of(self.actor, mount, path)
         _asked(self.actor, Action.SECRET_DESTROY, place, name)
         # Numbers go on when a name is used again, and what can be restored is not gone: a number that the
         # living secret does not have is that of a deleted one.

@@ -27,6 +27,7 @@ from secrets_app.queries.lookup import can_in_any_scope
 from sync_app.errors import BadDestination, MigrationNotReady
 from sync_app.jobs.leases import database_now
 from sync_app.migration.credentials import sealed_credentials
+from sync_app.migration.mounts import make_rules
 from sync_app.migration.placing import How, Rule
 from sync_app.migration.sources.registry import SOURCES
 from sync_app.models.migration import (
@@ -37,6 +38,7 @@ from sync_app.models.migration import (
     Migration,
     MigrationLine,
     MigrationState,
+    MountRule,
     SourceCredentials,
     Word,
 )
@@ -181,33 +183,33 @@ def request_apply(
     _require_ready(migration, digest, follow_seconds)
     asked: list[int] = []
     grants = []
-    is_free = False
+    free: set[str] = set()
     # An approval covers whether the source is followed.
     approvals = migration.approvals if migration.follow_seconds == follow_seconds else {}
     for environment in environments_of(migration):
         if unneeded_approval(actor, environment) or str(environment.uuid) in approvals:
-            is_free = True
+            free.add(str(environment.uuid))
             continue
         try:
             proposal = _proposal(migration, environment, follow_seconds)
             grants.append((environment, require_approval(actor=actor, proposal=proposal)))
         except ApprovalNeeded as error:
             asked.append(error.approval)
-    if asked and not grants and not is_free:
+    if asked and not grants and not free:
         raise ApprovalNeeded(asked[0])
     with transaction.atomic(), lock_authentic(migration) as stored:
         if (stored.state, stored.plan_digest) != (migration.state, migration.plan_digest):
             raise MigrationNotReady(_MOVED)
         stored.approvals = approvals
         for environment, grant in grants:
-            told = grant.consume(environment, actor=actor)
-            stored.approvals = {**stored.approvals, str(environment.uuid): told["approval"]}
+            spent = grant.consume(environment, actor=actor)
+            stored.approvals = {**stored.approvals, str(environment.uuid): spent["approval"]}
         stored.follow_seconds, stored.state = follow_seconds, MigrationState.APPLYING
         stored.attempts, stored.error, stored.due_at = 0, "", None
         stored.save()
-        _record(stored, actor, Action.MIGRATION_APPLY, {
-            "plan": stored.plan_digest, "counts": stored.counts, "follow": follow_seconds,
-        })  # fmt: skip
+        rules = make_rules(stored, {*free, *stored.approvals})
+        told = {"plan": stored.plan_digest, "counts": stored.counts, "follow": follow_seconds}
+        _record(stored, actor, Action.MIGRATION_APPLY, told, beside=rules)
     migration.refresh_from_db()
     _nudge(migration)
     return asked
@@ -415,13 +417,19 @@ def end_overdue() -> int:
     return ended
 
 
-def _record(migration: Migration, actor: Actor, action: Action, details: Mapping[str, Json]) -> None:
+def _record(
+    migration: Migration,
+    actor: Actor,
+    action: Action,
+    details: Mapping[str, Json],
+    beside: Sequence[MountRule] = (),
+) -> None:
     record(
         actor=actor,
         action=action,
         stream=environment_stream(migration.environment.uuid),
         object=migration.audit_object,
-        details={**details, "source": migration.source, **row_digest_entry(migration)},
+        details={**details, "source": migration.source, **row_digest_entry(migration, *beside)},
     )
 
 

@@ -18,6 +18,7 @@ from secrets_app.models import MAX_NAME_LENGTH, DataKey
 from secrets_app.models.origin import MAX_ORIGIN
 
 MAX_PLACE: Final = 512
+MAX_MOUNT: Final = 200
 
 
 class MigrationState(StrEnum):
@@ -136,6 +137,39 @@ class Migration(AuthenticatedRow):
     @property
     def audit_object(self) -> AuditObject:
         return AuditObject(kind="migration", uuid=self.uuid, name=str(self.endpoint)[:200])
+
+
+class MountRule(AuthenticatedRow):
+    """Where a client of the old system finds in an environment what came from a mount.
+
+    With a `folder`, paths below it are meant, and that folder is no part of the name here.
+    """
+
+    MAC_LABEL: ClassVar[str] = "mount-rule"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("environment.uuid", "mount", "folder", "prefix")
+
+    environment = models.ForeignKey(
+        Environment,
+        on_delete=models.PROTECT,
+        related_name="mount_rules",
+        help_text="The environment that has the secrets of the mount.",
+    )
+    mount = ExactCharField(max_length=MAX_MOUNT, help_text="Name of the mount in the old system.")
+    folder = ExactCharField(
+        max_length=MAX_MOUNT, blank=True, help_text="First folder of the paths that are meant. Empty: all."
+    )
+    prefix = ExactCharField(
+        max_length=MAX_MOUNT, blank=True, help_text="What the names here begin with. Empty: nothing."
+    )
+    created_at = timestamp("created", "When the rule was made, in UTC.")
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["environment", "mount", "folder"], name="mount_rule_place")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.mount}/{self.folder}" if self.folder else str(self.mount)
 
 
 class SourceCredentials(Identified):

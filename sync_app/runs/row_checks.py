@@ -13,6 +13,7 @@ from sync_app.models import (
     Acknowledgement,
     Migration,
     MigrationLine,
+    MountRule,
     Plan,
     ReferenceConsent,
     Rotation,
@@ -89,6 +90,10 @@ def migrations() -> Iterator[Problem]:
     """Find migrations and lines that Keeper did not write, and older states that were put back."""
     changes = (Action.MIGRATION_PLAN, Action.MIGRATION_APPLY, Action.MIGRATION_STOP)
     yield from check_rows(Migration.objects.prefetch_related("environment"), _EDITED, changes)
+    # The event is about the migration, and names the rule beside it.
+    applied = [Action.MIGRATION_APPLY]
+    rules = MountRule.objects.prefetch_related("environment")
+    yield from check_rows(rules, _EDITED, applied, of_the_rows=False)
     yield from check_rows(MigrationLine.objects.prefetch_related("migration"), _EDITED)
 
 

@@ -59,6 +59,7 @@ UNCOVERED: Final[dict[str, dict[str, str]]] = {
         RESULT: "counts error",
         WHEN: "planned_at created_at",
     },
+    "sync_app.MountRule": {WHEN: "created_at"},
     "sync_app.MigrationLine": {RESULT: "reason state"},
     "sync_app.RotationPolicy": {
         SEALED: "credentials data_key_id",

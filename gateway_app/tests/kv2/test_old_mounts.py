@@ -1,0 +1,135 @@
+"""Clients of an old Vault find under its paths what was carried from there, with only the address changed."""
+
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from audit_app.integrity.check_registry import run_checks
+from audit_app.verification.stream_verifier import verify
+from environments_app.models import Environment, Role
+from environments_app.tests.cast import Cast
+from environments_app.tokens import service as tokens
+from secrets_app.models import Secret
+from secrets_app.services import write
+from secrets_app.types.registry import SecretType
+from sync_app.migration import service
+from sync_app.migration.placing import How, Rule
+from sync_app.models import Migration, MountRule
+
+pytestmark = pytest.mark.django_db
+
+
+def mount(cast: Cast, *rules: Rule) -> None:
+    """Make the rules of a migration, as the application of its plan does."""
+    alice = cast.principal(cast.alice)
+    made = service.start(
+        actor=alice,
+        source="vault",
+        settings={"address": "http://127.0.0.1:1"},
+        credentials={"token": "t"},
+        rules=rules,
+    )
+    service.store_plan(made, "0" * 64, lambda **_: None)
+    Migration.objects.update(state="planned")
+    made.refresh_from_db()
+    service.request_apply(actor=alice, migration=made, digest=made.plan_digest)
+
+
+def by_folder(cast: Cast, place: str = "secret", prefix: str = "") -> Rule:
+    found = {"dev": str(cast.development.uuid), "prod": str(cast.production.uuid)}
+    return Rule(place=place, how=How.FIRST_FOLDER, environments=found, prefix=prefix)
+
+
+def keep(cast: Cast, name: str, value: str, environment: Environment | None = None) -> Secret:
+    return write.create(
+        actor=cast.principal(cast.alice),
+        environment=environment or cast.development,
+        name=name,
+        secret_type=SecretType.TEXT,
+        value=value,
+    )
+
+
+def headers(cast: Cast, role: Role = Role.READER) -> dict[str, str]:
+    _, secret = tokens.issue(
+        actor=cast.principal(cast.alice), environment=cast.development, name=f"c-{uuid4().hex[:6]}", role=role
+    )
+    return {"X-Vault-Token": secret}
+
+
+def value(client: Client, path: str, token: dict[str, str]) -> object:
+    answer = client.get(f"/vault/v1/{path}", headers=token)
+    return answer.json()["data"]["data"]["value"] if answer.status_code == 200 else answer.status_code
+
+
+def test_a_path_of_the_old_vault_finds_what_came_from_there(cast: Cast, client: Client) -> None:
+    keep(cast, "app/db", "here")
+    keep(cast, "app/db", "not for this token", cast.production)
+    token = headers(cast)
+    assert value(client, "secret/data/dev/app/db", token) == 404
+    mount(cast, by_folder(cast), by_folder(cast, "teams", "old"))
+    assert value(client, "secret/data/dev/app/db", token) == "here"
+    assert value(client, "secret/data/dev/app/db?version=1", token) == "here"
+    assert value(client, "secret/data/prod/app/db", token) == 404
+    keep(cast, "old/x", "prefixed")
+    assert value(client, "teams/data/dev/x", token) == "prefixed"
+    assert value(client, "teams/data/prod/x", token) == 403
+    assert value(client, "secret/data/app/db", token) == "here"
+    listed = client.get("/vault/v1/secret/metadata/dev/app?list=true", headers=token).json()["data"]["keys"]
+    assert listed == ["db"]
+    assert client.get("/vault/v1/secret/metadata/dev/app/db", headers=token).status_code == 200
+    assert not [*verify(), *run_checks()]
+
+
+def test_an_environment_of_the_name_and_a_secret_of_the_path_come_first(cast: Cast, client: Client) -> None:
+    keep(cast, "app/db", "by the rule")
+    keep(cast, "dev/app/db", "by its own path")
+    mount(cast, by_folder(cast), by_folder(cast, "development"))
+    token = headers(cast)
+    assert value(client, "secret/data/dev/app/db", token) == "by its own path"
+    assert value(client, "development/data/dev/app/db", token) == "by its own path"
+    assert value(client, "development/data/app/db", token) == "by the rule"
+
+
+def test_a_rule_that_keeper_did_not_write_finds_nothing(cast: Cast, client: Client) -> None:
+    keep(cast, "a", "here")
+    mount(cast, by_folder(cast, "teams"))
+    token = headers(cast)
+    assert value(client, "teams/data/dev/a", token) == "here"
+    MountRule.objects.filter(folder="dev").update(folder="x")
+    assert value(client, "teams/data/x/a", token) == 403
+    assert [problem.kind for problem in run_checks()] == ["edited"]
+
+
+def test_writes_and_deletions_go_where_reads_do(cast: Cast, client: Client) -> None:
+    mount(cast, by_folder(cast))
+    token = headers(cast, Role.EDITOR)
+    written = client.post(
+        "/vault/v1/secret/data/dev/new/key", {"data": {"value": "v"}}, "application/json", headers=token
+    )
+    assert written.status_code == 200
+    assert Secret.objects.get().name == "new/key"
+    assert value(client, "secret/data/dev/new/key", token) == "v"
+    client.delete("/vault/v1/secret/data/dev/new/key", headers=token)
+    assert value(client, "secret/data/dev/new/key", token) == 404
+
+
+def test_no_rule_is_made_before_the_approval(cast: Cast) -> None:
+    cast.production.protected = True
+    cast.production.save()
+    mount(cast, by_folder(cast))
+    assert [rule.environment for rule in MountRule.objects.all()] == [cast.development]
+
+
+def test_mounts_are_shown_as_the_old_ones(cast: Cast, client: Client) -> None:
+    mount(cast, by_folder(cast, "teams"))
+    token = headers(cast)
+    mounts = client.get("/vault/v1/sys/internal/ui/mounts", headers=token).json()["data"]["secret"]
+    assert {"teams/", "development/", "secret/"} <= mounts.keys()
+    facts = client.get("/vault/v1/sys/internal/ui/mounts/teams/dev/a", headers=token).json()["data"]
+    assert (facts["path"], facts["options"]) == ("teams/", {"version": "2"})
+    able = client.post(
+        "/vault/v1/sys/capabilities-self", {"paths": ["teams/data/dev/a"]}, "application/json", headers=token
+    ).json()
+    assert able["data"]["teams/data/dev/a"] == ["read"]
