@@ -29,14 +29,15 @@ from environments_app.models import (
     Approval,
     ApprovalState,
     Environment,
+    OidcProvider,
     SamlGroupMapping,
     ServiceToken,
     TokenRole,
     User,
 )
 from environments_app.notifications.recipients import add_recipient, remove_addressee, try_addressee
-from environments_app.saml.group_mapping import Change, changed_by_mapping, changed_by_removal
 from environments_app.sessions.service import end_other_sessions
+from environments_app.single_sign_on.group_mapping import Change, changed_by_mapping, changed_by_removal
 from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens
 from environments_app.trusts import service as trusts
@@ -513,6 +514,11 @@ _REST: Final = "Keeper learns who is in a group at each sign-in: others in it ch
 
 
 class MappingForm(forms.Form):
+    provider = forms.ModelChoiceField(
+        queryset=OidcProvider.objects.order_by("slug"),
+        required=False,
+        help_text="Leave blank for the SAML identity provider.",
+    )
     group = forms.CharField(max_length=200)
     environment = forms.ModelChoiceField(
         queryset=Environment.objects.order_by("position", "name"),

@@ -15,8 +15,16 @@ from environments_app.environments import groups, memberships
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalVoid
 from environments_app.interfaces import ApprovalExecutor, ExecutionResult
-from environments_app.models import AccessRequest, Approval, Membership, ServiceToken, Trust, User
-from environments_app.saml import group_mapping
+from environments_app.models import (
+    AccessRequest,
+    Approval,
+    Membership,
+    OidcProvider,
+    ServiceToken,
+    Trust,
+    User,
+)
+from environments_app.single_sign_on import group_mapping
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.tokens.service import Lifetime
@@ -103,7 +111,10 @@ def _join(actor: Principal, approval: Approval) -> ExecutionResult:
 
 
 def _map(actor: Principal, approval: Approval) -> ExecutionResult:
-    group_mapping.map_group(actor=actor, environment=approval.environment, **dict(approval.arguments))
+    arguments = dict(approval.arguments)
+    if slug := arguments.pop("provider", None):
+        arguments["provider"] = _found(OidcProvider.objects.filter(slug=slug))
+    group_mapping.map_group(actor=actor, environment=approval.environment, **arguments)
     return ExecutionResult(sentence="Mapping added. It applies at the next sign-in.")
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
-from environments_app.errors import SamlUnavailable
+from environments_app.errors import SignOnUnavailable
 from environments_app.saml.metadata import from_file, only_provider
 from environments_app.tokens.peppers import MIN_PEPPER_LENGTH
 
@@ -98,7 +98,7 @@ def _missing() -> Iterator[tuple[str, str]]:
         # An address is asked at the first sign-in, and not when a command starts.
         try:
             only_provider(from_file(Path(file)), provider=settings.KEEPER_SAML_IDP_ENTITY_ID)
-        except SamlUnavailable as error:
+        except SignOnUnavailable as error:
             yield "its metadata cannot be used", str(error)
 
 

@@ -126,7 +126,7 @@ class ApprovalVoid(Conflict):
     """The request can no longer be carried out or decided in its present state."""
 
 
-class SamlRefused(AccessError):
+class SignOnRefused(AccessError):
     """A sign-in through the identity provider is refused.
 
     `reason` is a fixed word for the audit log, the message a sentence for the user.
@@ -137,7 +137,7 @@ class SamlRefused(AccessError):
         self.reason = reason
 
 
-class SamlUnavailable(AccessError):
+class SignOnUnavailable(AccessError):
     """Single sign-on cannot be used now: its configuration or the provider's metadata is missing."""
 
 

@@ -13,8 +13,9 @@ from environments_app.access_requests import service as access_requests
 from environments_app.approvals import applying
 from environments_app.approvals import service as approvals
 from environments_app.authentication import lockout
-from environments_app.errors import SamlUnavailable
+from environments_app.errors import SignOnUnavailable
 from environments_app.notifications.service import deliver_due
+from environments_app.oidc.providers import refresh_all
 from environments_app.saml.metadata import refresh_metadata
 from environments_app.saml.protocol.replay_guard import purge
 from environments_app.sessions.service import end_impossible_sessions
@@ -47,8 +48,16 @@ def refresh_saml_metadata() -> None:
             return
         try:
             refresh_metadata()
-        except SamlUnavailable as error:
+        except SignOnUnavailable as error:
             logger.warning("the metadata was not refreshed: %s", error)
+
+
+@shared_task(name="environments_app.tasks.refresh_oidc_providers")
+def refresh_oidc_providers() -> None:
+    """Fetch the discovery documents of the providers of OpenID Connect."""
+    with slot("oidc") as is_free:
+        if is_free:
+            refresh_all()
 
 
 @shared_task(name="environments_app.tasks.watch_tokens")

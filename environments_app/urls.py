@@ -10,6 +10,7 @@ from environments_app.api import device as device_api
 from environments_app.api import environments as environments_api
 from environments_app.api import recipients as recipients_api
 from environments_app.api import trusts as trusts_api
+from environments_app.oidc import endpoints as oidc
 from environments_app.saml import endpoints as saml
 from environments_app.views import access as access_views
 from environments_app.views import access as memberships_views
@@ -149,6 +150,13 @@ urlpatterns = [
     path("device/approve", sessions_views.device_approve, name="device-approve"),
     path("device/deny", sessions_views.device_deny, name="device-deny"),
     path("confirm", profile_views.confirm, name="confirm"),
+    path("oidc/<slug:slug>/start", oidc.start, name="oidc-start"),
+    path("oidc/<slug:slug>/callback", oidc.callback, name="oidc-callback"),
+    path("oidc/<slug:slug>/signed-out", oidc.signed_out, name="oidc-signed-out"),
+    path("oidc/<slug:slug>/back-channel-logout", oidc.back_channel_logout, name="oidc-back-channel-logout"),
+    path(
+        "oidc/<slug:slug>/front-channel-logout", oidc.front_channel_logout, name="oidc-front-channel-logout"
+    ),
     path("saml/start", saml.start, name="saml-start"),
     path("saml/acs", saml.acs, name="saml-acs"),
     path("saml/finish", saml.finish, name="saml-finish"),

@@ -181,6 +181,9 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("sign-in-code", "POST"): Action.SIGN_IN,
     ("sign-out", "POST"): Action.SIGN_OUT,
     ("session-state", "POST"): Nothing("it keeps one's own session open, as any page does"),
+    ("oidc-back-channel-logout", "POST"): Nothing(
+        "without a provider it is not there; what it ends is recorded: tests/people/test_oidc.py"
+    ),
     ("saml-acs", "POST"): Nothing("the page after it signs in, and records it: tests/people/test_saml.py"),
     ("password-change", "POST"): Action.USER_CHANGE,
     ("session-end", "POST"): Action.SESSION_END,

@@ -10,7 +10,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "Secrets": ("secret",),
     "Access": (
         "access", "approval", "group", "member", "saml_mapping", "saml_metadata", "second_factor", "session",
-        "token", "trust", "user",
+        "sso_provider", "token", "trust", "user",
     ),
     "Environments": ("environment", "notification"),
     "Sync": ("target", "consent"),

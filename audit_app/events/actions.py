@@ -76,6 +76,8 @@ class Action(StrEnum):
     GROUP_CHANGE = "group.change", "Group changed", "changed group", "change group"
     SAML_MAPPING_CHANGE = ("saml_mapping.change", "SAML mapping changed",
         "changed the SAML mapping of", "change the SAML mapping of")
+    SSO_PROVIDER_CHANGE = ("sso_provider.change", "Sign-in provider changed",
+        "changed the sign-in provider", "change the sign-in provider")
     SAML_METADATA_CHANGE = ("saml_metadata.change", "SAML metadata updated",
         "updated SAML metadata of", "update SAML metadata of")
 

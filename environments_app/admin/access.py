@@ -3,11 +3,15 @@
 A trust can be disabled and deleted here; the page of an environment creates it.
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 
 from audit_app.admin_pages.base import read_only
 from audit_app.admin_pages.filters import Attention
@@ -15,7 +19,7 @@ from audit_app.admin_pages.lists import state
 from environments_app import acts
 from environments_app.admin.acts import offer
 from environments_app.admin.base import ServiceAdmin
-from environments_app.admin.forms import MembershipForm, SamlGroupMappingForm
+from environments_app.admin.forms import MembershipForm, OidcProviderForm, SamlGroupMappingForm
 from environments_app.authorization.policy import Principal
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
@@ -24,6 +28,7 @@ from environments_app.models import (
     AccessConfirmation,
     Environment,
     Membership,
+    OidcProvider,
     PersonalToken,
     SamlAssertion,
     SamlGroupMapping,
@@ -32,8 +37,9 @@ from environments_app.models import (
     Trust,
     UsedJwt,
 )
-from environments_app.saml import group_mapping
+from environments_app.oidc import providers
 from environments_app.sessions.service import revoke_token
+from environments_app.single_sign_on import group_mapping
 from environments_app.tokens import expiry_alerts
 from environments_app.trusts import service
 from environments_app.trusts.upkeep import trust_status
@@ -180,18 +186,59 @@ class PersonalTokenAdmin(ServiceAdmin):
 @admin.register(SamlGroupMapping)
 class SamlGroupMappingAdmin(ServiceAdmin):
     form = SamlGroupMappingForm
-    list_display = ("group", "environment", "role", "prefix", "suspended_at")
+    list_display = ("provider", "group", "environment", "role", "prefix", "suspended_at")
     list_filter = ("environment", "role")
-    list_select_related = ("environment",)
+    list_select_related = ("environment", "provider")
     search_fields = ("group",)
     ordering = ("group", "id")
-    fields: ClassVar[tuple[str, ...]] = ("group", "environment", "role", "prefix")
+    fields: ClassVar[tuple[str, ...]] = ("provider", "group", "environment", "role", "prefix")
 
     def create(self, *, actor: Principal, form: Any) -> SamlGroupMapping:
         return group_mapping.map_group(actor=actor, **form.cleaned_data)
 
     def remove(self, *, actor: Principal, row: Any) -> None:
         group_mapping.unmap_group(actor=actor, mapping=row)
+
+
+@admin.register(OidcProvider)
+class OidcProviderAdmin(ServiceAdmin):
+    """Providers of OpenID Connect. They are disabled, never deleted: accounts belong to them."""
+
+    form = OidcProviderForm
+    list_display = ("label", "slug", "issuer", "enabled", "session_hours", "last_refused_at", "last_refusal")
+    search_fields = ("slug", "label", "issuer")
+    ordering = ("slug",)
+    hidden = frozenset({"secret", "document"})
+    sections = (
+        ("", "label slug issuer enabled"),
+        ("Keeper at the provider", "client_id client_secret client_auth algorithm scopes addresses"),
+        ("Who may sign in", "required_claims allows_guests creates_accounts session_hours"),
+        ("Claims", "username_claim email_claim name_claim groups_claim"),
+        ("Last refusal", "last_refused_at last_refusal"),
+    )
+
+    def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
+        fixed = ("slug", "issuer") if obj else ()
+        return (*fixed, "addresses", "last_refused_at", "last_refusal")
+
+    @admin.display(description="Addresses to enter there")
+    def addresses(self, provider: OidcProvider) -> str:
+        """Name what the provider must know of Keeper."""
+        names = ("callback", "signed-out", "back-channel-logout", "front-channel-logout")
+        base = f"{settings.KEEPER_URL}/oidc/{provider.slug or 'NAME'}"
+        labels = ("Redirect", "After sign-out", "Back-channel logout", "Front-channel logout")
+        lines = [(label, f"{base}/{name}") for label, name in zip(labels, names, strict=True)]
+        return format_html_join(mark_safe("<br>"), "{}: <code>{}</code>", lines)
+
+    def create(self, *, actor: Principal, form: Any) -> OidcProvider:
+        return providers.create_provider(actor=actor, **self._fields(form, form.cleaned_data))
+
+    def change(self, *, actor: Principal, row: Any, form: Any) -> OidcProvider:
+        return providers.change_provider(actor=actor, provider=row, **self._fields(form, form.changed_data))
+
+    def _fields(self, form: Any, names: Iterable[str]) -> dict[str, Any]:
+        fields = {name: form.cleaned_data[name] for name in names}
+        return {"secret" if name == "client_secret" else name: fields[name] for name in fields}
 
 
 read_only(SamlProvider, "url fetched_at")

@@ -107,6 +107,46 @@ class GroupForm(ModelForm):
         fields = ("name",)
 
 
+class ClaimLines(forms.CharField):
+    """Claims with the values of which each has to have one: a claim=value a line."""
+
+    widget = forms.Textarea
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the lines of stored claims; what was typed stays as it is."""
+        if not isinstance(value, dict):
+            return value
+        return "\n".join(f"{name}={text}" for name, texts in sorted(value.items()) for text in texts)
+
+    def to_python(self, value: Any) -> Any:
+        """Return the values of each claim. Raises ValidationError for a line without both."""
+        claims: dict[str, list[str]] = {}
+        for line in filter(str.strip, str(value or "").splitlines()):
+            name, _, text = line.partition("=")
+            if not name.strip() or not text.strip():
+                raise ValidationError("Enter one claim=value a line.")
+            claims.setdefault(name.strip(), []).append(text.strip())
+        return claims
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compare claims, and not their spelling."""
+        try:
+            return bool((initial or {}) != self.to_python(data))
+        except ValidationError:
+            return True
+
+
+class OidcProviderForm(ModelForm):
+    """A provider of OpenID Connect; its secret is only ever written."""
+
+    client_secret = _password_field("Client secret", "Empty: it stays.")
+    required_claims = ClaimLines(
+        required=False,
+        help_text="Who may sign in: one claim=value a line, such as hd=example.com. Of several lines of one "
+        "claim, one has to fit.",
+    )
+
+
 class SamlGroupMappingForm(ModelForm):
     def clean(self) -> dict[str, Any]:
         fields: dict[str, Any] = super().clean() or self.cleaned_data

@@ -214,14 +214,21 @@ def joining(user: User, *, group: Group, environment: Environment) -> Proposal:
 
 def mapping(mapped: SamlGroupMapping, environment: Environment) -> Proposal:
     """Return the proposal to let a group of the identity provider grant a role."""
-    key = f"mapping {mapped.group} {mapped.prefix}"
+    provider = mapped.provider
+    key = f"mapping {mapped.group} {mapped.prefix}" + (f" {provider.slug}" if provider else "")
     return Proposal(
         action=Action.SAML_MAPPING_CHANGE,
         environment=environment,
         object=AuditObject("saml-group", uuid5(environment.uuid, key), mapped.group),
-        arguments={"group": mapped.group, "role": str(mapped.role), "prefix": mapped.prefix},
+        arguments={
+            "group": mapped.group,
+            "role": str(mapped.role),
+            "prefix": mapped.prefix,
+            **({"provider": provider.slug} if provider else {}),
+        },
         summary=[
             Line("Single sign-on group", "", mapped.group),
+            *([Line("Provider", "", provider.label)] if provider else []),
             Line("Role", "", str(mapped.role)),
             Line("Path", "", mapped.prefix or _ALL_NAMES),
         ],

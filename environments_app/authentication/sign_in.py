@@ -32,7 +32,7 @@ from environments_app.errors import Forbidden
 from environments_app.models import PersonalSettings, User
 from environments_app.names import fold_username
 from environments_app.notifications.service import raise_alert, resolve_alert
-from environments_app.sessions.store import CONFIRMED, PLACE, SAML, stored_key
+from environments_app.sessions.store import CONFIRMED, HINT, PLACE, SAML, stored_key
 from environments_app.users.password_backend import LocalBackend, named_user
 
 REFUSAL_KIND: Final = "sign-in"
@@ -45,8 +45,11 @@ _CODE_SECONDS: Final = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamlSubject:
-    """Whom the identity provider knows a session's person as; it is asked to end that session too."""
+class ProviderSubject:
+    """Whom the identity provider knows a session's person as; it is asked to end that session too.
+
+    By OpenID Connect `name_id` is the subject and `session_index` the `sid`.
+    """
 
     issuer: str
     name_id: str
@@ -175,31 +178,41 @@ def start_session(request: HttpRequest, user: User, *, shown: str | None = None)
     _start(request, user, timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
 
 
-def start_saml_session(
-    request: HttpRequest, user: User, subject: SamlSubject, *, proved_at: int, ends_at: int | None
+def start_provider_session(
+    request: HttpRequest,
+    user: User,
+    subject: ProviderSubject,
+    *,
+    how: str,
+    proved_at: int,
+    ends_at: int | None,
+    hint: str = "",
 ) -> None:
     """Record a sign-in through the identity provider, and start the session.
 
     Both are in seconds since the epoch: `proved_at` is when the provider last asked for the person's
     credentials, from which the fresh proof counts, and `ends_at` when the session ends at the latest.
+    `hint` is the ID token, for a provider that demands it to end its own session.
     """
     _record(
         _principal(request, user),
         Action.SIGN_IN,
         user,
         Outcome.ALLOWED,
-        {"how": SAML, "issuer": subject.issuer},
+        {"how": how, "issuer": subject.issuer},
     )
     end = timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE)
     _start(request, user, min(end, datetime.fromtimestamp(ends_at, UTC)) if ends_at else end)
     request.session[SAML] = asdict(subject)
+    if hint:
+        request.session[HINT] = hint
     mark_confirmed(request, at=proved_at)
 
 
-def saml_subject(request: HttpRequest) -> SamlSubject | None:
+def provider_subject(request: HttpRequest) -> ProviderSubject | None:
     """Return whom the identity provider knows this session's person as; None if it knows nothing of it."""
     kept = request.session.get(SAML)
-    return SamlSubject(**kept) if kept else None
+    return ProviderSubject(**kept) if kept else None
 
 
 def confirm_session(request: HttpRequest, user: User, *, how: str, at: int | None = None) -> None:

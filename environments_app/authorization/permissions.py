@@ -124,6 +124,7 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.USER_CHANGE,
     Action.GROUP_CHANGE,
     Action.SAML_MAPPING_CHANGE,
+    Action.SSO_PROVIDER_CHANGE,
     Action.INTEGRITY_SWEEP,
     Action.SYSTEM_VIEW,
     Action.SCHEDULE_RUN,

@@ -29,6 +29,7 @@ from environments_app.models import (
     Environment,
     GroupMember,
     Membership,
+    OidcProvider,
     Passkey,
     PasswordLink,
     PersonalToken,
@@ -125,7 +126,8 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (ApprovalEntry, ("approval",)),
     (AccessRequest, ("environment", "requester", "decided_by")),
     (Departure, ("user",)),
-    (SamlGroupMapping, ("environment",)),
+    (SamlGroupMapping, ("environment", "provider")),
+    (OidcProvider, ()),
     (SamlProvider, ()),
     (SamlAssertion, ()),
 )
@@ -135,7 +137,8 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
 _CHANGES: Final = (
     Action.RESTORE_SUSPEND, Action.RESTORE_RELEASE, Action.ENVIRONMENT_CREATE, Action.ENVIRONMENT_UPDATE,
     Action.USER_CREATE, Action.USER_CHANGE, Action.SECOND_FACTOR_CHANGE, Action.GROUP_CHANGE,
-    Action.SAML_MAPPING_CHANGE, Action.SAML_METADATA_CHANGE, Action.MEMBER_GRANT, Action.MEMBER_CHANGE,
+    Action.SAML_MAPPING_CHANGE, Action.SAML_METADATA_CHANGE, Action.SSO_PROVIDER_CHANGE,
+    Action.MEMBER_GRANT, Action.MEMBER_CHANGE,
     Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE, Action.ACCESS_CONFIRM, Action.ACCESS_ASK,
     Action.ACCESS_DECIDE, Action.ACCESS_WITHDRAW, Action.ACCESS_EXPIRE, Action.TOKEN_ISSUE,
     Action.TOKEN_CHANGE, Action.TOKEN_REVOKE, Action.TRUST_CREATE, Action.TRUST_CHANGE,

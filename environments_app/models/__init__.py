@@ -26,6 +26,10 @@ from environments_app.models.operator_job import AuditJob, AuditJobKind, JobStat
 from environments_app.models.personal_token import DeviceSignIn, PersonalToken
 from environments_app.models.saml import (
     INSTALLATION_ROLES,
+    OIDC_ISSUER,
+    ClientAuth,
+    OidcAlgorithm,
+    OidcProvider,
     SamlAssertion,
     SamlGroupMapping,
     SamlProvider,

@@ -48,6 +48,15 @@ class Session(AbstractBaseSession):
     )
     address = optional_text("IP address", "Network address of the last request.", max_length=45)
     agent = optional_text("browser", "How the browser describes itself.", max_length=200)
+    # NULL: a local sign-in, or a provider that does not name its sessions.
+    at_provider = ExactCharField(
+        "session of the provider",
+        max_length=64,
+        null=True,
+        db_index=True,
+        editable=False,
+        help_text="Keyed hash of the identity provider's name for the session. Never shown.",
+    )
 
     class Meta(AbstractBaseSession.Meta):
         abstract = False

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from core.db.columns import ExactCharField, optional_timestamp
+from core.db.columns import ExactCharField, optional_text, optional_timestamp
 from environments_app.models.access import Role
 from environments_app.models.columns import path_prefix
 from environments_app.models.environment import Environment
@@ -90,6 +90,148 @@ class SamlAssertion(AuthenticatedRow):
         return f"assertion {self.pk}"
 
 
+class ClientAuth(models.TextChoices):
+    """How Keeper proves itself to the token endpoint of a provider."""
+
+    BASIC = "client_secret_basic", "Secret in the header (client_secret_basic)"
+    POST = "client_secret_post", "Secret in the form (client_secret_post)"
+
+
+class OidcAlgorithm(models.TextChoices):
+    """The algorithm that a provider signs ID tokens and logout tokens by."""
+
+    RS256 = "RS256", "RS256"
+    PS256 = "PS256", "PS256"
+    ES256 = "ES256", "ES256"
+    ES384 = "ES384", "ES384"
+    EDDSA = "EdDSA", "EdDSA"
+
+
+# Accounts of a provider have its slug with this before it as their issuer: no SAML issuer begins so.
+OIDC_ISSUER: Final = "oidc:"
+
+
+class OidcProvider(AuthenticatedRow):
+    """An identity provider that people sign in through by OpenID Connect."""
+
+    MAC_LABEL: ClassVar[str] = "oidc-provider"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "slug", "label", "issuer", "client_id", "client_auth", "secret", "algorithm", "scopes",
+        "username_claim", "email_claim", "name_claim", "groups_claim", "required_claims", "allows_guests",
+        "creates_accounts", "session_hours", "document", "enabled",
+    )  # fmt: skip
+
+    slug = ExactCharField(
+        max_length=32,
+        unique=True,
+        verbose_name="name in addresses",
+        help_text="Letters, digits and hyphens, such as okta. It is in the addresses and never changes.",
+    )
+    label = models.CharField(
+        max_length=60, help_text="What the button on the sign-in page says, such as Okta."
+    )
+    issuer = ExactCharField(
+        max_length=255,
+        help_text="Exactly as the provider's discovery document names it. It never changes.",
+    )
+    client_id = ExactCharField(
+        max_length=255, verbose_name="client ID", help_text="Keeper's name at the provider."
+    )
+    client_auth = models.CharField(
+        max_length=24,
+        choices=ClientAuth.choices,
+        default=ClientAuth.BASIC,
+        verbose_name="client authentication",
+        help_text="How Keeper sends the client secret.",
+    )
+    # Under the system key of second factors: signing in works while the provider of keys is away.
+    secret = models.BinaryField(editable=False, help_text="Encrypted client secret. Never shown.")
+    algorithm = models.CharField(
+        max_length=8,
+        choices=OidcAlgorithm.choices,
+        default=OidcAlgorithm.RS256,
+        help_text="Tokens that are signed by any other algorithm are refused.",
+    )
+    scopes = models.CharField(
+        max_length=200,
+        default="openid profile email",
+        help_text="What Keeper asks the provider for, with spaces between.",
+    )
+    username_claim = ExactCharField(
+        max_length=200,
+        default="preferred_username",
+        help_text="Claim with the username of a new account. It never matches an existing one.",
+    )
+    email_claim = ExactCharField(
+        max_length=200,
+        default="email",
+        blank=True,
+        verbose_name="e-mail claim",
+        help_text="Claim with the address for notifications, which the provider states as verified.",
+    )
+    name_claim = ExactCharField(
+        max_length=200, default="name", blank=True, help_text="Claim with the name on pages."
+    )
+    groups_claim = ExactCharField(
+        max_length=200,
+        default="",
+        blank=True,
+        help_text="Claim with the groups, such as groups. Empty: groups grant nothing.",
+    )
+    # Claim to the values of which it has to have one.
+    required_claims = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Who may sign in: one claim=value a line. Of several lines of one claim, one has to fit.",
+    )
+    allows_guests = models.BooleanField(
+        default=False,
+        help_text="Lets guests of a Microsoft Entra tenant in, who sign in at another tenant.",
+    )
+    creates_accounts = models.BooleanField(
+        default=True,
+        help_text="Creates an account at the first sign-in. It has no rights until access is granted.",
+    )
+    session_hours = models.PositiveSmallIntegerField(
+        default=8, help_text="Sessions of its people end after this time at the latest, 1 to 24."
+    )
+    enabled = models.BooleanField(
+        default=True, help_text="Clear this to end the sessions of its people and let none sign in."
+    )
+    document = models.TextField(
+        editable=False,
+        verbose_name="discovery",
+        help_text="Addresses and abilities of the provider, as last fetched from its issuer.",
+    )
+    fetched_at = models.DateTimeField(
+        editable=False,
+        verbose_name="fetched",
+        help_text="When the discovery document was last fetched, in UTC.",
+    )
+    last_refused_at = optional_timestamp(
+        "last refused", "When a sign-in was refused last, in UTC. Empty: never.", editable=False
+    )
+    last_refusal = optional_text(
+        help_text="Why a sign-in was refused last. Empty: none was.", max_length=40, editable=False
+    )
+    created_at = models.DateTimeField(
+        auto_now_add=True, verbose_name="created", help_text="When the provider was added, in UTC."
+    )
+
+    class Meta:
+        verbose_name = "OpenID Connect provider"
+        verbose_name_plural = "OpenID Connect providers"
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return str(self.label)
+
+    @property
+    def subject_issuer(self) -> str:
+        """The issuer of the accounts that it vouches for."""
+        return f"{OIDC_ISSUER}{self.slug}"
+
+
 class SamlRole(models.TextChoices):
     """What a group of the identity provider may grant."""
 
@@ -110,7 +252,16 @@ class SamlGroupMapping(AuthenticatedRow):
 
     MAC_LABEL: ClassVar[str] = "saml-group-mapping"
     MAC_COVERS: ClassVar[tuple[str, ...]] = ("group", "environment.uuid", "role", "prefix")
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at", "provider.uuid")
+
+    provider = models.ForeignKey(
+        OidcProvider,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="mappings",
+        help_text="The OpenID Connect provider that sends the group. Empty: the SAML identity provider.",
+    )
 
     group = ExactCharField(
         max_length=255, help_text="Name of the group, exactly as the identity provider sends it."

@@ -22,7 +22,7 @@ from django.utils import timezone
 from saml2.config import SPConfig
 from saml2.xmldsig import DIGEST_SHA256, SIG_RSA_SHA256
 
-from environments_app.errors import SamlUnavailable
+from environments_app.errors import SignOnUnavailable
 from environments_app.saml.metadata import only_provider, provider_metadata, require_valid
 from environments_app.saml.protocol.assertion_rules import Expected
 
@@ -89,7 +89,7 @@ METADATA_PATH: Final = "/saml/metadata"
 def load(_request: HttpRequest | None = None) -> SPConfig:
     """Return the configuration as it is now (djangosaml2's SAML_CONFIG_LOADER).
 
-    Raises SamlUnavailable.
+    Raises SignOnUnavailable.
     """
     document = provider_metadata()
     # Each time: what is loaded is kept, and its time may be over since.
@@ -99,14 +99,14 @@ def load(_request: HttpRequest | None = None) -> SPConfig:
 
 
 def provider_id(config: SPConfig) -> str:
-    """Return the entity id of the identity provider. Raises SamlUnavailable unless there is one."""
+    """Return the entity id of the identity provider. Raises SignOnUnavailable unless there is one."""
     providers = list(config.metadata.with_descriptor("idpsso"))
     if len(providers) != 1:
-        raise SamlUnavailable("The metadata does not name exactly one identity provider.")
+        raise SignOnUnavailable("The metadata does not name exactly one identity provider.")
     if saml2.BINDING_HTTP_REDIRECT not in config.metadata.service(
         providers[0], "idpsso_descriptor", "single_sign_on_service"
     ):
-        raise SamlUnavailable("The identity provider does not take requests by the redirect binding.")
+        raise SignOnUnavailable("The identity provider does not take requests by the redirect binding.")
     return str(providers[0])
 
 
@@ -176,7 +176,7 @@ def _loaded(document: str, _public: str, _entity_id: str, key: str, certificate:
     # Parsing metadata and reading keys takes a while; the arguments are what it depends on.
     program = shutil.which("xmlsec1")
     if program is None:
-        raise SamlUnavailable("The program xmlsec1 is not installed.")
+        raise SignOnUnavailable("The program xmlsec1 is not installed.")
     config = SPConfig()
     try:
         config.load(
@@ -189,5 +189,5 @@ def _loaded(document: str, _public: str, _entity_id: str, key: str, certificate:
             }
         )
     except (saml2.SAMLError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise SamlUnavailable("The identity provider's metadata cannot be understood.") from error
+        raise SignOnUnavailable("The identity provider's metadata cannot be understood.") from error
     return config

@@ -20,11 +20,10 @@ from saml2.sigver import MissingKey, SignatureError
 from saml2.time_util import instant
 
 from audit_app.events.actors import Actor
-from environments_app.authentication.sign_in import SamlSubject
-from environments_app.errors import SamlRefused
+from environments_app.authentication.sign_in import ProviderSubject
+from environments_app.errors import SignOnRefused
 from environments_app.saml import configuration
 from environments_app.saml.protocol.assertion_rules import Statement, read_statement
-from environments_app.saml.protocol.authn_requests import PendingRequest, new_request_id, remember
 from environments_app.saml.protocol.logout import LogoutRequest, read_logout
 from environments_app.saml.protocol.replay_guard import accept, use_logout
 from environments_app.saml.protocol.xml_document import (
@@ -33,7 +32,8 @@ from environments_app.saml.protocol.xml_document import (
     decoded,
     read_response,
 )
-from environments_app.sessions.service import end_saml_sessions
+from environments_app.sessions.service import end_provider_sessions
+from environments_app.single_sign_on.pending import SAML_REQUESTS, PendingRequest
 
 _FIELD: Final = "SAMLResponse"
 _UNVERIFIED: Final = "The signature of the identity provider could not be verified."
@@ -53,14 +53,14 @@ class StartView(LoginView):  # type: ignore[misc]  # untyped base
 
     def __init__(self, *, target: str, again: str, **options: Any) -> None:
         super().__init__(**options)
-        self._pending = PendingRequest(id=new_request_id(), target=target, again=again)
+        self._pending = PendingRequest(id=SAML_REQUESTS.new_id(), target=target, again=again)
 
     def get(self, request: HttpRequest) -> HttpResponse:
         request.saml_session = MemorySession()  # type: ignore[attr-defined]  # djangosaml2's name
         # Neither the target nor anything else that was asked for travels to the provider.
         request.GET = QueryDict()
         response: HttpResponse = super().get(request)
-        remember(request, response, self._pending)
+        SAML_REQUESTS.remember(request, response, self._pending)
         return response
 
     def get_sp_config(self, request: HttpRequest) -> SPConfig:
@@ -91,7 +91,7 @@ class AnswerView(AssertionConsumerServiceView):  # type: ignore[misc]  # untyped
     _handle: str = ""
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        """Redirect to where the browser's cookie is checked. Raises SamlRefused, SamlUnavailable."""
+        """Redirect to where the browser's cookie is checked. Raises SignOnRefused, SignOnUnavailable."""
         document = decoded(request.POST.get(_FIELD, ""))
         config = configuration.load(request)
         self._statement = read_statement(*read_response(document), configuration.expected(config))
@@ -113,10 +113,12 @@ class AnswerView(AssertionConsumerServiceView):  # type: ignore[misc]  # untyped
     ) -> HttpResponse:
         """Determine the reason from pysaml2's errors."""
         if isinstance(exception, StatusError):
-            raise SamlRefused("saml-status", "The identity provider did not sign you in.") from exception
+            raise SignOnRefused("saml-status", "The identity provider did not sign you in.") from exception
         if isinstance(exception, SignatureError | MissingKey):
-            raise SamlRefused("saml-signature", _UNVERIFIED) from exception
-        raise SamlRefused("saml-invalid", "The answer of the identity provider is not valid.") from exception
+            raise SignOnRefused("saml-signature", _UNVERIFIED) from exception
+        raise SignOnRefused(
+            "saml-invalid", "The answer of the identity provider is not valid."
+        ) from exception
 
     def custom_validation(self, response: AuthnResponse) -> None:
         """See that pysaml2 verified what was judged, and not another part of the document."""
@@ -152,7 +154,7 @@ def answer_logout(query: str, *, actor: Actor) -> tuple[str | None, list[str]]:
     """End the sessions that the provider asks to end, by the query string as it was sent.
 
     Return where the browser carries the answer (None if the provider takes none) and the keys of the
-    sessions that ended. Raises SamlRefused, SamlUnavailable.
+    sessions that ended. Raises SignOnRefused, SignOnUnavailable.
     """
     config = configuration.load()
     logout = read_logout(
@@ -161,7 +163,7 @@ def answer_logout(query: str, *, actor: Actor) -> tuple[str | None, list[str]]:
         certificates=configuration.signing_certificates(config),
     )
     use_logout(issuer=logout.issuer, id=logout.id)
-    ended = end_saml_sessions(
+    ended = end_provider_sessions(
         actor=actor, issuer=logout.issuer, name_id=logout.name_id, indexes=logout.session_indexes
     )
     return _logout_response(config, logout), ended
@@ -173,7 +175,7 @@ def _logout_response(config: SPConfig, logout: LogoutRequest) -> str | None:
         return None
     destination = services[0].get("response_location") or services[0]["location"]
     response = LogoutResponse(
-        id=new_request_id(),
+        id=SAML_REQUESTS.new_id(),
         version="2.0",
         issue_instant=instant(),
         in_response_to=logout.id,
@@ -192,7 +194,7 @@ def _logout_response(config: SPConfig, logout: LogoutRequest) -> str | None:
     return str(dict(info["headers"])["Location"])
 
 
-def logout_address(subject: SamlSubject) -> str | None:
+def logout_address(subject: ProviderSubject) -> str | None:
     """Return where a browser ends its session at the identity provider; None if that has no address."""
     config = configuration.load()
     client = Saml2Client(config)

@@ -25,7 +25,7 @@ from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from core.errors import AnswerTooLarge, OutboundError
 from core.network.outbound import session
-from environments_app.errors import SamlRefused, SamlUnavailable
+from environments_app.errors import SignOnRefused, SignOnUnavailable
 from environments_app.models import SamlProvider
 from environments_app.saml.protocol.xml_document import SIGNATURE, read_tree, text_of
 
@@ -50,7 +50,7 @@ class Described(NamedTuple):
 def described(document: str, *, provider: str = "") -> Described:
     """Return the validity of metadata; `provider` selects one of several entities.
 
-    Raises SamlUnavailable if it cannot be read, or names no certificate that can: then it is probably an
+    Raises SignOnUnavailable if it cannot be read, or names no certificate that can: then it is probably an
     error page.
     """
     try:
@@ -63,10 +63,10 @@ def described(document: str, *, provider: str = "") -> Described:
             for certificate in key.iter(f"{SIGNATURE}X509Certificate")
         ]
         ends = _valid_until(root, entity)
-    except (SamlRefused, ValueError) as error:
-        raise SamlUnavailable("The identity provider's metadata cannot be read.") from error
+    except (SignOnRefused, ValueError) as error:
+        raise SignOnUnavailable("The identity provider's metadata cannot be read.") from error
     if not certificate_ends:
-        raise SamlUnavailable("The identity provider's metadata names no signing certificate.")
+        raise SignOnUnavailable("The identity provider's metadata names no signing certificate.")
     return Described(certificates_end=max(certificate_ends), valid_until=ends)
 
 
@@ -75,12 +75,12 @@ def only_provider(document: str, *, provider: str = "") -> str:
     """Return the metadata of the one identity provider, in that role and with its signing keys alone.
 
     Metadata may describe a federation, and an entity in several roles. A key of another entity or role must
-    not sign assertions. Raises SamlUnavailable if there is none, or several and `provider` selects none.
+    not sign assertions. Raises SignOnUnavailable if there is none, or several and `provider` selects none.
     """
     try:
         entity = _provider(read_tree(document.encode()), provider)
-    except (SamlRefused, ValueError) as error:
-        raise SamlUnavailable("The identity provider's metadata cannot be read.") from error
+    except (SignOnRefused, ValueError) as error:
+        raise SignOnUnavailable("The identity provider's metadata cannot be read.") from error
     for child in [each for each in entity if each.tag != _ROLE]:
         entity.remove(child)
     for role in entity:
@@ -90,17 +90,17 @@ def only_provider(document: str, *, provider: str = "") -> str:
 
 
 def _provider(root: Element, entity_id: str) -> Element:
-    """Return the only entity that is an identity provider, or the one of an id. Raises SamlUnavailable."""
+    """Return the only entity that is an identity provider, or the one of an id. Raises SignOnUnavailable."""
     providers = [entity for entity in root.iter(_ENTITY) if entity.find(_ROLE) is not None]
     if entity_id:
         providers = [entity for entity in providers if entity.get("entityID") == entity_id]
     if len(providers) == 1:
         return providers[0]
     if entity_id:
-        raise SamlUnavailable(
+        raise SignOnUnavailable(
             f"The metadata names {len(providers)} identity providers of the id {entity_id}."
         )
-    raise SamlUnavailable(
+    raise SignOnUnavailable(
         f"The metadata names {len(providers)} identity providers: set KEEPER_SAML_IDP_ENTITY_ID to the one "
         "that signs in here."
         if providers
@@ -113,10 +113,10 @@ def _signs(key: Element) -> bool:
 
 
 def require_valid(document: str) -> None:
-    """Refuse metadata whose own time is over, whenever it was loaded. Raises SamlUnavailable."""
+    """Refuse metadata whose own time is over, whenever it was loaded. Raises SignOnUnavailable."""
     ends = described(document, provider=settings.KEEPER_SAML_IDP_ENTITY_ID).valid_until
     if ends is not None and ends <= timezone.now():
-        raise SamlUnavailable(
+        raise SignOnUnavailable(
             f"The identity provider's metadata was valid until {ends:%Y-%m-%d %H:%M} UTC: it has to publish "
             "new metadata, or its file has to be replaced."
         )
@@ -144,7 +144,7 @@ _STALE_AFTER: Final = timedelta(days=2)
 def provider_metadata() -> str:
     """Return the metadata to believe now; the network is used only if there is none recently.
 
-    Raises SamlUnavailable.
+    Raises SignOnUnavailable.
     """
     if settings.KEEPER_SAML_METADATA_FILE:
         return from_file(Path(settings.KEEPER_SAML_METADATA_FILE))
@@ -154,7 +154,7 @@ def provider_metadata() -> str:
         return str(genuine[0].document)
     try:
         return refresh_metadata()
-    except SamlUnavailable:
+    except SignOnUnavailable:
         if not genuine:
             raise
         return str(genuine[0].document)
@@ -163,7 +163,7 @@ def provider_metadata() -> str:
 def metadata_ends() -> datetime:
     """Read the metadata where it comes from, and return when it, or its last signing certificate, ends.
 
-    Nothing is kept and no database is asked. Raises SamlUnavailable if the metadata cannot be had, is
+    Nothing is kept and no database is asked. Raises SignOnUnavailable if the metadata cannot be had, is
     not valid any more, or names no certificate that can be read.
     """
     file = settings.KEEPER_SAML_METADATA_FILE
@@ -175,7 +175,7 @@ def metadata_ends() -> datetime:
 def refresh_metadata() -> str:
     """Fetch the metadata, keep it, and record that it changed if it did.
 
-    What is no metadata, or not valid any more, replaces nothing. Raises SamlUnavailable.
+    What is no metadata, or not valid any more, replaces nothing. Raises SignOnUnavailable.
     """
     url = settings.KEEPER_SAML_METADATA_URL
     document = fetched(url)
@@ -197,26 +197,26 @@ def refresh_metadata() -> str:
 
 
 def from_file(path: Path) -> str:
-    """Return the metadata of a file. Raises SamlUnavailable."""
+    """Return the metadata of a file. Raises SignOnUnavailable."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SamlUnavailable("The file of the identity provider's metadata cannot be read.") from error
+        raise SignOnUnavailable("The file of the identity provider's metadata cannot be read.") from error
 
 
 def fetched(url: str) -> str:
-    """Return the metadata at an address, by the outbound rule. Raises SamlUnavailable."""
+    """Return the metadata at an address, by the outbound rule. Raises SignOnUnavailable."""
     try:
         with session(most=_MAX_BYTES) as http:
             response = http.get(url)
         response.raise_for_status()
     except AnswerTooLarge as error:
-        raise SamlUnavailable("The identity provider's metadata is too large.") from error
+        raise SignOnUnavailable("The identity provider's metadata is too large.") from error
     except (requests.RequestException, OutboundError, OSError) as error:
-        raise SamlUnavailable("The identity provider's metadata cannot be fetched now.") from error
+        raise SignOnUnavailable("The identity provider's metadata cannot be fetched now.") from error
     if response.is_redirect:
-        raise SamlUnavailable("The address of the metadata leads elsewhere; name the final one.")
+        raise SignOnUnavailable("The address of the metadata leads elsewhere; name the final one.")
     try:
         return str(response.content, "utf-8")
     except UnicodeDecodeError as error:
-        raise SamlUnavailable("The identity provider's metadata is not UTF-8.") from error
+        raise SignOnUnavailable("The identity provider's metadata is not UTF-8.") from error

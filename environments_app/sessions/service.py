@@ -16,7 +16,7 @@ from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Forbidden
 from environments_app.models import DeviceSignIn, PersonalToken, Session, User
-from environments_app.sessions.store import SAML, contents_of, is_impossible, is_open
+from environments_app.sessions.store import SAML, at_provider, contents_of, is_impossible, is_open
 
 
 def active_tokens(user: User) -> QuerySet[PersonalToken]:
@@ -114,7 +114,17 @@ def end_other_sessions(*, actor: Principal, user: User, except_key: str = "") ->
     return count
 
 
-def end_saml_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Collection[str]) -> list[str]:
+def end_named_session(*, actor: Actor, issuer: str, index: str) -> list[str]:
+    """End the sessions that a provider names without naming the person; return the keys of their rows."""
+    named = {"issuer": issuer, "session_index": index}
+    rows = Session.objects.filter(at_provider=at_provider(named)).exclude(user=None)
+    keys: list[str] = []
+    for subject in {(contents_of(row).get(SAML) or {}).get("name_id", "") for row in rows}:
+        keys += end_provider_sessions(actor=actor, issuer=issuer, name_id=subject, indexes=[index])
+    return keys
+
+
+def end_provider_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: Collection[str]) -> list[str]:
     """End sessions that the identity provider vouched for, as it asks; return the keys of their rows.
 
     `indexes` are the provider's names of the sessions, none for all of them: personal tokens end then as

@@ -6,6 +6,7 @@ an HMAC of the id, and its data is signed for that id alone. A session ends when
 for KEEPER_SESSION_IDLE_SECONDS, and SESSION_COOKIE_AGE after its sign-in at the latest.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -21,6 +22,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from core.canonical_json import canonical_json
 from core.clock import SLACK
 from core.db.concurrency import repeatable
 from core.db.prepared import Argument, PreparedQuery
@@ -31,6 +33,8 @@ CONFIRMED: Final = "confirmed_at"
 PLACE: Final = "signed_in_from"
 # Whom the identity provider knows the person of a session as.
 SAML: Final = "saml"
+# The ID token, where the provider demands it at the end of its session.
+HINT: Final = "id_token"
 # Salts are frozen: they do not follow the name of the module, and sessions continue.
 _SALT = "environments_app.sessions"
 # As long as the ids that Django makes, so that the column fits.
@@ -79,6 +83,7 @@ class SessionStore(db.SessionStore):
             instance.user_id = int(data[SESSION_KEY])
             instance.signed_in_at = datetime.fromtimestamp(data[SIGNED_IN], UTC)
             instance.address, instance.agent = data.get(PLACE, ("", ""))
+            instance.at_provider = at_provider(data.get(SAML))
             end = instance.signed_in_at + timedelta(seconds=settings.SESSION_COOKIE_AGE)
             instance.expire_date = min(instance.expire_date, end)
         return instance
@@ -180,6 +185,14 @@ def contents_of(row: Session) -> dict[str, Any]:
     except signing.BadSignature:
         return {}
     return dict(contents)
+
+
+def at_provider(subject: Mapping[str, str] | None) -> str | None:
+    """Return by what a session is found when the provider names its own; None if it has no name for it."""
+    if not subject or not subject["session_index"]:
+        return None
+    name = canonical_json([subject["issuer"], subject["session_index"]])
+    return salted_hmac(f"{_SALT}.at_provider", name, algorithm="sha256").hexdigest()
 
 
 def stored_key(session_key: str) -> str:

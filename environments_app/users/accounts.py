@@ -79,7 +79,7 @@ def create_user(
     return user
 
 
-def create_saml_user(
+def create_provider_user(
     *, actor: Principal, username: str, issuer: str, name_id: str, email: str = "", display_name: str = ""
 ) -> User:
     """Create the account of a subject of the identity provider, without a password.

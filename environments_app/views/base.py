@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods
 
 from environments_app.authentication.drf import principal_of, session_principal
-from environments_app.authentication.sign_in import confirm_session, saml_subject
+from environments_app.authentication.sign_in import confirm_session, provider_subject
 from environments_app.authorization.act import Act
 from environments_app.authorization.policy import Principal
 from environments_app.environments.service import find_environment
@@ -179,7 +179,7 @@ def ask_proof(request: HttpRequest) -> ProofForm | None:
     The right password, sent with the form of the act, is that proof. None also where single sign-on gives it.
     """
     user = request.user
-    if not isinstance(user, User) or principal_of(request).confirmed or saml_subject(request) is not None:
+    if not isinstance(user, User) or principal_of(request).confirmed or provider_subject(request) is not None:
         return None
     form = ProofForm(request, request.POST if f"{ProofForm.prefix}-password" in request.POST else None)
     if not form.is_bound or not form.is_valid():

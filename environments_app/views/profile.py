@@ -8,19 +8,19 @@ from django.contrib.auth import REDIRECT_FIELD_NAME, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from core.clock import ZONE
 from environments_app.authentication.drf import principal_of
-from environments_app.authentication.sign_in import confirm_session, mark_confirmed, saml_subject
+from environments_app.authentication.sign_in import confirm_session, mark_confirmed, provider_subject
 from environments_app.errors import InvalidField
 from environments_app.forms.authentication import ConfirmForm, OwnForm, PasswordForm
 from environments_app.forms.personal_token import PersonalTokenForm
 from environments_app.models import User
 from environments_app.sessions.service import active_sessions, active_tokens, end_other_sessions, end_session
 from environments_app.sessions.store import stored_key
+from environments_app.single_sign_on.answers import start_address
 from environments_app.users.accounts import set_own_name, set_password
 from environments_app.users.password_links import choose_reset, resets_are_on
 from environments_app.users.preferences import choose_time_zone, time_zones
@@ -122,17 +122,16 @@ def password_reset_choose(request: HttpRequest) -> HttpResponse:
 def confirm(request: HttpRequest) -> HttpResponse:
     """Ask for the user's password again, or redirect to the identity provider."""
     target = target_of(request)
-    subject = saml_subject(request)
+    subject = provider_subject(request)
     form = ConfirmForm(request, request.POST if request.method == "POST" and subject is None else None)
     if form.is_bound and form.is_valid():
         confirm_session(request, own_account(request), how="password")
         messages.success(request, "Confirmed. You can continue.")
         return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
-    query = urlencode({"again": "1", REDIRECT_FIELD_NAME: target or reverse("profile")})
     context = {
         "form": form,
         REDIRECT_FIELD_NAME: target,
-        "sso_url": f"{reverse('saml-start')}?{query}" if subject and settings.KEEPER_SAML else "",
+        "sso_url": start_address(subject, target or reverse("profile"), again=True),
     }
     return _answer(request, "environments_app/confirm_person.html", context, form)
 

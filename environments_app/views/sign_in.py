@@ -16,16 +16,20 @@ from core.workers import nudge
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.authentication.lockout import remember_device, strangers_tries
 from environments_app.authentication.sign_in import (
+    ProviderSubject,
     await_code,
     awaited_user,
+    provider_subject,
     record_sign_out,
-    saml_subject,
     start_session,
 )
 from environments_app.errors import InvalidField, LinkEnded
 from environments_app.forms.authentication import ChosenForm, CodeForm, ForgottenForm, SignInForm, too_many
-from environments_app.models import LinkPurpose, User
+from environments_app.models import OIDC_ISSUER, LinkPurpose, User
+from environments_app.oidc import endpoints as oidc
+from environments_app.oidc.providers import enabled_providers
 from environments_app.saml.endpoints import provider_logout
+from environments_app.sessions.store import HINT
 from environments_app.users.password_links import SENDING, choose_password, request_reset, resets_are_on
 from environments_app.views.base import render_limited, show_refusal
 
@@ -74,16 +78,23 @@ def sign_in_code(request: HttpRequest) -> HttpResponse:
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
     """End the session, and the one at the identity provider if it began there."""
-    subject = saml_subject(request)
+    subject, hint = provider_subject(request), request.session.get(HINT, "")
     if isinstance(request.user, User):
         record_sign_out(request, request.user)
     # First, so that it is over whatever the identity provider does.
     logout(request)
-    if subject is not None and settings.KEEPER_SAML:
+    if subject is not None:
         # A page that leads on, not a redirect: the policy lets forms lead to Keeper alone.
-        return render(request, "environments_app/signing_out.html", {"onward_url": provider_logout(subject)})
+        context = {"onward_url": _logout_at_provider(subject, hint)}
+        return render(request, "environments_app/signing_out.html", context)
     messages.success(request, "You have been signed out.")
     return redirect(resolve_url(settings.LOGOUT_REDIRECT_URL or "sign-in"))
+
+
+def _logout_at_provider(subject: ProviderSubject, hint: str) -> str | None:
+    if subject.issuer.startswith(OIDC_ISSUER):
+        return oidc.provider_logout(subject, hint)
+    return provider_logout(subject) if settings.KEEPER_SAML else None
 
 
 def _signed_in(request: HttpRequest, user: User, target: str, *, shown: str | None = None) -> HttpResponse:
@@ -102,10 +113,13 @@ def _signed_in(request: HttpRequest, user: User, target: str, *, shown: str | No
 
 
 def _page(request: HttpRequest, form: SignInForm, target: str) -> HttpResponse:
-    sso_url = ""
-    if settings.KEEPER_SAML:
-        sso_url = reverse("saml-start") + (f"?{urlencode({REDIRECT_FIELD_NAME: target})}" if target else "")
-    context = {"form": form, REDIRECT_FIELD_NAME: target, "sso_url": sso_url, "resets": resets_are_on()}
+    query = f"?{urlencode({REDIRECT_FIELD_NAME: target})}" if target else ""
+    ways = [("Sign in with single sign-on", reverse("saml-start") + query)] if settings.KEEPER_SAML else []
+    ways += [
+        (f"Sign in with {provider.label}", reverse("oidc-start", args=[provider.slug]) + query)
+        for provider in enabled_providers()
+    ]
+    context = {"form": form, REDIRECT_FIELD_NAME: target, "ways": ways, "resets": resets_are_on()}
     return render_limited(request, "environments_app/sign_in.html", context, retry_after=form.retry_after)
 
 

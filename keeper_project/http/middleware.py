@@ -18,7 +18,7 @@ from django.urls import reverse
 from audit_app.middleware import GetResponse, Middleware
 from core.db.concurrency import WORK, Attempts
 from core.http.problems import Problem, log_failure, plain_problem_response, problem_of
-from environments_app.authentication.sign_in import saml_subject
+from environments_app.authentication.sign_in import provider_subject
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import User
 from keeper_project.http.errors import answer, method_not_allowed
@@ -50,6 +50,8 @@ _TEMPORARY: Final = Problem(
 )
 _CHOOSING: Final = frozenset({"/profile/password", "/sign-in", "/sign-out", "/session"})
 
+# Where an identity provider sends people, also those who have to set something up first.
+_SIGN_ON: Final = frozenset({"/saml/", "/oidc/"})
 PROBES: Final[dict[str, GetResponse]] = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 
@@ -124,14 +126,14 @@ def _needed_first(request: HttpRequest) -> tuple[Problem, str] | None:
     """Return what keeps a person from all else, and the page for it."""
     path = request.path_info
     needs_password = path not in _CHOOSING
-    needs_factor = settings.KEEPER_REQUIRE_ADMIN_MFA and path not in _SETTING_UP and path[:6] != "/saml/"
+    needs_factor = settings.KEEPER_REQUIRE_ADMIN_MFA and path not in _SETTING_UP and path[:6] not in _SIGN_ON
     # To ask for the user is a use of the session, which `/session` must not be.
     user = request.user if needs_password or needs_factor else None
     if not isinstance(user, User):
         return None
     if needs_password and user.temporary_since is not None:
         return _TEMPORARY, "password-change"
-    if needs_factor and user.is_staff and user.second_factor is None and saml_subject(request) is None:
+    if needs_factor and user.is_staff and user.second_factor is None and provider_subject(request) is None:
         return _SECOND_FACTOR, "second-factor"
     return None
 

@@ -85,6 +85,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire-approvals": _entry("environments_app.tasks.expire_approvals", 300.0),
     "end-expired-access": _entry("environments_app.tasks.end_expired_access", 60.0),
     "end-impossible-sessions": _entry("environments_app.tasks.end_impossible_sessions", 60.0),
+    "refresh-oidc-providers": _entry("environments_app.tasks.refresh_oidc_providers", crontab(minute="27")),
     "refresh-saml-metadata": _entry("environments_app.tasks.refresh_saml_metadata", crontab(minute="23")),
     "watch-tokens": _entry("environments_app.tasks.watch_tokens", crontab(minute="11")),
     "purge-workload-tokens": _entry("environments_app.tasks.purge_workload_tokens", crontab(minute="19")),

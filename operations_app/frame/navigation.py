@@ -13,10 +13,11 @@ from audit_app.events.actors import ActorKind
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals.service import in_state, resolved_for, waiting_for
 from environments_app.authentication.drf import principal_of
-from environments_app.authentication.sign_in import saml_subject
+from environments_app.authentication.sign_in import provider_subject
 from environments_app.authorization.policy import SUSPENDED, Principal, environments_for, visible_environments
 from environments_app.models import AccessRequest, Approval, ApprovalState, Environment, PersonalSettings
 from environments_app.sessions.store import Remaining, remaining
+from environments_app.single_sign_on.answers import start_address
 from environments_app.users.preferences import settings_of
 from environments_app.views.base import last_environment, page_environment
 from operations_app.frame import environment_choice
@@ -80,7 +81,8 @@ class PageSession:
     person: str
     name: str
     left: Remaining | None
-    single_sign_on: bool
+    # Where an identity provider signs them in; empty for a local account.
+    sign_on_url: str
 
 
 class Layout:
@@ -105,12 +107,11 @@ class Layout:
     @property
     def session(self) -> PageSession:
         """The session of the person, and how they sign in again."""
-        by_provider = bool(settings.KEEPER_SAML) and saml_subject(self._request) is not None
         return PageSession(
             person=str(self.person.uuid) if self.person.kind is ActorKind.USER else "",
             name=self.person.name,
             left=remaining(self._request.session),
-            single_sign_on=by_provider,
+            sign_on_url=start_address(provider_subject(self._request), reverse("signed-in"), again=False),
         )
 
     @cached_property

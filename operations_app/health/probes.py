@@ -32,7 +32,7 @@ from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from core.db.concurrency import claim, unleased
 from core.network.mail import EmailBackend
-from environments_app.errors import SamlUnavailable
+from environments_app.errors import SignOnUnavailable
 from environments_app.notifications.service import raise_alert, resolve_alert
 from environments_app.saml.metadata import metadata_ends
 from operations_app.health import service as health
@@ -132,7 +132,7 @@ def identity_provider() -> ProbeResult:
         return ProbeResult(state=SystemState.OFF, detail=_OFF)
     try:
         ends = metadata_ends()
-    except SamlUnavailable as error:
+    except SignOnUnavailable as error:
         return ProbeResult(state=SystemState.UNHEALTHY, detail=str(error))
     if ends < timezone.now() + _EXPIRY_NOTICE:
         return ProbeResult(

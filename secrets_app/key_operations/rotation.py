@@ -14,6 +14,7 @@ from django.utils import timezone
 from audit_app.events import streams
 from audit_app.interfaces import Purpose, keyring
 from environments_app.authentication.second_factor import reseal_seeds
+from environments_app.oidc.providers import reseal_secrets
 from secrets_app.envelope import NO_ENVIRONMENT
 from secrets_app.errors import KeyRefused, KeyUnavailable, MigrationMoved, RotationSuperseded
 from secrets_app.key_operations.reencrypt import reencrypt
@@ -85,7 +86,7 @@ class ScopeResult:
         if scope.environment is None:
             self.system_keys_replaced = replace_system_keys()
             self.second_factors_resealed, broken = reseal_seeds()
-            self.problems += broken
+            self.problems += [*broken, *reseal_secrets()]
             return
         result = reencrypt(
             scope.environment,

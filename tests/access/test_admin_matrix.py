@@ -16,9 +16,18 @@ from django.db import models
 from django.http import HttpRequest, QueryDict
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, get_resolver, reverse
+from django.utils import timezone
 from pytest_django import Settings
 
-from environments_app.models import GroupMember, Membership, Role, SamlGroupMapping, User, UserRole
+from environments_app.models import (
+    GroupMember,
+    Membership,
+    OidcProvider,
+    Role,
+    SamlGroupMapping,
+    User,
+    UserRole,
+)
 from environments_app.tests.cast import Cast
 from sync_app.backends.registry import BACKENDS
 
@@ -65,6 +74,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.GroupMember": {"add", "delete"},
     "environments_app.KnownNetwork": set(),
     "environments_app.Membership": {"add", "change", "delete"},
+    "environments_app.OidcProvider": {"add", "change"},
     "environments_app.PasswordLink": set(),
     "environments_app.PersonalSettings": set(),
     "environments_app.PersonalToken": {"delete"},
@@ -418,6 +428,17 @@ _USER: Final = "environments_app.User"
 _ACCOUNT: Final = {"email": "", "display_name": "", "role": "user", "is_active": "on"}
 # What an administrator does only with a fresh proof, by model and act, with the forms that are tried. It
 # would make an account, or what an account may do, that a fresh session of somebody else then has.
+_PROVIDER: Final = {
+    "label": "Acme",
+    "client_id": "keeper",
+    "client_auth": "client_secret_basic",
+    "algorithm": "RS256",
+    "scopes": "openid profile",
+    "username_claim": "preferred_username",
+    "creates_accounts": "on",
+    "session_hours": "8",
+    "enabled": "on",
+}
 ASKS: Final[dict[tuple[str, str], tuple[dict[str, str], ...]]] = {
     (_USER, "add"): (
         _ACCOUNT | {"username": "dora", "new_password": "another-long-passphrase"},
@@ -437,6 +458,13 @@ ASKS: Final[dict[tuple[str, str], tuple[dict[str, str], ...]]] = {
     ("environments_app.SamlGroupMapping", "add"): (
         {"group": "ops", "role": "admin"},
         {"group": "ops", "role": "reader", "environment": "{place}"},
+    ),
+    ("environments_app.OidcProvider", "add"): (
+        _PROVIDER | {"slug": "acme", "issuer": "https://id.example", "client_secret": "s", "enabled": "on"},
+    ),
+    ("environments_app.OidcProvider", "change"): (
+        _PROVIDER | {"enabled": ""},
+        _PROVIDER | {"label": "Acme 2"},
     ),
 }
 # What makes or changes something else, and lets nobody in.
@@ -459,7 +487,7 @@ def _states() -> dict[str, Any]:
     """Return all that the acts of the table change."""
     return {
         str(model._meta.label): list(model.objects.order_by("pk").values())
-        for model in (User, Membership, GroupMember, SamlGroupMapping)
+        for model in (User, Membership, GroupMember, OidcProvider, SamlGroupMapping)
     }
 
 
@@ -469,11 +497,31 @@ def _states() -> dict[str, Any]:
     ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
 )
 def test_a_stale_administrator_confirms_before_what_the_table_says(
-    cast: Cast, settings: Settings, model: str, act: str, form: dict[str, str]
+    cast: Cast,
+    settings: Settings,
+    model: str,
+    act: str,
+    form: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("environments_app.oidc.providers.discovered", lambda _issuer: "{}")
+    settings.KEEPER_URL = "https://keeper.example"
+    provider = OidcProvider.objects.create(
+        slug="globex",
+        label="Acme",
+        issuer="https://globex.example",
+        client_id="keeper",
+        secret=b"",
+        document="{}",
+        fetched_at=timezone.now(),
+    )
     group = Group.objects.create(name="ops")
     Membership.objects.create(environment=cast.development, group=group, role=Role.READER)
-    rows = {_USER: cast.bob.pk, "environments_app.Membership": Membership.objects.get(user=cast.vera).pk}
+    rows = {
+        _USER: cast.bob.pk,
+        "environments_app.Membership": Membership.objects.get(user=cast.vera).pk,
+        "environments_app.OidcProvider": provider.pk,
+    }
     known = {"{place}": cast.production.pk, "{bob}": cast.bob.pk, "{group}": group.pk}
     name = f"admin:{model.lower().replace('.', '_')}_{act}"
     path = reverse(name, args=[] if act == "add" else [rows[model]])

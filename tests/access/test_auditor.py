@@ -27,7 +27,7 @@ from environments_app.authorization.principals import system_principal
 from environments_app.environments.memberships import grant
 from environments_app.errors import Conflict, Forbidden
 from environments_app.models import Environment, Membership, Role, SamlGroupMapping, User, UserRole
-from environments_app.saml.group_mapping import apply_groups, map_group
+from environments_app.single_sign_on.group_mapping import apply_groups, map_group
 from environments_app.tests.cast import Cast
 from environments_app.users import accounts
 from secrets_app.tests.kept import VALUE, send

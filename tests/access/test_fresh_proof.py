@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group
+from django.utils import timezone
 
 from audit_app.models import AuditEvent
 from environments_app.access_requests import decisions
@@ -17,8 +18,9 @@ from environments_app.access_requests import service as access_requests
 from environments_app.authentication import passkeys, second_factor
 from environments_app.environments import groups, memberships
 from environments_app.errors import ConfirmationNeeded
-from environments_app.models import Membership
-from environments_app.saml import group_mapping
+from environments_app.models import Membership, OidcProvider
+from environments_app.oidc import providers
+from environments_app.single_sign_on import group_mapping
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
@@ -96,6 +98,18 @@ def rows(cast: Cast) -> Any:
     return partial(read.reveal_environment, environment=cast.development, prefix="payments")
 
 
+def stored_provider() -> OidcProvider:
+    return OidcProvider.objects.create(
+        slug="globex",
+        label="Globex",
+        issuer="https://globex.example",
+        client_id="keeper",
+        secret=b"",
+        document="{}",
+        fetched_at=timezone.now(),
+    )
+
+
 GRANT = "environments_app.authorization.break_glass.confirm_grant"
 OWN = "environments_app.authentication.passkeys.require_own"
 # Who acts, the function that asks, and what makes the act: for a stale session nothing of it is done.
@@ -115,9 +129,13 @@ ACTS: list[tuple[str, str, Callable[[Cast], Any]]] = [
         memberships.change_membership, membership=Membership.objects.get(user=cast.vera), role="reader")),
     ("alice", GRANT, request),
     ("root", GRANT, reading_group),
-    ("root", "environments_app.saml.group_mapping.map_group", lambda cast: partial(
+    ("root", "environments_app.oidc.providers.create_provider", lambda _cast: partial(
+        providers.create_provider, slug="acme", issuer="http://127.0.0.1:1", secret="s", label="A", client_id="k")),
+    ("root", "environments_app.oidc.providers.change_provider", lambda _cast: partial(
+        providers.change_provider, provider=stored_provider(), label="B")),
+    ("root", "environments_app.single_sign_on.group_mapping.map_group", lambda cast: partial(
         group_mapping.map_group, group="staff", environment=None, role="auditor")),
-    ("root", "environments_app.saml.group_mapping.map_group", lambda cast: partial(
+    ("root", "environments_app.single_sign_on.group_mapping.map_group", lambda cast: partial(
         group_mapping.map_group, group="staff", environment=cast.development, role="viewer")),
     ("alice", "environments_app.tokens.personal.new_token", lambda cast: partial(
         personal.issue_personal, name="laptop")),

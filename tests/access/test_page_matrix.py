@@ -243,6 +243,7 @@ PAGES.update(
 OPEN_PAGES: Final = {
     "sign-in", "sign-in-code", "password-forgotten", "password-choose", "sign-out", "session-state", "healthz", "readyz", "metrics",
     "client", "client-file", "client-checksum",
+    "oidc-start", "oidc-callback", "oidc-signed-out", "oidc-back-channel-logout", "oidc-front-channel-logout",
     "saml-start", "saml-acs", "saml-finish", "saml-metadata", "saml-logout",
 }  # fmt: skip
 

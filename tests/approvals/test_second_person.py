@@ -32,7 +32,7 @@ from environments_app.models import (
     Trust,
     User,
 )
-from environments_app.saml import group_mapping
+from environments_app.single_sign_on import group_mapping
 from environments_app.tests.cast import Cast
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens

@@ -22,7 +22,7 @@ from environments_app.authorization.principals import system_principal
 from environments_app.environments import groups, memberships
 from environments_app.models import User
 from environments_app.notifications.recipients import add_recipient
-from environments_app.saml import group_mapping
+from environments_app.single_sign_on import group_mapping
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
@@ -42,6 +42,7 @@ BY_EVENTS: Final = {
     "environments_app.Approval": "approval.ask and its decision",
     "environments_app.ApprovalEntry": "approval.comment and approval.decide",
     "environments_app.SamlAssertion": "session.sign_in",
+    "environments_app.OidcProvider": "sso_provider.change",
     "environments_app.SamlProvider": "saml_metadata.change",
     "environments_app.Passkey": "second_factor.change",
     "environments_app.DeviceSignIn": "token.issue of its token",

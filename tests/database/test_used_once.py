@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from environments_app.errors import Conflict, Invisible, JwtRefused, SamlRefused
+from environments_app.errors import Conflict, Invisible, JwtRefused, SignOnRefused
 from environments_app.models import PersonalToken, ServiceToken, Trust
 from environments_app.saml.protocol import replay_guard
 from environments_app.saml.protocol.assertion_rules import Statement
@@ -54,7 +54,7 @@ def test_a_token_gets_one_successor(on_disk: None, cast: Cast) -> None:
 def test_the_handle_of_an_assertion_is_taken_once(on_disk: None, cast: Cast) -> None:
     handle = replay_guard.accept(SAID)
     taken = at_once(*(lambda: replay_guard.take(handle) for _ in range(3)))
-    assert only_one(taken, SamlRefused) == SAID
+    assert only_one(taken, SignOnRefused) == SAID
 
 
 def test_a_rotation_is_claimed_by_one_worker(on_disk: None, cast: Cast) -> None:

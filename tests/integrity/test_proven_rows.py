@@ -52,7 +52,7 @@ class Judged:
 
 def beyond(row: AuthenticatedRow) -> Iterator[tuple[str, str | None]]:
     """Yield the covered paths through foreign keys, as they are stored now."""
-    for path in row.MAC_COVERS:
+    for path in (*row.MAC_COVERS, *row.MAC_COVERS_IF_SET):
         if "." in path:
             try:
                 value = attrgetter(path)(row)

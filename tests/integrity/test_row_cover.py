@@ -132,6 +132,11 @@ UNCOVERED: Final[dict[str, dict[str, str]]] = {
         WHEN: "created_at",
     },
     "environments_app.SamlProvider": {PACE: "fetched_at"},
+    "environments_app.OidcProvider": {
+        PACE: "fetched_at",
+        SHOWN: "last_refused_at last_refusal",
+        WHEN: "created_at",
+    },
     "environments_app.SamlGroupMapping": {WHEN: "created_at"},
     "environments_app.Trust": {
         SHOWN: "created_by_id last_refused_at last_refusal",

@@ -25,7 +25,7 @@ from audit_app.sinks.registry import sink_at
 from core.errors import AnswerTooLarge, AnswerUnreadable, DeadlinePassed, OutboundError
 from core.network import limits, outbound
 from core.network.mail import EmailBackend
-from environments_app.errors import SamlUnavailable
+from environments_app.errors import SignOnUnavailable
 from environments_app.notifications.email import EmailTransport
 from environments_app.notifications.service import Undeliverable
 from environments_app.saml.metadata import fetched
@@ -171,7 +171,7 @@ PLAIN = (
     SinkDown,
     BadCheckpoint,
     Undeliverable,
-    SamlUnavailable,
+    SignOnUnavailable,
     KeyUnavailable,
     OutboundError,
     OSError,

@@ -26,8 +26,8 @@ from audit_app.models import AuditEvent, RefusalCount
 from environments_app.authorization.principals import system_principal, user_principal
 from environments_app.models import Membership, Role, SamlAssertion, User, UserRole
 from environments_app.saml import djangosaml2_views
-from environments_app.saml.group_mapping import map_group, unmap_group
 from environments_app.saml.protocol import xml_document
+from environments_app.single_sign_on.group_mapping import map_group, unmap_group
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.personal import issue_personal
 from environments_app.users import accounts
@@ -677,7 +677,7 @@ def test_a_request_that_is_too_old_is_not_answered(
     cast: Cast, client: Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = ask(client)
-    monkeypatch.setattr("environments_app.saml.protocol.authn_requests.LIFETIME_SECONDS", -1)
+    monkeypatch.setattr("environments_app.single_sign_on.pending.LIFETIME_SECONDS", -1)
     refused(post(provider.respond(answer)), "saml-in-response-to")
 
 

@@ -17,7 +17,7 @@ from environments_app.environments import memberships
 from environments_app.environments.groups import add_to_group
 from environments_app.errors import Conflict, Forbidden, Invisible, Suspended
 from environments_app.models import AccessConfirmation, Alert, Membership, SamlGroupMapping, User
-from environments_app.saml import group_mapping
+from environments_app.single_sign_on import group_mapping
 from environments_app.tests.cast import Cast, choose_password
 from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens

@@ -567,7 +567,7 @@ SILENT: Final[dict[str, str]] = {
     "*.token_behind": _SHOWS,
     "*.readable_streams": _SHOWS,
     "*.seen_by": _SHOWS,
-    "environments_app.saml.group_mapping.*": _SHOWS,
+    "environments_app.single_sign_on.group_mapping.*": _SHOWS,
     "*.list_backups": _SHOWS,
     "*.changed_since": _SHOWS,
     "*.offered": _SHOWS,

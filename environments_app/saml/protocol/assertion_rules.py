@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from environments_app.errors import SamlRefused
-from environments_app.saml.protocol.authn_requests import issued_at
+from environments_app.errors import SignOnRefused
 from environments_app.saml.protocol.xml_document import ASSERTION, text_of
+from environments_app.single_sign_on.pending import SAML_REQUESTS
 
 _BEARER: Final = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 _TRANSIENT: Final = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
@@ -52,7 +52,7 @@ class Statement:
 def read_statement(response: Element, assertion: Element, expected: Expected) -> Statement:
     """Check a response and its assertion against every rule and return their content.
 
-    Its content is untrusted until the signatures are verified. Raises SamlRefused.
+    Its content is untrusted until the signatures are verified. Raises SignOnRefused.
     """
     now = int(time.time())
     _check_envelope(response, assertion, expected)
@@ -65,7 +65,7 @@ def read_statement(response: Element, assertion: Element, expected: Expected) ->
     signed_in_at, ends = moment_of(statement.get("AuthnInstant")), statement.get("SessionNotOnOrAfter")
     if signed_in_at > now + expected.skew:
         # It would stay a fresh proof for as long as the provider's clock was ahead.
-        raise SamlRefused("saml-future", "You signed in at a time in the future: compare the clocks.")
+        raise SignOnRefused("saml-future", "You signed in at a time in the future: compare the clocks.")
     return Statement(
         response_id=response.get("ID", ""),
         assertion_id=assertion.get("ID", ""),
@@ -82,32 +82,34 @@ def read_statement(response: Element, assertion: Element, expected: Expected) ->
 
 def _check_envelope(response: Element, assertion: Element, expected: Expected) -> None:
     if response.get("Version") != "2.0" or assertion.get("Version") != "2.0":
-        raise SamlRefused("saml-malformed", "The answer is of another version of SAML.")
+        raise SignOnRefused("saml-malformed", "The answer is of another version of SAML.")
     for element in (response, assertion):
         if text_of(element.find(f"{ASSERTION}Issuer")) != expected.issuer:
-            raise SamlRefused("saml-issuer", "The answer comes from an identity provider that is not set up.")
+            raise SignOnRefused(
+                "saml-issuer", "The answer comes from an identity provider that is not set up."
+            )
     if response.get("Destination") != expected.address:
-        raise SamlRefused("saml-destination", "The answer was meant for another address.")
+        raise SignOnRefused("saml-destination", "The answer was meant for another address.")
 
 
 def _answered_request(response: Element) -> str:
     request_id = response.get("InResponseTo", "")
     if not request_id:
-        raise SamlRefused(
+        raise SignOnRefused(
             "saml-unsolicited",
             "Keeper did not ask for this sign-in. Start here, not at the identity provider.",
         )
-    if issued_at(request_id) is None:
-        raise SamlRefused("saml-in-response-to", "The sign-in that this answers is over, or was not ours.")
+    if SAML_REQUESTS.issued_at(request_id) is None:
+        raise SignOnRefused("saml-in-response-to", "The sign-in that this answers is over, or was not ours.")
     return request_id
 
 
 def _check_issued(element: Element, now: int, skew: int) -> None:
     issued = moment_of(element.get("IssueInstant"))
     if issued > now + skew:
-        raise SamlRefused("saml-future", "The answer is dated in the future: compare the clocks.")
+        raise SignOnRefused("saml-future", "The answer is dated in the future: compare the clocks.")
     if issued < now - _MAX_AGE_SECONDS - skew:
-        raise SamlRefused("saml-expired", "The answer is too old.")
+        raise SignOnRefused("saml-expired", "The answer is too old.")
 
 
 def _check_subject(assertion: Element, request_id: str, expected: Expected, now: int) -> Element:
@@ -116,21 +118,23 @@ def _check_subject(assertion: Element, request_id: str, expected: Expected, now:
     name_id = _only(subject, "NameID", "saml-name-id")
     name = text_of(name_id)
     if not name or name != name.strip() or not name.isprintable() or len(name) > _MAX_NAME_ID:
-        raise SamlRefused("saml-name-id", "The identity provider names nobody in a way that Keeper can keep.")
+        raise SignOnRefused(
+            "saml-name-id", "The identity provider names nobody in a way that Keeper can keep."
+        )
     if name_id.get("Format") == _TRANSIENT:
-        raise SamlRefused(
+        raise SignOnRefused(
             "saml-name-id", "The identity provider must send a lasting name, not a transient one."
         )
     confirmation = _only(subject, "SubjectConfirmation", "saml-structure")
     data = _only(confirmation, "SubjectConfirmationData", "saml-structure")
     if confirmation.get("Method") != _BEARER:
-        raise SamlRefused(
+        raise SignOnRefused(
             "saml-structure", "The answer is to be confirmed in a way that Keeper does not know."
         )
     if data.get("Recipient") != expected.address:
-        raise SamlRefused("saml-recipient", "The answer was meant for another recipient.")
+        raise SignOnRefused("saml-recipient", "The answer was meant for another recipient.")
     if data.get("InResponseTo") != request_id:
-        raise SamlRefused("saml-in-response-to", "The assertion answers another request than the response.")
+        raise SignOnRefused("saml-in-response-to", "The assertion answers another request than the response.")
     if data.get("NotBefore") is not None:
         _check_begun(data, now, expected.skew)
     _check_not_over(data, now, expected.skew)
@@ -141,7 +145,7 @@ def _check_conditions(assertion: Element, expected: Expected, now: int) -> None:
     conditions = _only(assertion, "Conditions", "saml-conditions")
     known_tags = {f"{ASSERTION}{name}" for name in ("AudienceRestriction", "OneTimeUse", "ProxyRestriction")}
     if any(child.tag not in known_tags for child in conditions):
-        raise SamlRefused("saml-conditions", "The answer sets a condition that Keeper does not know.")
+        raise SignOnRefused("saml-conditions", "The answer sets a condition that Keeper does not know.")
     _check_begun(conditions, now, expected.skew)
     _check_not_over(conditions, now, expected.skew)
     restrictions = conditions.findall(f"{ASSERTION}AudienceRestriction")
@@ -149,17 +153,17 @@ def _check_conditions(assertion: Element, expected: Expected, now: int) -> None:
         {text_of(element) for element in one.findall(f"{ASSERTION}Audience")} for one in restrictions
     ]
     if not audiences or any(expected.audience not in audience for audience in audiences):
-        raise SamlRefused("saml-audience", "The answer was meant for another application.")
+        raise SignOnRefused("saml-audience", "The answer was meant for another application.")
 
 
 def _check_begun(element: Element, now: int, skew: int) -> None:
     if moment_of(element.get("NotBefore")) > now + skew:
-        raise SamlRefused("saml-future", "The answer is not valid yet: compare the clocks.")
+        raise SignOnRefused("saml-future", "The answer is not valid yet: compare the clocks.")
 
 
 def _check_not_over(element: Element, now: int, skew: int) -> None:
     if moment_of(element.get("NotOnOrAfter")) <= now - skew:
-        raise SamlRefused("saml-expired", "The answer is no longer valid. Sign in again.")
+        raise SignOnRefused("saml-expired", "The answer is no longer valid. Sign in again.")
 
 
 def _attributes(assertion: Element, names: frozenset[str]) -> dict[str, list[str]]:
@@ -173,14 +177,14 @@ def _attributes(assertion: Element, names: frozenset[str]) -> dict[str, list[str
         if name in names:
             texts.setdefault(name, []).extend(value for value in values if value)
     if total > _MAX_VALUES:
-        raise SamlRefused("saml-oversize", "The identity provider sends more groups than Keeper reads.")
+        raise SignOnRefused("saml-oversize", "The identity provider sends more groups than Keeper reads.")
     return texts
 
 
 def _only(parent: Element, name: str, reason: str) -> Element:
     elements = parent.findall(f"{ASSERTION}{name}")
     if len(elements) != 1:
-        raise SamlRefused(reason, f"The answer does not hold exactly one {name}.")
+        raise SignOnRefused(reason, f"The answer does not hold exactly one {name}.")
     return elements[0]
 
 
@@ -189,5 +193,5 @@ def moment_of(text: str | None) -> int:
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError as error:
-        raise SamlRefused("saml-times", "The answer lacks a time that it must name.") from error
+        raise SignOnRefused("saml-times", "The answer lacks a time that it must name.") from error
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from environments_app.errors import SamlRefused
+from environments_app.errors import SignOnRefused
 from environments_app.saml.protocol.assertion_rules import Expected, moment_of
 from environments_app.saml.protocol.xml_document import (
     ASSERTION,
@@ -59,7 +59,7 @@ class LogoutRequest:
 def read_logout(query: str, *, expected: Expected, certificates: Sequence[str]) -> LogoutRequest:
     """Return what a signed address asks for; `query` is the query string exactly as it was sent.
 
-    `certificates` are those of the provider, as base64. Raises SamlRefused.
+    `certificates` are those of the provider, as base64. Raises SignOnRefused.
     """
     parameters = _parameters(query)
     _verify(parameters, certificates)
@@ -70,25 +70,25 @@ def read_logout(query: str, *, expected: Expected, certificates: Sequence[str]) 
 def _parameters(query: str) -> dict[str, str]:
     """Return the raw parameters, each present once: of two it would be unknown which was signed."""
     if len(query) > MAX_ENCODED:
-        raise SamlRefused("saml-oversize", "The message of the identity provider is too large.")
+        raise SignOnRefused("saml-oversize", "The message of the identity provider is too large.")
     pairs = [part.partition("=") for part in query.split("&") if part]
     parameters = {name: value for name, _, value in pairs}
     if len(parameters) != len(pairs) or "SAMLRequest" not in parameters or "SAMLResponse" in parameters:
-        raise SamlRefused("saml-malformed", _MALFORMED)
+        raise SignOnRefused("saml-malformed", _MALFORMED)
     return parameters
 
 
 def _verify(parameters: Mapping[str, str], certificates: Sequence[str]) -> None:
-    """Check the signature over the parameters as they were sent. Raises SamlRefused."""
+    """Check the signature over the parameters as they were sent. Raises SignOnRefused."""
     if not parameters.get("Signature") or not parameters.get("SigAlg"):
-        raise SamlRefused("saml-unsigned", "A logout must be signed by the identity provider.")
+        raise SignOnRefused("saml-unsigned", "A logout must be signed by the identity provider.")
     signed = "&".join(f"{name}={parameters[name]}" for name in _SIGNED if name in parameters).encode()
     kind, _, bits = unquote_plus(parameters["SigAlg"]).removeprefix(_ALGORITHM).partition("-sha")
     if unquote_plus(parameters["SigAlg"]) != f"{_ALGORITHM}{kind}-sha{bits}" or bits not in _HASHES:
-        raise SamlRefused("saml-signature", _UNVERIFIED)
+        raise SignOnRefused("saml-signature", _UNVERIFIED)
     signature = _from_base64(unquote_plus(parameters["Signature"]))
     if not any(_signed_by(text, kind, _HASHES[bits], signature, signed) for text in certificates):
-        raise SamlRefused("saml-signature", _UNVERIFIED)
+        raise SignOnRefused("saml-signature", _UNVERIFIED)
 
 
 def _signed_by(
@@ -111,7 +111,7 @@ def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise SamlRefused("saml-malformed", _MALFORMED) from error
+        raise SignOnRefused("saml-malformed", _MALFORMED) from error
 
 
 def _inflated(message: str) -> bytes:
@@ -119,26 +119,26 @@ def _inflated(message: str) -> bytes:
     try:
         document = unpacker.decompress(_from_base64(message), _MAX_MESSAGE)
     except zlib.error as error:
-        raise SamlRefused("saml-malformed", _MALFORMED) from error
+        raise SignOnRefused("saml-malformed", _MALFORMED) from error
     if unpacker.unconsumed_tail or not unpacker.eof:
-        raise SamlRefused("saml-oversize", "The message of the identity provider is too large.")
+        raise SignOnRefused("saml-oversize", "The message of the identity provider is too large.")
     return document
 
 
 def _request(root: Element, expected: Expected, relay_state: str) -> LogoutRequest:
     if root.tag != f"{PROTOCOL}LogoutRequest" or root.get("Version") != "2.0" or not root.get("ID"):
-        raise SamlRefused("saml-malformed", _MALFORMED)
+        raise SignOnRefused("saml-malformed", _MALFORMED)
     if any(element.tag.startswith(SIGNATURE) for element in root.iter()):
-        raise SamlRefused("saml-structure", "The address is signed, and not the message in it.")
+        raise SignOnRefused("saml-structure", "The address is signed, and not the message in it.")
     if text_of(root.find(f"{ASSERTION}Issuer")) != expected.issuer:
-        raise SamlRefused("saml-issuer", "The logout comes from an identity provider that is not set up.")
+        raise SignOnRefused("saml-issuer", "The logout comes from an identity provider that is not set up.")
     if root.get("Destination") != expected.address:
-        raise SamlRefused("saml-destination", "The logout was meant for another address.")
+        raise SignOnRefused("saml-destination", "The logout was meant for another address.")
     _check_times(root, expected.skew)
     names = root.findall(f"{ASSERTION}NameID")
     indexes = [text_of(index) for index in root.findall(f"{PROTOCOL}SessionIndex")]
     if len(names) != 1 or not text_of(names[0]) or not all(indexes) or len(indexes) > _MAX_INDEXES:
-        raise SamlRefused("saml-structure", "The logout does not say whose sessions are to end.")
+        raise SignOnRefused("saml-structure", "The logout does not say whose sessions are to end.")
     return LogoutRequest(
         id=root.get("ID", ""),
         issuer=expected.issuer,
@@ -151,7 +151,7 @@ def _request(root: Element, expected: Expected, relay_state: str) -> LogoutReque
 def _check_times(root: Element, skew: int) -> None:
     now, issued = int(time.time()), moment_of(root.get("IssueInstant"))
     if issued > now + skew:
-        raise SamlRefused("saml-future", "The logout is dated in the future: compare the clocks.")
+        raise SignOnRefused("saml-future", "The logout is dated in the future: compare the clocks.")
     over = root.get("NotOnOrAfter")
     if issued < now - MAX_AGE_SECONDS - skew or (over is not None and moment_of(over) <= now - skew):
-        raise SamlRefused("saml-expired", "The logout is too old.")
+        raise SignOnRefused("saml-expired", "The logout is too old.")

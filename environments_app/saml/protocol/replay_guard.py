@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from core.clock import is_in
 from environments_app.authorization.rows import lock_authentic
-from environments_app.errors import SamlRefused, Tampered
+from environments_app.errors import SignOnRefused, Tampered
 from environments_app.models import SamlAssertion
 from environments_app.saml.protocol.assertion_rules import Statement
-from environments_app.saml.protocol.authn_requests import LIFETIME_SECONDS
+from environments_app.single_sign_on.pending import LIFETIME_SECONDS
 
 # The browser follows a redirect at once.
 _HANDLE_SECONDS: Final = 120
@@ -25,7 +25,7 @@ _ASSERTION_KEPT_FOR: Final = timedelta(seconds=2 * LIFETIME_SECONDS)
 def accept(statement: Statement) -> str:
     """Use up an assertion and the request that it answers; return the handle to continue with.
 
-    Raises SamlRefused if either was used before, by whatever process or browser.
+    Raises SignOnRefused if either was used before, by whatever process or browser.
     """
     handle = secrets.token_urlsafe(32)
     row = SamlAssertion(
@@ -39,12 +39,12 @@ def accept(statement: Statement) -> str:
         with transaction.atomic():
             row.save(force_insert=True)
     except IntegrityError as error:
-        raise SamlRefused("saml-replay", "This sign-in was used before. Sign in again.") from error
+        raise SignOnRefused("saml-replay", "This sign-in was used before. Sign in again.") from error
     return handle
 
 
 def use_logout(*, issuer: str, id: str) -> None:
-    """Consume a logout request of the provider. Raises SamlRefused if it was used before."""
+    """Consume a logout request of the provider. Raises SignOnRefused if it was used before."""
     name = f"logout\n{issuer}\n{id}"
     row = SamlAssertion(
         assertion=_digest(name),
@@ -57,13 +57,13 @@ def use_logout(*, issuer: str, id: str) -> None:
         with transaction.atomic():
             row.save(force_insert=True)
     except IntegrityError as error:
-        raise SamlRefused("saml-replay", "This logout was used before.") from error
+        raise SignOnRefused("saml-replay", "This logout was used before.") from error
 
 
 def take(handle: str) -> Statement:
     """Return the content of an accepted assertion, once, and remove it.
 
-    Raises SamlRefused if there is no such handle, or it was taken, or too much time went by.
+    Raises SignOnRefused if there is no such handle, or it was taken, or too much time went by.
     """
     row = SamlAssertion.objects.filter(handle=_digest(handle)).first()
     if row is None:
@@ -86,8 +86,8 @@ def purge() -> int:
     return SamlAssertion.objects.filter(received_at__lt=timezone.now() - _ASSERTION_KEPT_FOR).delete()[0]
 
 
-def _over() -> SamlRefused:
-    return SamlRefused("saml-replay", "This sign-in is over. Sign in again.")
+def _over() -> SignOnRefused:
+    return SignOnRefused("saml-replay", "This sign-in is over. Sign in again.")
 
 
 def _digest(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 from xml.etree.ElementTree import Element, ParseError, fromstring  # DTDs are refused before it parses
 from xml.parsers import expat
 
-from environments_app.errors import SamlRefused
+from environments_app.errors import SignOnRefused
 
 MAX_ENCODED: Final = 256 * 1024
 PROTOCOL: Final = "{urn:oasis:names:tc:SAML:2.0:protocol}"
@@ -44,42 +44,42 @@ class _Foreign(Exception):
 
 
 def decoded(encoded: str) -> bytes:
-    """Return the bytes of a base64 form field. Raises SamlRefused if it is too long or no base64."""
+    """Return the bytes of a base64 form field. Raises SignOnRefused if it is too long or no base64."""
     if len(encoded) > MAX_ENCODED:
-        raise SamlRefused("saml-oversize", "The answer of the identity provider is too large.")
+        raise SignOnRefused("saml-oversize", "The answer of the identity provider is too large.")
     try:
         return base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise SamlRefused("saml-malformed", _MALFORMED) from error
+        raise SignOnRefused("saml-malformed", _MALFORMED) from error
 
 
 def read_tree(document: bytes) -> Element:
     """Return the root of an XML document without DTD, comments, instructions, or another encoding.
 
-    Raises SamlRefused.
+    Raises SignOnRefused.
     """
     try:
         _scan(document)
         # What makes XML parsers dangerous (DTDs) was refused above.
         root = fromstring(document)  # noqa: S314 - see above
     except (_Foreign, expat.ExpatError, ParseError, ValueError, LookupError) as error:
-        raise SamlRefused("saml-malformed", _MALFORMED) from error
+        raise SignOnRefused("saml-malformed", _MALFORMED) from error
     return root
 
 
 def read_response(document: bytes) -> tuple[Element, Element]:
-    """Return the response and its only assertion. Raises SamlRefused for any other structure."""
+    """Return the response and its only assertion. Raises SignOnRefused for any other structure."""
     root = read_tree(document)
     if root.tag != f"{PROTOCOL}Response":
-        raise SamlRefused("saml-malformed", _MALFORMED)
+        raise SignOnRefused("saml-malformed", _MALFORMED)
     if any(element.tag.startswith(f"{ASSERTION}Encrypted") for element in root.iter()):
-        raise SamlRefused("saml-encrypted", "Keeper does not read encrypted assertions: switch that off.")
+        raise SignOnRefused("saml-encrypted", "Keeper does not read encrypted assertions: switch that off.")
     _check_status(root)
     assertions = root.findall(f"{ASSERTION}Assertion")
     everywhere = [element for element in root.iter() if element.tag == f"{ASSERTION}Assertion"]
     responses = [element for element in root.iter() if element.tag == f"{PROTOCOL}Response"]
     if len(assertions) != 1 or len(everywhere) != 1 or len(responses) != 1:
-        raise SamlRefused("saml-structure", "The answer does not hold exactly one assertion.")
+        raise SignOnRefused("saml-structure", "The answer does not hold exactly one assertion.")
     _check_ids(root)
     _check_signatures(root, assertions[0])
     return root, assertions[0]
@@ -95,7 +95,7 @@ def text_of(element: Element | None) -> str:
 def _check_status(root: Element) -> None:
     code = root.find(f"{PROTOCOL}Status/{PROTOCOL}StatusCode")
     if code is None or code.get("Value") != "urn:oasis:names:tc:SAML:2.0:status:Success":
-        raise SamlRefused("saml-status", "The identity provider did not sign you in.")
+        raise SignOnRefused("saml-status", "The identity provider did not sign you in.")
 
 
 def _check_ids(root: Element) -> None:
@@ -105,7 +105,7 @@ def _check_ids(root: Element) -> None:
         value for element in root.iter() for name, value in element.attrib.items() if name.lower() in names
     )
     if any(count > 1 for count in ids.values()):
-        raise SamlRefused("saml-structure", "The answer uses an id twice.")
+        raise SignOnRefused("saml-structure", "The answer uses an id twice.")
 
 
 def _check_signatures(root: Element, assertion: Element) -> None:
@@ -113,13 +113,13 @@ def _check_signatures(root: Element, assertion: Element) -> None:
     for element in (root, assertion):
         signatures = element.findall(f"{SIGNATURE}Signature")
         if not signatures:
-            raise SamlRefused("saml-unsigned", "The response and the assertion must both be signed.")
+            raise SignOnRefused("saml-unsigned", "The response and the assertion must both be signed.")
         if len(signatures) != 1 or not _is_plain(signatures[0], element.get("ID", "")):
-            raise SamlRefused(
+            raise SignOnRefused(
                 "saml-signature", "The answer's signature is not of a form that Keeper accepts."
             )
     if sum(element.tag == f"{SIGNATURE}Signature" for element in root.iter()) != 2:  # noqa: PLR2004 - these two
-        raise SamlRefused("saml-structure", "The answer holds more signatures than it may.")
+        raise SignOnRefused("saml-structure", "The answer holds more signatures than it may.")
 
 
 def _is_plain(signature: Element, signed_id: str) -> bool:

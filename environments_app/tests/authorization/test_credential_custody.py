@@ -19,7 +19,7 @@ from environments_app.environments import memberships
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, Conflict, Forbidden, InvalidField
 from environments_app.models import Approval, Environment, Membership, Role, User
-from environments_app.saml import group_mapping
+from environments_app.single_sign_on import group_mapping
 from environments_app.tests.cast import PASSWORD, Cast, choose_password
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
@@ -358,7 +358,7 @@ OTHERS: Final = {
     ),
     **dict.fromkeys(
         (
-            Action.SAML_METADATA_CHANGE, Action.INTEGRITY_VIOLATION, Action.INTEGRITY_SWEEP,
+            Action.SAML_METADATA_CHANGE, Action.SSO_PROVIDER_CHANGE, Action.INTEGRITY_VIOLATION, Action.INTEGRITY_SWEEP,
             Action.SYSTEM_CHECK, Action.PROCESS_RESTART, Action.SCHEDULE_RUN, Action.CONFIGURATION_CHANGE,
             Action.DEPLOYMENT_INITIALISE, Action.DEPLOYMENT_RESTORE, Action.DEPLOYMENT_ACTIVATE,
             Action.RESTORE_SUSPEND, Action.TRAIL_RESUME, Action.TRAIL_PRUNE, Action.STREAM_OPEN,

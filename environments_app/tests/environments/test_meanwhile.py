@@ -17,7 +17,7 @@ from environments_app.environments import memberships, restore_suspension
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict, Forbidden, Invisible
 from environments_app.models import Approval, ApprovalState, Environment, Membership, Role, Trust
-from environments_app.saml.group_mapping import map_group
+from environments_app.single_sign_on.group_mapping import map_group
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust

@@ -8,13 +8,14 @@ import pytest
 from pytest_django import Settings
 
 from environments_app.authorization.principals import system_principal
-from environments_app.errors import NameInUse, SamlRefused, SamlUnavailable
+from environments_app.errors import NameInUse, SignOnRefused, SignOnUnavailable
 from environments_app.models import User
 from environments_app.saml import configuration
 from environments_app.saml import configuration as key_pair
-from environments_app.saml.account_binding import subject_user
+from environments_app.saml.endpoints import answer_of
 from environments_app.saml.metadata import described
 from environments_app.saml.protocol.assertion_rules import Statement
+from environments_app.single_sign_on import account_binding
 from environments_app.tests.cast import Cast
 from environments_app.users import accounts
 
@@ -28,10 +29,14 @@ SAID = Statement(
 KEEPER = system_principal(is_admin=True)
 
 
+def subject_user(statement: Statement) -> User:
+    return account_binding.subject_user(answer_of(statement).vouched, actor=KEEPER)
+
+
 def refusal(statement: Statement) -> str:
     before = list(User.objects.values())
-    with pytest.raises(SamlRefused) as refused:
-        subject_user(statement, actor=KEEPER)
+    with pytest.raises(SignOnRefused) as refused:
+        subject_user(statement)
     assert list(User.objects.values()) == before
     return refused.value.reason
 
@@ -40,17 +45,17 @@ def test_an_account_is_made_once_and_only_where_that_is_allowed(cast: Cast, sett
     settings.KEEPER_SAML_CREATE_USERS = False
     assert refusal(SAID) == "saml-unknown"
     settings.KEEPER_SAML_CREATE_USERS = True
-    made = subject_user(SAID, actor=KEEPER)
+    made = subject_user(SAID)
     assert (made.saml_issuer, made.has_usable_password()) == (IDP, False)
     settings.KEEPER_SAML_CREATE_USERS = False
-    assert subject_user(SAID, actor=KEEPER) == made
+    assert subject_user(SAID) == made
 
 
 def test_another_name_or_issuer_is_another_person(cast: Cast, settings: Settings) -> None:
     settings.KEEPER_SAML_CREATE_USERS = True
-    made = subject_user(SAID, actor=KEEPER)
+    made = subject_user(SAID)
     assert refusal(replace(SAID, issuer="https://other.example.com")) == "saml-name-taken"
-    other = subject_user(replace(SAID, name_id="erik@example.com"), actor=KEEPER)
+    other = subject_user(replace(SAID, name_id="erik@example.com"))
     assert other != made
     # A local account is not handed over, in whatever spelling its name is asserted.
     for name in ("alice", "ALICE", "Ａlice"):
@@ -61,7 +66,7 @@ def test_another_name_or_issuer_is_another_person(cast: Cast, settings: Settings
 @pytest.mark.parametrize("change", ["disabled", "edited"])
 def test_an_account_that_is_off_or_edited_is_not_opened(cast: Cast, settings: Settings, change: str) -> None:
     settings.KEEPER_SAML_CREATE_USERS = True
-    made = subject_user(SAID, actor=KEEPER)
+    made = subject_user(SAID)
     if change == "disabled":
         made.is_active = False
         made.save()
@@ -74,31 +79,31 @@ def test_of_two_windows_that_sign_in_first_both_get_the_same_account(
     cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.KEEPER_SAML_CREATE_USERS = True
-    create = accounts.create_saml_user
+    create = accounts.create_provider_user
 
     def late(**given: Any) -> User:
         create(**given)
         raise NameInUse("taken")
 
     with monkeypatch.context() as patched:
-        patched.setattr(accounts, "create_saml_user", late)
-        made = subject_user(SAID, actor=KEEPER)
+        patched.setattr(accounts, "create_provider_user", late)
+        made = subject_user(SAID)
     assert made == User.objects.get(saml_issuer=IDP)
 
     def stolen(**given: Any) -> User:
         User.objects.create_user("frieda@example.com")
         raise NameInUse("taken")
 
-    monkeypatch.setattr(accounts, "create_saml_user", stolen)
-    with pytest.raises(SamlRefused) as refused:
-        subject_user(replace(SAID, name_id="frieda@example.com"), actor=KEEPER)
+    monkeypatch.setattr(accounts, "create_provider_user", stolen)
+    with pytest.raises(SignOnRefused) as refused:
+        subject_user(replace(SAID, name_id="frieda@example.com"))
     assert refused.value.reason == "saml-name-taken"
 
 
 def test_what_is_no_address_and_no_name_is_not_kept(cast: Cast, settings: Settings) -> None:
     settings.KEEPER_SAML_CREATE_USERS = True
     odd = {"email": ["nobody"], "displayName": ["x" * 400]}
-    made = subject_user(replace(SAID, attributes=odd), actor=KEEPER)
+    made = subject_user(replace(SAID, attributes=odd))
     assert (made.email, made.display_name) == ("", "")
 
 
@@ -112,7 +117,7 @@ def test_of_two_processes_that_make_a_key_pair_one_does(tmp_path: Path) -> None:
 
 
 def test_metadata_without_a_key_that_signs_is_refused() -> None:
-    with pytest.raises(SamlUnavailable, match="no signing certificate"):
+    with pytest.raises(SignOnUnavailable, match="no signing certificate"):
         described(
             '<EntityDescriptor xmlns="urn:oasis:names:tc:SAML:2.0:metadata" entityID="i"><IDPSSODescriptor/>'
             "</EntityDescriptor>"
@@ -137,11 +142,11 @@ def test_the_provider_is_one_and_takes_redirects() -> None:
     redirect: dict[str, Any] = {"urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect": []}
     assert configuration.provider_id(Config([IDP], redirect)) == IDP
     for names, bindings in (([], redirect), ([IDP, "other"], redirect), ([IDP], {"post": []})):
-        with pytest.raises(SamlUnavailable):
+        with pytest.raises(SignOnUnavailable):
             configuration.provider_id(Config(names, bindings))
 
 
 def test_without_xmlsec1_there_is_no_single_sign_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _program: None)
-    with pytest.raises(SamlUnavailable, match="xmlsec1"):
+    with pytest.raises(SignOnUnavailable, match="xmlsec1"):
         configuration._loaded("<x/>", "https://keeper.example.com", "", "key", "certificate")

@@ -11,10 +11,11 @@ from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
-from environments_app.errors import SamlRefused
-from environments_app.saml.protocol import assertion_rules, authn_requests, logout, xml_document
+from environments_app.errors import SignOnRefused
+from environments_app.saml.protocol import assertion_rules, logout, xml_document
 from environments_app.saml.protocol.assertion_rules import Expected, Statement, moment_of, read_statement
 from environments_app.saml.protocol.xml_document import read_response, read_tree, text_of
+from environments_app.single_sign_on.pending import LIFETIME_SECONDS, SAML_REQUESTS
 
 ACS = "https://keeper.example.com/saml/acs"
 IDP = "https://idp.example.com/saml"
@@ -71,7 +72,7 @@ def judged(text: str) -> Statement:
 
 
 def reason(act: Callable[[], object]) -> str:
-    with pytest.raises(SamlRefused) as refused:
+    with pytest.raises(SignOnRefused) as refused:
         act()
     return refused.value.reason
 
@@ -97,7 +98,7 @@ def in_assertion(old: str, new: str) -> Change:
 
 @pytest.fixture
 def request_id(settings: object) -> str:
-    return authn_requests.new_request_id()
+    return SAML_REQUESTS.new_id()
 
 
 def test_the_answer_that_keeps_every_rule_is_read(request_id: str) -> None:
@@ -241,16 +242,16 @@ def test_the_text_of_an_element_is_all_that_it_holds() -> None:
 def test_an_id_of_a_request_is_ours_and_ends(settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
     made = int(time.time())
     monkeypatch.setattr(time, "time", lambda: float(made))
-    request_id = authn_requests.new_request_id()
-    assert authn_requests.issued_at(request_id) == made
+    request_id = SAML_REQUESTS.new_id()
+    assert SAML_REQUESTS.issued_at(request_id) == made
     forged = request_id[:-1] + ("0" if request_id[-1] != "0" else "1")
     later = request_id.replace(f".{made}.", f".{made + 5}.")
     for other in (forged, later, f"{request_id} ", f"x{request_id}", "", request_id.replace("k", "K", 1)):
-        assert authn_requests.issued_at(other) is None
-    last = made + authn_requests.LIFETIME_SECONDS
+        assert SAML_REQUESTS.issued_at(other) is None
+    last = made + LIFETIME_SECONDS
     for now, known in ((last, made), (last + 1, None), (made - 1, None)):
         monkeypatch.setattr(time, "time", lambda now=now: float(now))
-        assert authn_requests.issued_at(request_id) == known
+        assert SAML_REQUESTS.issued_at(request_id) == known
 
 
 # --- Logouts ----------------------------------------------------------------------------------------

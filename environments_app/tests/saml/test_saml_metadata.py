@@ -15,7 +15,7 @@ from pytest_django import Settings
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.authorization.rows import access_rows
-from environments_app.errors import SamlUnavailable
+from environments_app.errors import SignOnUnavailable
 from environments_app.models import SamlProvider
 from environments_app.saml.metadata import only_provider, provider_metadata, refresh_metadata
 from environments_app.tasks import refresh_saml_metadata
@@ -118,7 +118,7 @@ def test_metadata_from_elsewhere_is_not_believed(sql: Callable[..., None]) -> No
 @pytest.mark.parametrize("answer", [(500, b""), (302, b""), (200, b"x" * (1024 * 1024 + 1)), (200, b"\xff")])
 def test_a_bad_answer_is_not_kept(answer: tuple[int, bytes]) -> None:
     Served.answer = answer
-    with pytest.raises(SamlUnavailable):
+    with pytest.raises(SignOnUnavailable):
         provider_metadata()
     assert not SamlProvider.objects.exists()
 
@@ -133,7 +133,7 @@ def test_while_the_provider_is_away_the_last_one_serves(sql: Callable[..., None]
 
 def test_it_obeys_the_rule_for_connections(settings: Settings) -> None:
     settings.KEEPER_OUTBOUND_ALLOWED = []
-    with pytest.raises(SamlUnavailable):
+    with pytest.raises(SignOnUnavailable):
         provider_metadata()
     assert Served.asked == 0
 
@@ -153,7 +153,7 @@ def test_it_obeys_the_rule_for_connections(settings: Settings) -> None:
 def test_what_is_no_metadata_or_not_valid_replaces_none_that_is(answer: bytes, events: Events) -> None:
     provider_metadata()
     Served.answer = (200, answer)
-    with pytest.raises(SamlUnavailable):
+    with pytest.raises(SignOnUnavailable):
         refresh_metadata()
     refresh_saml_metadata()
     assert provider_metadata() == FIRST.decode()
@@ -179,7 +179,7 @@ def test_metadata_holds_as_long_as_it_says(settings: Settings, document: bytes, 
     if valid:
         assert refresh_metadata() == document.decode()
         return
-    with pytest.raises(SamlUnavailable):
+    with pytest.raises(SignOnUnavailable):
         refresh_metadata()
 
 
@@ -199,7 +199,7 @@ def test_what_another_entity_or_role_signs_by_is_left_out(settings: Settings) ->
     for foreign in ("Of", "Encrypts", "other", "SPSSO", "EntitiesDescriptor"):
         assert foreign not in left
     for wanted in ("", "none"):
-        with pytest.raises(SamlUnavailable, match=r"names [02] identity providers"):
+        with pytest.raises(SignOnUnavailable, match=r"names [02] identity providers"):
             only_provider(document, provider=wanted)
     # A service provider beside it leaves no choice.
     alone = metadata(entity("idp"), entity("sp").replace("IDPSSO", "SPSSO")).decode()

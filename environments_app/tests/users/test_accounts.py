@@ -178,8 +178,8 @@ def test_an_account_of_single_sign_on_has_fields_as_any_other(cast: Cast) -> Non
     given = {"username": "nina", "issuer": "https://idp.test", "name_id": "nina"}
     for wrong in ({"email": "nobody"}, {"display_name": "x" * 200}):
         with pytest.raises(InvalidField):
-            accounts.create_saml_user(actor=cast.principal(cast.root), **given, **wrong)
-    made = accounts.create_saml_user(
+            accounts.create_provider_user(actor=cast.principal(cast.root), **given, **wrong)
+    made = accounts.create_provider_user(
         actor=cast.principal(cast.root), **given, email="nina@example.com", display_name="Nina"
     )
     assert (made.email, made.display_name, made.has_usable_password()) == ("nina@example.com", "Nina", False)
@@ -234,7 +234,7 @@ def test_nobody_is_called_as_keeper_itself(cast: Cast) -> None:
     with pytest.raises(BadName):
         accounts.create_user(actor=root, username="System")
     with pytest.raises(BadName):
-        accounts.create_saml_user(
+        accounts.create_provider_user(
             actor=root, username="keeper", issuer="https://idp.example", name_id="keeper"
         )
     assert User.objects.count() == 6

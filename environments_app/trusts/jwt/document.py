@@ -211,8 +211,11 @@ class Jwt:
             return False
 
 
-def parse_jwt(text: str) -> Jwt:
-    """Return the JWT of a text. Raises BadJwt if it is too large, encrypted, nested, or ambiguous."""
+def parse_jwt(text: str, *, types: frozenset[str] = _TYPES) -> Jwt:
+    """Return the JWT of a text. Raises BadJwt if it is too large, encrypted, nested, or ambiguous.
+
+    `types` are the kinds of token that it may state to be, in lower case; a missing one counts as "jwt".
+    """
     # What `echo` and editors add to a file.
     text = text.removesuffix("\n").removesuffix("\r")
     if len(text) > MAX_BYTES:
@@ -226,7 +229,7 @@ def parse_jwt(text: str) -> Jwt:
     # What an extension demands, or a JWT inside another, is not understood here.
     if "crit" in header or "b64" in header or "cty" in header:
         _refuse("jwt-header")
-    if not isinstance(kind, str) or kind.lower() not in _TYPES:
+    if not isinstance(kind, str) or kind.lower() not in types:
         _refuse("jwt-header")
     return Jwt(header, claims, text)
 

@@ -130,7 +130,9 @@ class TrustRules:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-def examine(jwt: Jwt, rules: TrustRules, key: Key | None, *, now: float) -> Iterator[Check]:
+def examine(
+    jwt: Jwt, rules: TrustRules, key: Key | None, *, now: float, needs_subject: bool = True
+) -> Iterator[Check]:
     """Yield each rule and whether a JWT meets it; all must. `key` is the one that its header names, if known.
 
     Nothing after the signature counts unless that is valid.
@@ -149,7 +151,7 @@ def examine(jwt: Jwt, rules: TrustRules, key: Key | None, *, now: float) -> Iter
     yield from _times(claims, rules, now)
     subject = claims.get("sub")
     has_subject = isinstance(subject, str) and 1 <= len(subject) <= MAX_SUBJECT
-    yield Check("jwt-subject", "sub", has_subject, "a subject", shown(subject))
+    yield Check("jwt-subject", "sub", has_subject or not needs_subject, "a subject", shown(subject))
     if rules.single_use:
         unique = claims.get("jti")
         has_id = isinstance(unique, str) and 1 <= len(unique) <= MAX_ID
@@ -164,9 +166,12 @@ def _is_meant(audience: Any, rules: TrustRules) -> bool:
     return audience in (rules.audience, [rules.audience])
 
 
-def first_failure(jwt: Jwt, rules: TrustRules, key: Key | None, *, now: float) -> Check | None:
+def first_failure(
+    jwt: Jwt, rules: TrustRules, key: Key | None, *, now: float, needs_subject: bool = True
+) -> Check | None:
     """Return the first rule that a JWT fails, None if it meets all."""
-    return next((check for check in examine(jwt, rules, key, now=now) if not check.passed), None)
+    checks = examine(jwt, rules, key, now=now, needs_subject=needs_subject)
+    return next((check for check in checks if not check.passed), None)
 
 
 def _times(claims: Mapping[str, Any], rules: TrustRules, now: float) -> Iterator[Check]:

@@ -82,6 +82,7 @@ FATE: Final[dict[str, str]] = {
     "environments_app.GroupMember": AS_IT_WAS,
     "environments_app.KnownNetwork": AS_IT_WAS,
     "environments_app.Membership": SUSPENDED,
+    "environments_app.OidcProvider": AS_IT_WAS,
     "environments_app.PasswordLink": SESSIONS,
     "environments_app.PersonalSettings": AS_IT_WAS,
     # One of days ago is dropped.

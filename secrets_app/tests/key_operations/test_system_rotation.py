@@ -82,6 +82,7 @@ PLAIN_BYTES = {
     "secrets_app.SecretVersion.fingerprint",
 }  # fmt: skip
 SEALED_ANEW = {
+    "environments_app.OidcProvider.secret": "reseal_secrets, with the system keys",
     "environments_app.SecondFactor.seed": "reseal_seeds, with the system keys",
     "secrets_app.EnvironmentSnapshot.value": "none: reseal deletes it",
     "secrets_app.DataKey.wrapped_key": "rewrap",

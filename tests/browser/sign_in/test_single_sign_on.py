@@ -8,7 +8,7 @@ from django.test import override_settings
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from environments_app.models import Membership, Session, User
-from environments_app.saml.group_mapping import map_group
+from environments_app.single_sign_on.group_mapping import map_group
 from environments_app.tests.cast import Cast
 from tests.browser.visitor import PATIENCE_MILLISECONDS
 from tests.saml_idp.server import WebProvider, serving

@@ -29,7 +29,10 @@ from secrets_app.webhooks import add_webhook
 from sync_app.tests.shown import make_target
 
 # These read what is needed to be asked, or to let people in: the identity provider's own document.
-READS_ALONE = {"environments_app.tasks.refresh_saml_metadata"}
+READS_ALONE = {
+    "environments_app.tasks.refresh_oidc_providers",
+    "environments_app.tasks.refresh_saml_metadata",
+}
 
 
 class Outside(BaseHTTPRequestHandler):

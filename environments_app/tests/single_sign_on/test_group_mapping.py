@@ -10,8 +10,8 @@ from environments_app.authorization.rows import access_rows
 from environments_app.environments.memberships import change_membership
 from environments_app.errors import Conflict, Forbidden, InvalidField
 from environments_app.models import Membership, SamlGroupMapping
-from environments_app.saml import group_mapping
-from environments_app.saml.group_mapping import apply_groups, map_group, unmap_group
+from environments_app.single_sign_on import group_mapping
+from environments_app.single_sign_on.group_mapping import apply_groups, map_group, unmap_group
 from environments_app.tests.cast import Cast
 
 pytestmark = pytest.mark.every_database_weekly

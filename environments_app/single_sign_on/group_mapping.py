@@ -28,8 +28,10 @@ from environments_app.environments import memberships
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import (
     INSTALLATION_ROLES,
+    OIDC_ISSUER,
     Environment,
     Membership,
+    OidcProvider,
     Role,
     SamlGroupMapping,
     Source,
@@ -43,7 +45,13 @@ _MAX_MAPPINGS: Final = 1000
 
 
 def map_group(
-    *, actor: Principal, group: str, environment: Environment | None, role: str, prefix: str = ""
+    *,
+    actor: Principal,
+    group: str,
+    environment: Environment | None,
+    role: str,
+    prefix: str = "",
+    provider: OidcProvider | None = None,
 ) -> SamlGroupMapping:
     """Let a group of the identity provider grant a role from each member's next sign-in on.
 
@@ -63,7 +71,7 @@ def map_group(
     if not group.isprintable() or group != group.strip():
         raise InvalidField("group", "A group's name is printable text without spaces at its ends.")
     mapping = SamlGroupMapping(
-        group=group, environment=environment, role=role, prefix=validate_prefix(prefix)
+        group=group, environment=environment, role=role, prefix=validate_prefix(prefix), provider=provider
     )
     clean_fields(mapping, ["group", "role"])
     confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=role)
@@ -72,7 +80,9 @@ def map_group(
     approval = require_approval(actor=actor, proposal=proposed(mapping, environment)) if environment else None
     with transaction.atomic():
         approved = approval.consume(environment, actor=actor) if approval and environment else {}
-        same = SamlGroupMapping.objects.filter(group=group, environment=environment, prefix=mapping.prefix)
+        same = SamlGroupMapping.objects.filter(
+            group=group, environment=environment, prefix=mapping.prefix, provider=provider
+        )
         if same.exists():
             raise Conflict("This group is already mapped to this environment. Remove that mapping first.")
         if SamlGroupMapping.objects.count() >= _MAX_MAPPINGS:
@@ -94,15 +104,18 @@ def unmap_group(*, actor: Principal, mapping: SamlGroupMapping) -> None:
         mapping.delete()
 
 
-def apply_groups(*, actor: Principal, user: User, groups: Collection[str]) -> User:
+def apply_groups(
+    *, actor: Principal, user: User, groups: Collection[str], provider: OidcProvider | None = None
+) -> User:
     """Give a person what their groups grant now, and take away what they do not grant any more.
 
-    Grants that people made are left alone. `actor` is Keeper itself. Raises Tampered.
+    Groups count only with the provider that sent them (None: SAML's). Grants that people made are left alone.
+    `actor` is Keeper itself. Raises Tampered.
     """
     mappings = verified_rows(
         mapping
-        for mapping in SamlGroupMapping.objects.select_related("environment")
-        if mapping.group in groups
+        for mapping in SamlGroupMapping.objects.select_related("environment", "provider")
+        if mapping.group in groups and mapping.provider_id == (provider.pk if provider else None)
     )
     with lock_authentic(user) as stored:
         _apply_memberships(actor, stored, _wanted(mappings))
@@ -184,6 +197,7 @@ def _record_mapping(
     place = mapping.environment
     details: dict[str, Any] = {
         "change": change,
+        **({"provider": mapping.provider.slug} if mapping.provider else {}),
         "environment": place.name if place else None,
         "role": mapping.role,
         "prefix": mapping.prefix,
@@ -219,7 +233,13 @@ class Change:
 
 
 def changed_by_mapping(
-    *, actor: Principal, group: str, environment: Environment | None, role: str, prefix: str = ""
+    *,
+    actor: Principal,
+    group: str,
+    environment: Environment | None,
+    role: str,
+    prefix: str = "",
+    provider: OidcProvider | None = None,
 ) -> list[Change]:
     """Return whose role a new mapping would change, of those whom other mappings of the group gave access.
 
@@ -227,9 +247,10 @@ def changed_by_mapping(
     """
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
     names: set[str] = set()
-    for mapping in SamlGroupMapping.objects.filter(group=group).select_related("environment"):
-        names |= _holders(mapping.environment, mapping.prefix, mapping.role).keys()
-    now = _holders(environment, prefix, role)
+    rows = SamlGroupMapping.objects.filter(group=group, provider=provider)
+    for mapping in rows.select_related("environment"):
+        names |= _holders(mapping.environment, mapping.prefix, mapping.role, provider).keys()
+    now = _holders(environment, prefix, role, provider)
     changes = [Change(username=name, before=now.get(name, ""), after=role) for name in sorted(names)]
     return [change for change in changes if not change.before or _rank(change.before) < _rank(role)]
 
@@ -237,14 +258,16 @@ def changed_by_mapping(
 def changed_by_removal(*, actor: Principal, mapping: SamlGroupMapping) -> list[Change]:
     """Return whose role the end of a mapping would change. Raises Forbidden."""
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
-    same = SamlGroupMapping.objects.filter(environment=mapping.environment, prefix=mapping.prefix)
+    same = SamlGroupMapping.objects.filter(
+        environment=mapping.environment, prefix=mapping.prefix, provider=mapping.provider
+    )
     others = [
         other
         for other in same.exclude(pk=mapping.pk)
         if mapping.environment_id is not None or other.role == mapping.role
     ]
     next_role = max((other.role for other in others), key=_rank, default="")
-    holders = _holders(mapping.environment, mapping.prefix, mapping.role)
+    holders = _holders(mapping.environment, mapping.prefix, mapping.role, mapping.provider)
     by_others = tuple(sorted({other.group for other in others}))
     return [
         Change(username=name, before=role, after=next_role if by_others else "", by_others=by_others)
@@ -253,13 +276,17 @@ def changed_by_removal(*, actor: Principal, mapping: SamlGroupMapping) -> list[C
     ]
 
 
-def _holders(environment: Environment | None, prefix: str, role: str) -> dict[str, str]:
-    """Return the people with access by single sign-on at one place, and their roles."""
+def _holders(
+    environment: Environment | None, prefix: str, role: str, provider: OidcProvider | None
+) -> dict[str, str]:
+    """Return the people with access at one place by single sign-on through a provider, and their roles."""
+    users = User.objects.exclude(saml_issuer__startswith=OIDC_ISSUER)
+    if provider is not None:
+        users = User.objects.filter(saml_issuer=provider.subject_issuer)
     if environment is None:
-        users = User.objects.filter(role=role, role_source=Source.SAML)
-        return dict(users.values_list("username", "role"))
+        return dict(users.filter(role=role, role_source=Source.SAML).values_list("username", "role"))
     rows: Iterable[Membership] = Membership.objects.filter(
-        environment=environment, prefix=prefix, source=Source.SAML
+        environment=environment, prefix=prefix, source=Source.SAML, user__in=users
     ).select_related("user")
     return {row.user.username: row.role for row in rows if row.user}
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import Forbidden
 from environments_app.models import SamlGroupMapping
-from environments_app.saml.group_mapping import (
+from environments_app.single_sign_on.group_mapping import (
     Change,
     apply_groups,
     changed_by_mapping,
