@@ -9,6 +9,7 @@ from environments_app.models import Trust, TrustAlgorithm, TrustRole
 from environments_app.tokens.service import Lifetime
 from environments_app.trusts.definition import LIFETIME_MINUTES, MAX_AGE_MINUTES, MAX_PASTED, defaults_of
 from environments_app.trusts.jwt.document import MAX_BYTES
+from environments_app.trusts.jwt.rules import MAX_VALUE
 from environments_app.trusts.presets import PRESETS
 
 # In the order of the form.
@@ -66,10 +67,46 @@ class TrustForm(TokenForm):
 
     def __init__(self, *args: Any, preset: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        known = PRESETS[preset]
+        self._asks = {f"claim_{number}": asked for number, asked in enumerate(known.asks, 1)}
         # Shown and not entered: saved as it is, it would trust a repository of others.
-        self.fields["claims"].widget.attrs["placeholder"] = _lines(dict(PRESETS[preset].example))
-        if not PRESETS[preset].refused:
+        self.fields["claims"].widget.attrs["placeholder"] = _lines(dict(known.example))
+        if known.issuer_example:
+            self.fields["issuer"].help_text = known.issuer_example
+        if "event_name" not in known.refused:
             del self.fields["allows_pull_request_target"]
+        if self._asks:
+            self._ask_by_labels()
+
+    def _ask_by_labels(self) -> None:
+        """Ask for the claims of the platform by their labels; the lines hold the others."""
+        lines = str(self.initial.get("claims", "")).splitlines()
+        rest = {name: value for name, _, value in (line.partition(" = ") for line in lines)}
+        for name, asked in self._asks.items():
+            text = rest.get(asked.claim, "")
+            if text.startswith(asked.before):
+                self.initial[name] = rest.pop(asked.claim, "").removeprefix(asked.before)
+            self.fields[name] = forms.CharField(
+                label=asked.label, required=False, max_length=MAX_VALUE, help_text=asked.help
+            )
+        if lines:
+            self.initial["claims"] = _lines(rest)
+        self.fields["claims"].label, self.fields["claims"].required = "Other claims", False
+        self.order_fields(["name", *self._asks, *(name for name in self.fields if name not in self._asks)])
+
+    def clean(self) -> dict[str, Any]:
+        """Add the claims that were asked for by their labels to those of the lines."""
+        fields: dict[str, Any] = super().clean() or self.cleaned_data
+        claims = dict(fields.get("claims") or {})
+        for name, asked in self._asks.items():
+            value = (fields.pop(name, "") or "").strip()
+            if value and asked.claim in claims:
+                self.add_error("claims", f"{asked.claim} is asked for above: {asked.label}.")
+            elif value:
+                claims[asked.claim] = value if _is_whole(value, asked.before) else asked.before + value
+        if "claims" in fields:
+            fields["claims"] = claims
+        return fields
 
     def clean_claims(self) -> dict[str, str]:
         """Read the lines. Raises ValidationError for one without "=" or a claim named twice."""
@@ -96,7 +133,8 @@ class TrustForm(TokenForm):
 
     def changes(self) -> dict[str, Any]:
         """Return what differs from what the form began with; a blank expiry is kept as it is."""
-        fields = {name: self.cleaned_data[name] for name in self.changed_data if name in self.cleaned_data}
+        changed = {"claims" if name in self._asks else name for name in self.changed_data}
+        fields = {name: self.cleaned_data[name] for name in changed if name in self.cleaned_data}
         if fields.get("expires_at") is Lifetime.DEFAULT:
             del fields["expires_at"]
         return fields
@@ -109,6 +147,11 @@ class TrialForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "autocomplete": "off"}),
         help_text="A token of the platform. It is checked and not stored, and signs nobody in.",
     )
+
+
+def _is_whole(value: str, before: str) -> bool:
+    """Return whether a value begins as the claim does: refs/heads/main, or a tag in place of a branch."""
+    return value.startswith(before) or (before == "refs/heads/" and value.startswith("refs/"))
 
 
 def _lines(claims: dict[str, str]) -> str:

@@ -19,6 +19,13 @@ class TrustPreset(models.TextChoices):
     GITHUB = "github", "GitHub Actions"
     GITLAB = "gitlab", "GitLab CI"
     KUBERNETES = "kubernetes", "Kubernetes"
+    AWS = "aws", "AWS"
+    GCP = "gcp", "Google Cloud"
+    AZURE = "azure", "Azure"
+    CIRCLECI = "circleci", "CircleCI"
+    BUILDKITE = "buildkite", "Buildkite"
+    TERRAFORM = "terraform", "Terraform Cloud"
+    BITBUCKET = "bitbucket", "Bitbucket"
     OIDC = "oidc", "OpenID Connect"
 
 

@@ -91,6 +91,12 @@ def rules_of(trust: Trust) -> TrustRules:
     claims = dict(trust.claims)
     if preset.pinned and trust.pinned:
         claims.setdefault(preset.pinned, trust.pinned)
+    for name, (beside, value) in preset.implied.items():
+        if name in claims:
+            claims[beside] = value
+    refused = dict(preset.refused)
+    if trust.allows_pull_request_target:
+        refused.pop("event_name", None)
     return TrustRules(
         issuer=trust.issuer,
         audience=trust.audience,
@@ -99,7 +105,7 @@ def rules_of(trust: Trust) -> TrustRules:
         max_age_seconds=trust.max_age_minutes * 60,
         single_use=trust.single_use,
         lists_audiences=preset.lists_audiences,
-        refused={} if trust.allows_pull_request_target else preset.refused,
+        refused=refused,
     )
 
 
@@ -160,7 +166,8 @@ def _require_claims(trust: Trust) -> None:
     for name, value in claims.items():
         _require_claim(preset, name, value)
     if not preset.identifies(claims):
-        choice = f"one of {', '.join(sorted(preset.identifying))}" if preset.identifying else "a claim"
+        sets = preset.required or ((preset.identifying,) if preset.identifying else ())
+        choice = " and of ".join(f"one of {', '.join(sorted(names))}" for names in sets) or "a claim"
         raise InvalidField(
             "claims", f"Give an exact value of {choice}, so that it is clear whose token it is."
         )

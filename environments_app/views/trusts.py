@@ -4,6 +4,7 @@ The job of GitHub or GitLab signs in and reads a secret, in the form of docs/tok
 """
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -37,9 +38,24 @@ def workflow_of(trust: Trust, *, server: str, secret: str = "") -> str:
 
     Without the name of a `secret` it holds NAME, under the trust's path. No value is in it.
     """
-    write = _WRITERS.get(trust.preset) if trust.role != TrustRole.VIEWER else None
+    write = _WRITERS.get(trust.preset, _shell) if trust.role != TrustRole.VIEWER else None
     prefix = f"{trust.prefix}/" if trust.prefix else ""
     return write(trust, server, secret or f"{prefix}NAME") if write else ""
+
+
+def _shell(trust: Trust, server: str, secret: str) -> str:
+    """Return the lines for a platform whose token a command or a variable holds."""
+    fetch = preset_of(trust).fetch
+    if not fetch:
+        return ""
+    return f"""export KEEPER={quote(server, safe=":/[]")}
+jwt={fetch.format(audience=shlex.quote(trust.audience))}
+token=$(jq -n --arg jwt "$jwt" '{{trust: "{trust.name}", jwt: $jwt}}' |
+  curl -sSf -H 'Content-Type: application/json' -d @- "$KEEPER/api/auth/jwt" | jq -r .token)
+password=$(curl -sSf -H "Authorization: Bearer $token" \\
+  "$KEEPER/api/environments/{trust.environment.name}/secrets/{secret}" | jq -r .value)
+DB_PASSWORD="$password" ./deploy
+"""
 
 
 def _github(trust: Trust, server: str, secret: str) -> str:
