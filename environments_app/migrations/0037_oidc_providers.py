@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('environments_app', '0033_invitation_access'),
+        ('environments_app', '0036_matrix_environments'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('environments_app', '0035_oidc_providers'),
+        ('environments_app', '0037_oidc_providers'),
     ]
 
     operations = [
