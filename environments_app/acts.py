@@ -55,7 +55,6 @@ class GroupForm(forms.Form):
 
 class GrantForm(MemberForm):
     username = None  # type: ignore[assignment]  # Django's way to drop an inherited field
-    group = None  # type: ignore[assignment]  # as above
     environment = forms.ModelChoiceField(queryset=Environment.objects.order_by("position", "name"))
     field_order = ("environment", "role", "prefix", "expires_at")
 

@@ -1,5 +1,6 @@
 """Forms of an environment's page and of access requests; the rules are in the use cases."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 
@@ -7,7 +8,7 @@ from django import forms
 from django.conf import settings
 
 from environments_app.approvals.access_proposals import duration_words
-from environments_app.forms.fields import CommaSeparatedField, expiry_field, path_field
+from environments_app.forms.fields import CommaSeparatedField, Suggesting, expiry_field, path_field
 from environments_app.models import AccessRequest, Environment, Role
 from environments_app.models.environment import MAX_APPROVALS, MAX_OFFLINE_HOURS, Colour
 from environments_app.tokens.rotation import MAX_OVERLAP
@@ -69,17 +70,26 @@ _PATH: Final = "For example, payments: everything under payments/. Leave blank f
 
 
 class MemberForm(_OneOfSeveral):
+    """A role for a person or a group; `holders` are the names that the field suggests."""
+
     mark = "member"
 
     username = forms.CharField(
-        label="Person", required=False, max_length=150, help_text="Their username. Or name a group instead."
+        label="Person or group",
+        max_length=160,
+        widget=Suggesting(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
+        help_text="A username, or the name of a group. If both exist, write group:name or person:name.",
     )
-    group = forms.CharField(required=False, max_length=150)
     role = forms.ChoiceField(
         choices=Role.choices, help_text=f"{ROLES_HELP} Managers also decide who has access."
     )
     prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
     expires_at = expiry_field("Leave blank for no expiry.")
+
+    def __init__(self, *args: Any, holders: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "username" in self.fields:
+            self.fields["username"].widget.suggestions = holders
 
 
 class MemberChangeForm(forms.Form):

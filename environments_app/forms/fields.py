@@ -1,8 +1,11 @@
 """The fields that several forms have."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.text import format_lazy
 
 from core.clock import zone_name
@@ -30,3 +33,17 @@ def expiry_field(note: str, *, widget: forms.DateTimeInput | None = None) -> for
     help_text = format_lazy("{}. " + note, zone_name())
     widget = widget or forms.DateTimeInput(attrs={"type": "datetime-local"})
     return forms.DateTimeField(label="Expires", required=False, widget=widget, help_text=help_text)
+
+
+class Suggesting(forms.TextInput):
+    """A text field with a list of suggestions, which is no limit to what can be entered."""
+
+    suggestions: Sequence[str] = ()
+
+    def render(
+        self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None
+    ) -> SafeString:
+        listed = f"{(attrs or {}).get('id', name)}_list"
+        field = super().render(name, value, {**(attrs or {}), "list": listed}, renderer)
+        options = format_html_join("", '<option value="{}"></option>', ((each,) for each in self.suggestions))
+        return format_html('{}<datalist id="{}">{}</datalist>', field, listed, options)

@@ -321,7 +321,28 @@ def user_by_name(username: str | None, *, field: str = "user") -> User | None:
     return user
 
 
-def find_group(name: str | None) -> Group | None:
+def find_holder(name: str, *, field: str) -> tuple[User | None, Group | None]:
+    """Return the person or the group of a name, which may begin with "person:" or "group:".
+
+    Raises InvalidField if there is neither, or both.
+    """
+    kind, mark, rest = name.partition(":")
+    if mark and kind in {"person", "group"}:
+        wanted = rest.strip()
+        is_group = kind == "group"
+        return (None, find_group(wanted, field)) if is_group else (user_by_name(wanted, field=field), None)
+    user = named_user(name)
+    group = next((row for row in Group.objects.filter(name=name) if row.name == name), None)
+    if user and group:
+        raise InvalidField(
+            field, f"A person and a group are named {name}. Enter person:{name} or group:{name}."
+        )
+    if not user and not group:
+        raise InvalidField(field, "User or group not found.")
+    return user, group
+
+
+def find_group(name: str | None, field: str = "group") -> Group | None:
     """Return the group of exactly this name; no name is none. Raises InvalidField."""
     if not name:
         return None
@@ -329,4 +350,4 @@ def find_group(name: str | None) -> Group | None:
     for group in Group.objects.filter(name=name):
         if group.name == name:
             return group
-    raise InvalidField("group", "Group not found.")
+    raise InvalidField(field, "Group not found.")

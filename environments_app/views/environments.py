@@ -4,6 +4,8 @@ from typing import Any, Final
 
 from django import forms
 from django.contrib import messages
+from django.contrib.auth.models import Group
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -13,16 +15,23 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app import acts
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import Grant, Principal, allows, require, visible_environments
+from environments_app.authorization.policy import (
+    Grant,
+    Principal,
+    allows,
+    environments_for,
+    require,
+    visible_environments,
+)
 from environments_app.environments import memberships as memberships_service
 from environments_app.environments import service as environments_service
 from environments_app.environments.service import free_colour
 from environments_app.forms.environment import EnvironmentForm, MemberForm, SettingsForm, TokenForm
 from environments_app.interfaces import panels_of
-from environments_app.models import Environment, Membership, Role, ServiceToken, Source
+from environments_app.models import Environment, Membership, Role, ServiceToken, Source, User
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import token_status
-from environments_app.users.accounts import find_group, user_by_name
+from environments_app.users.accounts import find_holder
 from environments_app.views.base import act_page, attempt, enter_environment, render_page
 from environments_app.views.tokens import show_token
 
@@ -38,6 +47,7 @@ _RIGHTS = {
 
 
 _MANAGERS_SHOWN: Final = 5
+_SUGGESTED: Final = 100
 
 
 @require_GET
@@ -117,7 +127,7 @@ def member_grant(request: HttpRequest, name: str) -> HttpResponse:
     actor, environment = enter_environment(request, name)
     # Before any name is looked up: the answer would reveal whether the user or group exists.
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
-    form = MemberForm(request.POST)
+    form = MemberForm(request.POST, holders=_holders(actor))
     granted = (
         attempt(form, lambda: _grant(actor, environment, form.cleaned_data)) if form.is_valid() else None
     )
@@ -153,9 +163,24 @@ def _warn(request: HttpRequest, saved: Environment) -> None:
 
 
 def _grant(actor: Principal, environment: Environment, fields: dict[str, Any]) -> Membership:
-    user = user_by_name(fields.pop("username"), field="username")
-    group = find_group(fields.pop("group"))
+    user, group = find_holder(fields.pop("username"), field="username")
     return memberships_service.grant(actor=actor, environment=environment, user=user, group=group, **fields)
+
+
+def _holders(actor: Principal) -> list[str]:
+    """Return whom the form suggests: all people to an administrator, else the members whom a manager sees.
+
+    The list is no directory of the installation.
+    """
+    if actor.sees_installation:
+        people = User.objects.filter(is_active=True).order_by("username").values_list("username", flat=True)
+        groups = Group.objects.order_by("name").values_list("name", flat=True)
+    else:
+        places = environments_for(actor, Action.MEMBER_VIEW)
+        rows = Membership.objects.filter(environment__in=Environment.objects.filter(places or Q(pk__in=())))
+        people = rows.exclude(user=None).order_by("user__username").values_list("user__username", flat=True)
+        groups = rows.exclude(group=None).order_by("group__name").values_list("group__name", flat=True)
+    return [*people.distinct()[:_SUGGESTED], *(f"group:{name}" for name in groups.distinct()[:_SUGGESTED])]
 
 
 def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form) -> HttpResponse:
@@ -173,7 +198,7 @@ def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form)
             "token_issue": reverse("token-issue", args=[name]),
             "notifications": reverse("notifications", args=[name]),
         },
-        "member_form": MemberForm() if can["members"] else None,
+        "member_form": MemberForm(holders=_holders(actor)) if can["members"] else None,
         "token_form": TokenForm() if can["tokens"] else None,
         "settings_form": SettingsForm(initial=SettingsForm.initial_of(environment))
         if can["settings"]

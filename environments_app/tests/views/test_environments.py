@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
@@ -80,7 +81,32 @@ def test_it_grants_and_revokes(cast: Cast, signed_in: SignedIn) -> None:
 def test_an_unknown_person_stands_on_the_form(cast: Cast, signed_in: SignedIn) -> None:
     page = signed_in(cast.alice).post(f"{PAGE}/members", {"username": "nobody", "role": "reader"})
     assert page.status_code == 422
-    assert "User not found." in page.content.decode()
+    assert "User or group not found." in page.content.decode()
+
+
+def test_one_field_takes_a_person_or_a_group_and_never_guesses(cast: Cast, signed_in: SignedIn) -> None:
+    manager = signed_in(cast.alice)
+    for name in ("ops", "charlie"):
+        Group.objects.create(name=name)
+    granted = manager.post(f"{PAGE}/members", {"username": "ops", "role": "reader"}, follow=True)
+    assert "Access granted: ops, Reader in development." in granted.content.decode()
+    both = manager.post(f"{PAGE}/members", {"username": "charlie", "role": "reader"})
+    assert "A person and a group are named charlie." in both.content.decode()
+    assert not Membership.objects.filter(user=cast.charlie).exists()
+    manager.post(f"{PAGE}/members", {"username": "group:charlie", "role": "reader"})
+    assert Membership.objects.filter(group__name="charlie").exists()
+    manager.post(f"{PAGE}/members", {"username": "person:charlie", "role": "reader"})
+    assert Membership.objects.filter(user=cast.charlie).exists()
+    for nothing in ("group:", "person:", "group:nobody", "person:ops"):
+        refused = manager.post(f"{PAGE}/members", {"username": nothing, "role": "reader"})
+        assert refused.status_code == 422, nothing
+
+
+def test_a_manager_is_suggested_members_they_see_and_nobody_else(cast: Cast, signed_in: SignedIn) -> None:
+    page = signed_in(cast.alice).get(PAGE).content.decode()
+    assert '<option value="bob">' in page
+    assert '<option value="charlie">' not in page
+    assert '<option value="charlie">' in signed_in(cast.root).get(PAGE).content.decode()
 
 
 @pytest.mark.parametrize("given", [{"username": "charlie"}, {"username": "nobody"}, {"group": "payroll"}, {}])
