@@ -5,7 +5,7 @@ from typing import Any, Final
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import Group
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -172,6 +172,8 @@ def _holders(actor: Principal) -> list[str]:
 
     The list is no directory of the installation.
     """
+    people: QuerySet[Any, str]
+    groups: QuerySet[Any, str]
     if actor.sees_installation:
         people = User.objects.filter(is_active=True).order_by("username").values_list("username", flat=True)
         groups = Group.objects.order_by("name").values_list("name", flat=True)
