@@ -26,7 +26,7 @@ from environments_app.authorization.break_glass import administers, with_alert
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.rows import clean_fields, lock_authentic, set_fields
 from environments_app.errors import Conflict, Forbidden, InvalidField, NameInUse
-from environments_app.models import Departure, DepartureKind, Membership, Source, User, UserRole
+from environments_app.models import Departure, DepartureKind, Membership, PasswordLink, Source, User, UserRole
 from environments_app.names import normalise_username, validate_new_username
 from environments_app.sessions.service import end_sessions
 from environments_app.users.password_backend import named_user
@@ -182,7 +182,7 @@ def end_account(*, actor: Principal, stored: User) -> None:
 def come_back(*, actor: Principal, stored: User) -> None:
     """Prepare a locked account that is enabled again, in the caller's transaction, before it is saved.
 
-    What began while it was being ended opens nothing: its sessions and personal tokens end. The suspension
+    What began before opens nothing: its links, sessions and personal tokens end. The suspension
     of its end is lifted if that is not KEEPER_RETURN_HOURS ago; else managers are told of it.
     """
     rows = Departure.objects.filter(user=stored, kind=DepartureKind.LEFT).select_related("user")
@@ -192,7 +192,14 @@ def come_back(*, actor: Principal, stored: User) -> None:
         stored.suspended_at = None
     elif stored.suspended_at is not None:
         tell_suspended(actor, stored, f"{actor.name} enabled {stored.username} again, who had left.")
+    end_links(stored)
     end_sessions(stored, actor=actor)
+
+
+def end_links(user: User) -> int:
+    """End the open links for the password of an account, in the caller's transaction; return how many."""
+    links = PasswordLink.objects.filter(user=user, ended_at=None)
+    return links.update(ended_at=timezone.now(), due_at=None)
 
 
 def disable_user(*, actor: Principal, user: User) -> User:

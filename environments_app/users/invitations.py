@@ -35,6 +35,8 @@ class Offer(NamedTuple):
     environment: Environment
     role: Role
     obstacle: str = ""
+    # Whether who offers it breaks the glass by that, which they were asked to confirm.
+    breaks_glass: bool = False
 
 
 def check_offer(
@@ -55,7 +57,8 @@ def check_offer(
         environment = find_environment(actor=actor, name=name)
         require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
         confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=given)
-        offers.append(Offer(environment, given, _obstacle(actor, environment, given)))
+        glass = opens_values(actor, Action.MEMBER_GRANT, environment_id=environment.pk, role=given)
+        offers.append(Offer(environment, given, _obstacle(actor, environment, given, glass=glass), glass))
     return offers
 
 
@@ -66,6 +69,7 @@ def kept(actor: Principal, offers: Collection[Offer]) -> dict[str, Json] | None:
     return {
         "by": str(actor.uuid),
         "roles": {str(offer.environment.uuid): str(offer.role) for offer in offers},
+        "glass": [str(offer.environment.uuid) for offer in offers if offer.breaks_glass],
     }
 
 
@@ -78,9 +82,12 @@ def offered(link: PasswordLink) -> list[Offer]:
     """Return what a link offers in environments that still exist, with what now stands against it."""
     roles = _roles(link)
     giver = _giver(link)
+    glass = {*link.access["glass"]} if link.access else set()
     rows = Environment.objects.filter(uuid__in=roles).order_by("name")
     return [
-        Offer(row, role := Role(roles[str(row.uuid)]), _obstacle(giver, row, role))
+        Offer(
+            row, role := Role(roles[str(row.uuid)]), _obstacle(giver, row, role, glass=str(row.uuid) in glass)
+        )
         for row in verified_rows(rows)
     ]
 
@@ -125,14 +132,19 @@ def _giver(link: PasswordLink, *, request_id: str = "") -> Principal | None:
     return user_principal(user, request_id=request_id) if user else None
 
 
-def _obstacle(giver: Principal | None, environment: Environment, role: Role) -> str:
-    """Return why this actor cannot give a role alone at this moment; "" if they can."""
+def _obstacle(giver: Principal | None, environment: Environment, role: Role, *, glass: bool) -> str:
+    """Return why this actor cannot give a role alone at this moment; "" if they can.
+
+    `glass`: they confirmed that they break the glass, when they offered it. Nobody breaks it unasked.
+    """
     may = giver and allows(giver, Action.MEMBER_GRANT, environment_id=environment.pk)
     if giver is None or not may:
         return "Who sent the invitation may not grant access there any more."
     opens = opens_values(giver, Action.MEMBER_GRANT, environment_id=environment.pk, role=role)
     if opens and giver.suspended and environment.pk not in giver.trusted_in:
         return "The account of who sent the invitation is suspended."
+    if opens and not glass:
+        return "Who sent the invitation is no manager there any more."
     if unneeded_approval(giver, environment) is None:
         return _PROTECTED
     return ""

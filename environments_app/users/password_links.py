@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit_app.errors import TooManyRefusals
@@ -32,7 +31,13 @@ from environments_app.models import LinkPurpose, PasswordLink, Role, User, UserR
 from environments_app.models.authentication import account_fingerprint
 from environments_app.notifications.service import message_users
 from environments_app.sessions.service import end_sessions
-from environments_app.users.accounts import check_and_set_password, create_user, record_takeover, record_user
+from environments_app.users.accounts import (
+    check_and_set_password,
+    create_user,
+    end_links,
+    record_takeover,
+    record_user,
+)
 from environments_app.users.invitations import Offer, check_offer, give_access, kept, offered, told
 from environments_app.users.suspensions import mark_suspended, places_of, tell_suspended
 
@@ -116,13 +121,8 @@ def withdraw_invitation(*, actor: Principal, user: User) -> None:
     """End the invitation of an account. Raises Forbidden."""
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
     with transaction.atomic():
-        if _end(_open_links(user)):
+        if end_links(user):
             record_user(actor, user, {"invitation": "withdrawn"})
-
-
-def end_links(user: User) -> int:
-    """End the open links of an account that ends, in the caller's transaction; return how many."""
-    return _end(_open_links(user))
 
 
 def invitation_of(user: User) -> PasswordLink | None:
@@ -201,8 +201,9 @@ def choose_password(*, code: str, password: str, address: str, request_id: str =
         refuse(kind="password-link", address=address)
         raise LinkEnded
     with lock_authentic(link.user) as stored:
-        if account_fingerprint(stored) != link.bound_to or not _end(
-            PasswordLink.objects.filter(pk=link.pk, ended_at=None)
+        waiting = PasswordLink.objects.filter(pk=link.pk, ended_at=None)
+        if account_fingerprint(stored) != link.bound_to or not waiting.update(
+            ended_at=timezone.now(), due_at=None
         ):
             raise LinkEnded
         actor = user_principal(stored, address=address, request_id=request_id)
@@ -238,7 +239,7 @@ def _require_invitable(user: User) -> None:
 
 
 def _queue_invitation(actor: Principal, user: User, offers: Collection[Offer]) -> None:
-    _end(_open_links(user))
+    end_links(user)
     PasswordLink(
         purpose=LinkPurpose.INVITATION,
         user=user,
@@ -257,14 +258,6 @@ def _offer_again(actor: Principal, last: PasswordLink, user: User) -> list[Offer
             actor=actor, environments=[offer.environment.name], access=offer.role, role=user.role
         )
     ]
-
-
-def _open_links(user: User) -> QuerySet[PasswordLink]:
-    return PasswordLink.objects.filter(user=user, ended_at=None)
-
-
-def _end(links: QuerySet[PasswordLink]) -> int:
-    return links.update(ended_at=timezone.now(), due_at=None)
 
 
 def _tell(user: User, link: PasswordLink) -> None:

@@ -29,8 +29,7 @@ from environments_app.models import (
     User,
 )
 from environments_app.sessions.service import active_sessions, end_device_sign_ins, end_sessions, end_tokens
-from environments_app.users.accounts import administrators_beside, end_account
-from environments_app.users.password_links import end_links
+from environments_app.users.accounts import administrators_beside, end_account, end_links
 from secrets_app.departures import following
 from secrets_app.models import Share
 from secrets_app.services import share

@@ -13,6 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent
+from audit_app.tests.trail import take_away
 from environments_app.access_requests.service import waiting_for
 from environments_app.environments import memberships
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible, LinkEnded
@@ -105,6 +106,29 @@ def test_nothing_is_granted_before_it_is_accepted_and_all_at_once_then(cast: Cas
     assert set(Membership.objects.filter(user=nina).values_list("granted_by__username", flat=True)) == {
         "root"
     }
+
+
+def test_an_administrator_who_was_removed_there_does_not_break_the_glass_unasked(
+    cast: Cast, events: Events
+) -> None:
+    own = Membership.objects.create(environment=cast.development, user=cast.root, role=Role.MANAGER)
+    nina = invited(cast)
+    take_away(Membership.objects.filter(pk=own.pk))
+    nina = accept(code())
+    assert roles(nina) == {"production": "reader"}
+    assert "no manager there any more" in requests(nina)["development"]
+    # In production root was no manager from the start, and confirmed it.
+    assert len(events("member.break_glass")) == 1
+
+
+def test_a_link_does_not_come_back_with_its_account(cast: Cast) -> None:
+    nina = invited(cast)
+    text = code()
+    for is_active in (False, True):
+        accounts.update_user(actor=cast.principal(cast.root), user=nina, is_active=is_active)
+    with pytest.raises(LinkEnded):
+        accept(text)
+    assert roles(nina) == {}
 
 
 def test_who_sent_it_is_told_what_became_of_it(cast: Cast) -> None:
