@@ -100,7 +100,7 @@ class VaultSource(Source):
         if not reply:
             return Found(path=path, skip="it was deleted in the source since it was listed")
         data = reply["data"]
-        versions = [_version(int(number), facts) for number, facts in data["versions"].items()]
+        versions = [_version(int(number), facts) for number, facts in (data.get("versions") or {}).items()]
         versions.sort(key=lambda each: each.number)
         current = next((each for each in versions if each.number == data["current_version"]), None)
         labels = data.get("custom_metadata") or {}
