@@ -13,6 +13,7 @@ from secrets_app.api import secrets as secrets_api
 from secrets_app.api import webhooks as webhooks_api
 from secrets_app.models import Webhook
 from secrets_app.views import bulk as bulk_views
+from secrets_app.views import clone as clone_views
 from secrets_app.views import compare as compare_views
 from secrets_app.views import compare as version_diff_views
 from secrets_app.views import departures as departure_views
@@ -130,6 +131,7 @@ urlpatterns = [
         path(f"secrets/<int:id>/{name}", page, name=f"secret-{name}")
         for name, page in lifecycle_views.ACT_PAGES.items()
     ),
+    path("environments/<str:name>/clone", clone_views.environment_clone, name="environment-clone"),
     path("environments/<str:name>/notifications", notices.notifications, name="notifications"),
     path("environments/<str:name>/recipients", notices.recipient_add, name="recipient-add"),
     path("environments/<str:name>/webhooks", notices.webhook_add, name="webhook-add"),

@@ -156,6 +156,7 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("secret-generate", "POST"): _GENERATES,
     ("secret-matrix", "POST"): Action.SECRET_COMPARE,
     ("secret-row", "POST"): Action.SECRET_CREATE,
+    ("environment-clone", "POST"): Action.ENVIRONMENT_CREATE,
     ("secret-star", "POST"): Nothing("which secrets a person keeps at hand is theirs"),
     ("secret-check", "POST"): Nothing("it checks a text that nobody has stored"),
     ("secret-new", "POST"): Action.SECRET_CREATE,

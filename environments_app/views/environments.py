@@ -188,6 +188,7 @@ def _holders(actor: Principal) -> list[str]:
 def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form) -> HttpResponse:
     actor = principal_of(request)
     can = {name: allows(actor, action, environment_id=environment.pk) for name, action in _RIGHTS.items()}
+    can["clone"] = allows(actor, Action.ENVIRONMENT_CREATE, environment_id=None)
     name = environment.name
     context: dict[str, Any] = {
         "environment": environment,

@@ -14,7 +14,9 @@ NARROWED: Final = frozenset({"secret-list", "sync", "rotation", "activity", "app
 # Forms that begin with an environment.
 _BEGUN_IN: Final = frozenset({"secret-new", "secret-import", "secret-export"})
 # Pages about one environment: the same page of another one.
-_ABOUT_ONE: Final = frozenset({"environment-detail", "environment-access", "notifications", "consents"})
+_ABOUT_ONE: Final = frozenset(
+    {"environment-clone", "environment-detail", "environment-access", "notifications", "consents"}
+)
 # Pages of the whole installation, which no environment narrows.
 _OF_ALL: Final = frozenset(
     {

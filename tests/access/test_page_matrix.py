@@ -74,6 +74,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     # They offer the environments in which one may, and take no other.
     "environment-compare": (PageRule("anyone", admin=200),),
     "secret-import": (PageRule("anyone", admin=200),),
+    "environment-clone": (PageRule("nobody", admin=200), PageRule("nobody", 302, admin=302, method="POST", form={"name": "{fresh}"})),
     "secret-table": (PageRule("anyone", admin=200),),
     "secret-export": (PageRule("anyone", admin=200),),
     "offboarding": (PageRule("nobody", admin=200),),
@@ -261,7 +262,7 @@ def test_every_page_has_its_rule() -> None:
 
 
 IN_ENVIRONMENT: Final = {
-    "environment-detail", "environment-update", "environment-access", "access-confirm", "member-grant", "token-issue", "notifications", "recipient-add",
+    "environment-clone", "environment-detail", "environment-update", "environment-access", "access-confirm", "member-grant", "token-issue", "notifications", "recipient-add",
     "webhook-add", "consents", "consent-give",
 }  # fmt: skip
 _OF_NO_SECRET: Final = {

@@ -46,6 +46,7 @@ PAGES = {
     "environments": "/environments",
     "new-environment": "/environments/new",
     "environment": "/environments/development",
+    "clone": "/environments/development/clone",
     "member": "/environments/development/members/{member}/change",
     "activity": "/activity",
     "activity-charts": "/activity/charts",
