@@ -142,7 +142,12 @@ class WebhookForm(forms.Form):
         widget=forms.TextInput(attrs=AS_WRITTEN),
     )
     style = forms.ChoiceField(
-        label="Format", choices=[(WebhookStyle.SLACK, "Text (Slack)"), (WebhookStyle.JSON, "JSON")]
+        label="Sends",
+        choices=[
+            (WebhookStyle.SLACK, "Alerts as text (Slack)"),
+            (WebhookStyle.JSON, "Alerts as JSON"),
+            (WebhookStyle.CHANGES, "Changes of secrets (Standard Webhooks)"),
+        ],
     )
 
 
@@ -157,7 +162,8 @@ ADD_WEBHOOK: Final = Act(
     permission=Action.NOTIFICATION_CREATE,
     use_case=webhooks.add_webhook,
     form=NewWebhookForm,
-    confirmation="The address gets the alerts of the environment. Keeper shows the key that signs them once.",
+    confirmation="The address gets the alerts of the environment, or the changes of its secrets. "
+    "Keeper shows the key that signs them once.",
     done="Webhook added.",
     show=lambda made: Shown(
         lines=(f"{made[0].name}: the receiver verifies messages by this key.",), once=made[1]

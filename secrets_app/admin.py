@@ -27,6 +27,7 @@ from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, Secret
 from secrets_app.forms.secret import WrittenFields
 from secrets_app.key_operations import key_check
 from secrets_app.models import (
+    ChangePosition,
     DataKey,
     EnvironmentSnapshot,
     KeyJob,
@@ -353,6 +354,7 @@ read_only(
 )
 read_only(PendingValue, "approval index environment created_at", joined="approval environment")
 read_only(Star, "user secret created_at", joined="user secret")
+read_only(ChangePosition, "head sequence")
 read_only(LastAsked, "secret_uuid actor_name number asked_at", ordering="-id")
 read_only(EnvironmentSnapshot, "environment created_at", joined="environment")
 read_only(KeyJob, "kind environment state person_name requested_at finished_at")

@@ -4,6 +4,7 @@ from celery import shared_task
 from celery.signals import worker_ready
 
 from core.workers import part, slot, work_alone
+from secrets_app import change_webhooks
 from secrets_app.departures import following
 from secrets_app.key_operations import jobs, key_check
 from secrets_app.maintenance import integrity_sweep
@@ -46,6 +47,12 @@ def check_failing_keys() -> None:
 def check_requested_keys() -> None:
     """Check the data keys that a person asked about; they stay asked for while another check continues."""
     work_alone(part("keys"), key_check.check_requested_keys)
+
+
+@shared_task(name="secrets_app.tasks.queue_changes")
+def queue_changes() -> None:
+    """Queue a message of each change since the last run for the change webhooks."""
+    work_alone(part("change-webhooks"), change_webhooks.queue_changes)
 
 
 @shared_task(name=following.RUN)

@@ -10,6 +10,7 @@ A receiver computes the signature over the body as it came, compares in constant
 older than some minutes, and may drop an id that it has seen.
 """
 
+import base64
 import hmac
 import json
 import secrets
@@ -62,7 +63,7 @@ def add_webhook(
         style=_style(style),
         created_by=actor.name,
     )
-    key = secrets.token_urlsafe(_KEY_BYTES)
+    key = _new_key(webhook.style)
     data_key = active_key(environment)
     content = json.dumps({"url": url.strip(), "key": key}).encode()
     webhook.sealed = Sealed.of(content, data_key=data_key, context=webhook.sealing_context())
@@ -71,11 +72,18 @@ def add_webhook(
     return webhook, key
 
 
+def _new_key(style: str) -> str:
+    if style == WebhookStyle.CHANGES:
+        # The form of Standard Webhooks, as their libraries take it.
+        return f"whsec_{base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()}"
+    return secrets.token_urlsafe(_KEY_BYTES)
+
+
 def _style(style: str) -> WebhookStyle:
     try:
         return WebhookStyle(style)
     except ValueError as error:
-        raise InvalidField("style", "Choose slack or json.") from error
+        raise InvalidField("style", "Choose slack, json or changes.") from error
 
 
 def _endpoint_of(url: str) -> str:
@@ -109,19 +117,15 @@ class WebhookTransport:
     reaches_people = False
 
     def addressees(self, environment: Environment | None) -> Sequence[UUID]:
-        rows = Webhook.objects.filter(environment=environment).select_related("environment")
+        rows = Webhook.objects.filter(environment=environment).exclude(style=WebhookStyle.CHANGES)
+        rows = rows.select_related("environment")
         return [row.uuid for row in verified_rows(rows)]
 
     def send(self, *, addressee: UUID, notice: AlertNotice) -> None:
         """Post a message. Raises Undeliverable."""
-        rows = verified_rows(Webhook.objects.filter(uuid=addressee).select_related("environment"))
-        if not rows:
-            raise Undeliverable(
-                "the webhook was removed, or its row was changed outside Keeper", permanent=True
-            )
-        url, key = _opened(rows[0], notice)
-        body = json.dumps(_document(rows[0], notice)).encode()
-        status = _post(url, body, signed_headers(key=key, body=body, notice=notice))
+        webhook, url, key = open_webhook(addressee, notice)
+        body = json.dumps(_document(webhook, notice)).encode()
+        status = post(url, body, signed_headers(key=key, body=body, notice=notice))
         if status not in _OK:
             passing = status in _TRY_AGAIN or status >= _SERVER_ERROR
             raise Undeliverable(f"the receiver answered {status}", permanent=not passing)
@@ -154,8 +158,12 @@ def _document(webhook: Webhook, notice: AlertNotice) -> dict[str, Any]:
     }
 
 
-def _opened(webhook: Webhook, notice: AlertNotice) -> tuple[str, str]:
-    """Return address and key, after their event is committed."""
+def open_webhook(addressee: UUID, notice: AlertNotice) -> tuple[Webhook, str, str]:
+    """Return a webhook with its address and key, after their event is committed. Raises Undeliverable."""
+    rows = verified_rows(Webhook.objects.filter(uuid=addressee).select_related("environment"))
+    if not rows:
+        raise Undeliverable("the webhook was removed, or its row was changed outside Keeper", permanent=True)
+    webhook = rows[0]
     receipt = commit_record(
         actor=actors.system(),
         action=Action.NOTIFICATION_SEND,
@@ -171,10 +179,11 @@ def _opened(webhook: Webhook, notice: AlertNotice) -> tuple[str, str]:
         raise Undeliverable("the environment's key is not available now", permanent=False) from error
     except (EnvelopeError, KeyRefused) as error:
         raise Undeliverable("the webhook's sealed address does not open", permanent=True) from error
-    return content["url"], content["key"]
+    return webhook, content["url"], content["key"]
 
 
-def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
+def post(url: str, body: bytes, headers: dict[str, str]) -> int:
+    """Return the status of the receiver's answer. Raises Undeliverable."""
     # No exception of the client is a cause here: each of them quotes the address.
     try:
         with session() as client:

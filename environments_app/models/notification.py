@@ -24,6 +24,11 @@ class Addressee(AuthenticatedRow):
         abstract = True
 
     @property
+    def transport(self) -> str:
+        """The name of the channel of this row."""
+        return self.TRANSPORT
+
+    @property
     def audit_object(self) -> AuditObject:
         return AuditObject(kind=self.MAC_LABEL, uuid=self.uuid, name=str(self))
 

@@ -46,7 +46,7 @@ def try_addressee(*, actor: Principal, addressee: Addressee) -> None:
     require(actor=actor, action=Action.NOTIFICATION_TEST, environment=addressee.environment)
     with transaction.atomic():
         _record(actor, Action.NOTIFICATION_TEST, addressee, {})
-        send_test(transport=addressee.TRANSPORT, addressee=addressee.uuid, environment=addressee.environment)
+        send_test(transport=addressee.transport, addressee=addressee.uuid, environment=addressee.environment)
 
 
 def find_addressee(*, actor: Principal, model: type[Row], environment: Environment, id: int) -> Row:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import takewhile
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import urljoin
 from uuid import UUID
 
@@ -36,6 +36,7 @@ ATTEMPTS: Final = 8
 # A delivery that was claimed by a worker which died is due again after this.
 _CLAIM: Final = timedelta(minutes=2)
 _FIRST_WAIT: Final = timedelta(seconds=30)
+_LONGEST_WAIT: Final = timedelta(days=1)
 _BATCH: Final = 100
 _PASS_SECONDS: Final = 20.0
 _KEPT: Final = timedelta(days=30)
@@ -78,6 +79,15 @@ class Transport(Protocol):
 
     def send(self, *, addressee: UUID, notice: AlertNotice) -> None:
         """Deliver a message. Raises Undeliverable."""
+        ...
+
+
+@runtime_checkable
+class WaitingTransport(Protocol):
+    """A transport whose messages wait for their receiver, instead of being given up."""
+
+    def note_stopped(self, *, addressee: UUID, error: str) -> None:
+        """Take note that a message failed ATTEMPTS times, and is tried once a day from now on."""
         ...
 
 
@@ -296,10 +306,15 @@ def _notice(delivery: Delivery) -> AlertNotice:
 
 def _note_failure(delivery: Delivery, error: Undeliverable) -> None:
     _log.warning("a notification of kind %s was not delivered: %s", delivery.kind, error)
-    if error.permanent or delivery.attempts >= ATTEMPTS:
+    transport: object = transports().get(delivery.transport)
+    is_over = delivery.attempts >= ATTEMPTS
+    waiting = transport if isinstance(transport, WaitingTransport) else None
+    if error.permanent or (is_over and waiting is None):
         _finish(delivery, DeliveryState.FAILED, str(error))
         return
-    wait = _FIRST_WAIT * 2 ** (delivery.attempts - 1)
+    if is_over and waiting:
+        waiting.note_stopped(addressee=delivery.addressee, error=str(error))
+    wait = _LONGEST_WAIT if is_over else _FIRST_WAIT * 2 ** (delivery.attempts - 1)
     Delivery.objects.filter(pk=delivery.pk).update(due_at=timezone.now() + wait, error=str(error)[:300])
 
 

@@ -59,6 +59,7 @@ CELERY_BEAT_SCHEDULE = {
     "prune-trail": _entry("audit_app.tasks.prune_trail", crontab(hour="3", minute="23")),
     "stream-events": _entry("audit_app.tasks.stream_events", 5.0, expires=5),
     "index-events": _entry("audit_app.tasks.index_events", 2.0, expires=2),
+    "queue-changes": _entry("secrets_app.tasks.queue_changes", 5.0, expires=5),
     # A check that waited longer than this is overtaken by the next one.
     "check-keys": _entry("secrets_app.tasks.check_keys", 300.0, expires=240),
     "watch-keys": _entry("secrets_app.tasks.watch_keys", 20.0, expires=18),

@@ -67,6 +67,7 @@ KEEPER_ENVIRONMENT_PANELS = [
 KEEPER_NOTIFIERS = [
     "environments_app.notifications.email.EmailTransport",
     "secrets_app.webhooks.WebhookTransport",
+    "secrets_app.change_webhooks.ChangeTransport",
 ]
 # Called with the uuids of secrets whose values shall be replaced soon; each returns those it will replace.
 KEEPER_ROTATION_RESCHEDULERS = ["sync_app.rotation.execution.schedule.bring_forward"]

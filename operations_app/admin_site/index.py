@@ -139,6 +139,7 @@ GROUPS: Final = (
             "secrets_app.EnvironmentSnapshot",
             "secrets_app.PendingValue",
             "secrets_app.Star",
+            "secrets_app.ChangePosition",
             "secrets_app.LastAsked",
             "sync_app.KeptCopy",
         ),

@@ -19,5 +19,5 @@ from secrets_app.models.secret import (
 from secrets_app.models.share import Share
 from secrets_app.models.star import Star
 from secrets_app.models.version_rules import VersionRules
-from secrets_app.models.webhook import Webhook, WebhookStyle
+from secrets_app.models.webhook import ChangePosition, Webhook, WebhookStyle
 from secrets_app.models.wrapped_read import WrappedRead

@@ -20,6 +20,8 @@ class WebhookStyle(StrEnum):
     SLACK = "slack"
     # The same with kind, environment, subject, lines and link apart.
     JSON = "json"
+    # No alerts: a signed message for each new value of a secret, without the value (change_webhooks.py).
+    CHANGES = "changes"
 
 
 class Webhook(Addressee):
@@ -46,7 +48,7 @@ class Webhook(Addressee):
         choices=[(s, s) for s in WebhookStyle],
         default=WebhookStyle.SLACK,
         verbose_name="format",
-        help_text="Format of the message: Slack-compatible text or JSON.",
+        help_text="What is sent: alerts as Slack-compatible text or JSON, or changes of secrets.",
     )
     # JSON of `url` and `key`, which signs what is sent.
     sealed = EncryptedField(
@@ -76,6 +78,10 @@ class Webhook(Addressee):
     def __str__(self) -> str:
         return str(self.name)
 
+    @property
+    def transport(self) -> str:
+        return "change" if self.style == WebhookStyle.CHANGES else self.TRANSPORT
+
     def sealing_context(self) -> Context:
         return Context(
             deployment=deployment_uuid(),
@@ -84,3 +90,26 @@ class Webhook(Addressee):
             environment=self.environment.uuid,
             parent=(self.endpoint.encode(),),
         )
+
+
+class ChangePosition(models.Model):
+    """How far the change webhooks have followed one log stream; a restored copy repeats no message."""
+
+    head = models.OneToOneField(
+        "audit_app.StreamHead",
+        on_delete=models.DO_NOTHING,
+        primary_key=True,
+        db_constraint=False,
+        db_column="stream",
+        related_name="change_position",
+        verbose_name="log stream",
+        help_text="The log stream whose changes are sent.",
+    )
+    sequence = models.BigIntegerField(
+        default=0,
+        verbose_name="queued up to",
+        help_text="Number of the last event of the stream whose message is queued.",
+    )
+
+    def __str__(self) -> str:
+        return f"{self.head_id} #{self.sequence}"

@@ -126,6 +126,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "secrets_app.SecretVersion": set(),
     "secrets_app.Share": set(),
     "secrets_app.Star": set(),
+    "secrets_app.ChangePosition": set(),
     "secrets_app.LastAsked": set(),
     "secrets_app.Sweep": set(),
     "secrets_app.Webhook": {"add_webhook", "test"},

@@ -99,7 +99,7 @@ def read_from_s3(base: str, port: int) -> None:
 
 
 def post_notification(base: str, port: int) -> None:
-    webhooks._post(f"{base}:{port}/hook", b"{}", {})
+    webhooks.post(f"{base}:{port}/hook", b"{}", {})
 
 
 def fetch_metadata(base: str, port: int) -> None:

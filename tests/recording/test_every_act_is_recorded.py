@@ -664,6 +664,7 @@ SILENT_WORK: Final = {
     "environments_app.tasks.end_sessions_of_other_clocks": "it deletes sessions that are not open",
     "operations_app.tasks.clear_sessions": "it forgets sessions that have ended",
     "secrets_app.tasks.run_key_jobs": _CHOSEN,
+    "secrets_app.tasks.queue_changes": "it queues messages of recorded changes; each sending is recorded",
     "operations_app.tasks.run_requested_tasks": "the request is recorded, and what runs records itself",
 }
 

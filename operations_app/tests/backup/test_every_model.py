@@ -118,6 +118,7 @@ FATE: Final[dict[str, str]] = {
     # It may have been opened after the backup, and opens once.
     "secrets_app.Share": SUSPENDED,
     "secrets_app.Star": AS_IT_WAS,
+    "secrets_app.ChangePosition": AS_IT_WAS,
     "secrets_app.LastAsked": AS_IT_WAS,
     # It may have been unwrapped after the backup.
     "secrets_app.WrappedRead": SUSPENDED,
