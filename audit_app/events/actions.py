@@ -71,6 +71,8 @@ class Action(StrEnum):
     USER_CHANGE = "user.change", "Person changed", "changed person", "change person"
     # Offboarding: the account is disabled, and the secrets it knows are queued for rotation.
     USER_OFFBOARD = "user.offboard", "Person offboarded", "offboarded", "offboard"
+    # A person lost access and knows values there: what is decided about these.
+    USER_MOVE = "user.move", "Move followed up", "followed up the move of", "follow up the move of"
     SECOND_FACTOR_CHANGE = ("second_factor.change", "Two-factor authentication changed",
         "changed two-factor authentication of", "change two-factor authentication of")
     GROUP_CHANGE = "group.change", "Group changed", "changed group", "change group"

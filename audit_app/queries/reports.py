@@ -90,8 +90,8 @@ PRIVILEGED: Final = frozenset(
         Action.BREAK_GLASS, Action.ACCESS_SUSPEND, Action.ACCESS_CONFIRM, Action.ACCESS_DECIDE,
         Action.TOKEN_ISSUE, Action.TOKEN_CHANGE, Action.TOKEN_REVOKE, Action.TRUST_CREATE,
         Action.TRUST_CHANGE, Action.TRUST_DELETE, Action.USER_CREATE, Action.USER_CHANGE,
-        Action.USER_OFFBOARD, Action.SECOND_FACTOR_CHANGE, Action.GROUP_CHANGE, Action.SAML_MAPPING_CHANGE,
-        Action.SAML_METADATA_CHANGE, Action.SSO_PROVIDER_CHANGE,
+        Action.USER_OFFBOARD, Action.USER_MOVE, Action.SECOND_FACTOR_CHANGE, Action.GROUP_CHANGE,
+        Action.SAML_MAPPING_CHANGE, Action.SAML_METADATA_CHANGE, Action.SSO_PROVIDER_CHANGE,
         # What a second person decided, and what was done by it.
         Action.APPROVAL_DECIDE, Action.APPROVAL_CARRY_OUT,
         # Values that leave, to whom, and what replaces them.

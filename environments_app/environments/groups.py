@@ -18,6 +18,7 @@ from environments_app.approvals.gate import require_approval
 from environments_app.approvals.group_members import lock_group
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.policy import Principal, require
+from environments_app.environments.memberships import note_move
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.models import Environment, GroupMember, User
 
@@ -74,6 +75,7 @@ def remove_from_group(*, actor: Principal, member: GroupMember) -> None:
         draft = _draft(actor, member.group, "removed", member)
         member.delete()
         record_many([draft])
+        note_move(actor=actor, user=member.user)
 
 
 def delete_group(*, actor: Principal, group: Group) -> None:

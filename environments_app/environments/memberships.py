@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
@@ -26,7 +27,16 @@ from environments_app.authorization.break_glass import confirm_grant, opens_valu
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.rows import isoformat, lock_authentic, require_future, set_fields
 from environments_app.errors import AlreadyGranted, Conflict, InvalidField, Invisible, LastManager
-from environments_app.models import Environment, GroupMember, Membership, Role, Source, User
+from environments_app.models import (
+    Departure,
+    DepartureKind,
+    Environment,
+    GroupMember,
+    Membership,
+    Role,
+    Source,
+    User,
+)
 from environments_app.names import validate_prefix
 
 BY_SINGLE_SIGN_ON: Final = (
@@ -173,6 +183,20 @@ def withdraw(*, actor: Principal, membership: Membership, action: Action = Actio
     """
     _record(actor, action, membership)
     membership.delete()
+
+
+def note_move(*, actor: Principal, user: User) -> None:
+    """Have a worker look up what a person knows who lost access in the caller's transaction."""
+    if not user.is_active:
+        return
+    ended_by = {"ended_by_kind": actor.kind, "ended_by_uuid": actor.uuid, "ended_by_name": actor.name}
+    row, is_new = Departure.objects.get_or_create(
+        user=user, kind=DepartureKind.MOVED, open=True, defaults=ended_by
+    )
+    # A forged row is left to the integrity checks: it must keep nobody from losing access.
+    if not is_new and row.is_authentic():
+        row.at = timezone.now()
+        row.save(update_fields=["at"])
 
 
 def find_membership(*, actor: Principal, environment: Environment, id: int) -> Membership:

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 
+from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.recording.drafts import AuditObject
@@ -74,6 +75,11 @@ class Departure(AuthenticatedRow):
 
     def __str__(self) -> str:
         return f"{self.user.username} {self.kind}"
+
+    @property
+    def action(self) -> Action:
+        """The action of the events about what follows from it."""
+        return Action.USER_OFFBOARD if self.kind == DepartureKind.LEFT else Action.USER_MOVE
 
     @property
     def audit_object(self) -> AuditObject:

@@ -180,6 +180,7 @@ def _apply_memberships(actor: Principal, user: User, wanted: dict[tuple[int, str
             continue
         if row:
             memberships.withdraw(actor=actor, membership=row)
+            memberships.note_move(actor=actor, user=user)
         if grant:
             memberships.grant_from_sso(
                 actor=actor,

@@ -151,7 +151,7 @@ def close_departure(*, actor: Principal, departure: Departure, reason: str) -> D
         following.close(stored, by=actor.name, reason=why)
         record(
             actor=actor,
-            action=Action.USER_OFFBOARD,
+            action=stored.action,
             stream=streams.SYSTEM,
             object=stored.audit_object,
             details={"closed": why},
@@ -220,7 +220,7 @@ def _record(actor: Principal, value: DepartureValue, details: dict[str, Json]) -
     user = value.departure.user
     record(
         actor=actor,
-        action=Action.USER_OFFBOARD,
+        action=value.departure.action,
         stream=streams.environment_stream(value.secret.environment.uuid),
         object=AuditObject("user", user.uuid, user.username),
         details=details,

@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -31,7 +31,7 @@ from core.db.bulk import in_batches
 from core.db.concurrency import claim, unleased
 from environments_app.approvals.approvers import possible_managers
 from environments_app.authorization.credential_custody import CustodyGraph
-from environments_app.authorization.policy import allows, grants_allow
+from environments_app.authorization.policy import allows, grants_allow, visible
 from environments_app.authorization.principals import user_principal
 from environments_app.authorization.rows import lock_authentic
 from environments_app.models import Departure, DepartureKind, Environment, ServiceToken, User, UserRole
@@ -45,6 +45,8 @@ KIND: Final = "departure"
 SETTLES_AFTER: Final = timedelta(minutes=2)
 # Longer than a batch takes; each batch extends it.
 _LEASE: Final = timedelta(minutes=5)
+# A provider that sends groups one by one moves a person many times.
+_BETWEEN_MOVES: Final = timedelta(hours=1)
 _AT_A_TIME: Final = 100
 _NAMED: Final = 20
 Queue = Callable[[Collection[UUID]], Collection[UUID]]
@@ -56,8 +58,9 @@ def run() -> None:
         return
     now = timezone.now()
     unsettled = Q(settled_at=None, at__lte=now - SETTLES_AFTER)
+    moved_again = Q(kind=DepartureKind.MOVED, at__gt=F("counted_at"), counted_at__lte=now - _BETWEEN_MOVES)
     waiting = Departure.objects.filter(
-        Q(counted_at=None) | unsettled, unleased(now, _LEASE), open=True
+        Q(counted_at=None) | unsettled | moved_again, unleased(now, _LEASE), open=True
     ).order_by("pk")
     for pk in waiting.values_list("pk", flat=True)[:_AT_A_TIME]:
         departure = claim(
@@ -77,6 +80,10 @@ def count(departure: Departure, actor: Actor | None = None) -> None:
     """
     began, actor = timezone.now(), actor or departure.ended_by
     standing = [known for known in known_to(departure.user.uuid) if known.stands]
+    if departure.kind == DepartureKind.MOVED:
+        _list_lost(departure, standing)
+        _note_count(departure, actor, settled=departure.at <= began - SETTLES_AFTER)
+        return
     for environment, group in groupby(standing, key=lambda known: known.secret.environment):
         for batch in in_batches(list(group)):
             _mark(departure, environment, batch, actor)
@@ -84,6 +91,34 @@ def count(departure: Departure, actor: Actor | None = None) -> None:
     _bring_forward([row for row in open_rows if not row.by_policy])
     _assign(departure, [row for row in open_rows if not row.by_policy and row.assignee_id is None])
     _note_count(departure, actor, settled=departure.at <= began - SETTLES_AFTER)
+
+
+def _list_lost(departure: Departure, standing: Sequence[Known]) -> None:
+    """List the values that a person who moved knows and may read no more; nothing is marked."""
+    readable = readable_by(departure.user)
+    for batch in in_batches([known for known in standing if known.secret.pk not in readable]):
+        with transaction.atomic():
+            Departure.objects.select_for_update().get(pk=departure.pk)
+            rows = DepartureValue.objects.filter(departure=departure)
+            existing = set(rows.values_list("secret_id", flat=True))
+            for known in batch:
+                if known.secret.pk not in existing:
+                    _new_value(departure, known).save()
+
+
+def readable_by(user: User) -> set[int]:
+    """Return the ids of the secrets whose values a person may read now."""
+    rows = Secret.objects.filter(visible(user_principal(user), Action.SECRET_REVEAL), live=True)
+    return set(rows.values_list("pk", flat=True))
+
+
+def _new_value(departure: Departure, known: Known) -> DepartureValue:
+    return DepartureValue(
+        departure=departure,
+        secret=known.secret,
+        numbers=list(known.numbers),
+        counted_number=known.secret.current_number,
+    )
 
 
 def values_of(departure: Departure) -> QuerySet[DepartureValue]:
@@ -121,7 +156,7 @@ def record_step(
     """Record a step of a departure, in its transaction."""
     record(
         actor=actor,
-        action=Action.USER_OFFBOARD,
+        action=departure.action,
         stream=streams.environment_stream(environment.uuid) if environment else streams.SYSTEM,
         object=departure.audit_object,
         details=details,
@@ -142,12 +177,7 @@ def _mark(departure: Departure, environment: Environment, batch: Sequence[Known]
         for known in batch:
             row = existing.get(known.secret.pk)
             if row is None:
-                DepartureValue(
-                    departure=departure,
-                    secret=known.secret,
-                    numbers=list(known.numbers),
-                    counted_number=known.secret.current_number,
-                ).save()
+                _new_value(departure, known).save()
                 due.append(known.secret)
                 continue
             if row.numbers != list(known.numbers):
@@ -238,6 +268,11 @@ def _note_count(departure: Departure, actor: Actor, *, settled: bool) -> None:
             lease_until=None,
         )
         queued = sum(row.by_policy for row in standing)
+        if departure.kind == DepartureKind.MOVED:
+            # The loss of access is recorded where it happened.
+            if standing:
+                _tell(departure, standing, late=False)
+            return
         if departure.counted_at is None or standing:
             _tell(departure, standing, late=False)
         record_step(departure, actor, None, {"marked": len(standing), "queued": queued, "known": len(rows)})
@@ -254,7 +289,11 @@ def _tell(departure: Departure, standing: Sequence[DepartureValue], *, late: boo
         environment=None,
         subject=f"{_sentence(departure)}: {_values(len(standing))} {'still ' * late}in use"[:200],
         lines=[
-            f"{ended_words(departure)} ended at once.",
+            *(
+                [f"{ended_words(departure)} ended at once."]
+                if departure.kind == DepartureKind.LEFT
+                else ["They may read these values no more, and know them."]
+            ),
             f"{queued} rotate by policy, {len(waits)} wait for people.",
             *([f"They are open for more than {settings.KEEPER_DEPARTURE_DAYS} days."] if late else []),
             *(f"{name} has no manager any more." for name in unmanaged(departure)),
@@ -280,11 +319,17 @@ def _tell(departure: Departure, standing: Sequence[DepartureValue], *, late: boo
 
 
 def _follow(departure: Departure) -> None:
-    """Close a departure of which nothing is open, or tell that it stays open."""
+    """Close a departure of which nothing is open, or tell that it stays open.
+
+    What a person who moved may read again is nothing to do about.
+    """
     standing = [row for row in values_of(departure) if row.is_open]
+    if departure.kind == DepartureKind.MOVED and standing:
+        readable = readable_by(departure.user)
+        standing = [row for row in standing if row.secret_id not in readable]
     if not standing and not tokens_of(departure):
         with lock_authentic(departure) as stored:
-            if stored.open and is_done(stored):
+            if stored.open and (stored.kind == DepartureKind.MOVED or is_done(stored)):
                 close(stored)
                 record_step(stored, stored.ended_by, None, {"closed": "nothing is open"})
         return

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
@@ -12,6 +13,8 @@ from audit_app.models import AuditEvent
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
 from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import system_principal
+from environments_app.environments import groups
 from environments_app.environments.memberships import grant
 from environments_app.environments.service import update_environment
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible
@@ -23,12 +26,15 @@ from environments_app.models import (
     Delivery,
     Departure,
     DeviceSignIn,
+    GroupMember,
     PersonalToken,
     RequestState,
+    SamlGroupMapping,
     Session,
     User,
     UserRole,
 )
+from environments_app.saml.group_mapping import apply_groups
 from environments_app.tests.cast import Cast
 from environments_app.tokens import device
 from environments_app.tokens.personal import issue_personal
@@ -421,3 +427,100 @@ class TestComingBack:
         Departure.objects.all().delete()
         update_user(actor=cast.principal(cast.root), user=cast.erin, is_active=True)
         assert User.objects.get(pk=cast.erin.pk).suspended_at is not None
+
+
+class TestMoves:
+    @pytest.fixture
+    def group(self, cast: Cast) -> Group:
+        """A group by which charlie reads in development, and a value that charlie read."""
+        group = groups.create_group(actor=cast.principal(cast.root), name="payments")
+        grant(actor=cast.principal(cast.alice), environment=cast.development, group=group, role="reader")
+        groups.add_to_group(actor=cast.principal(cast.root), user=cast.charlie, group=group)
+        reveal(actor=cast.principal(cast.charlie), secret=keep(cast, "pay/key"))
+        return group
+
+    def lose(self, cast: Cast) -> None:
+        member = GroupMember.objects.get(user=cast.charlie)
+        groups.remove_from_group(actor=cast.principal(cast.root), member=member)
+
+    @pytest.mark.every_database
+    def test_who_leaves_a_group_and_knows_values_there_is_listed_and_nothing_is_marked(
+        self, cast: Cast, group: Group, events: Events
+    ) -> None:
+        self.lose(cast)
+        departure = Departure.objects.get()
+        following.run()
+        assert [row.secret.name for row in DepartureValue.objects.all()] == ["pay/key"]
+        assert Secret.objects.get().rotation_due_at is None
+        assert Alert.objects.filter(
+            about=departure.uuid, open=True, subject__contains="charlie moved"
+        ).exists()
+        assert not events(Action.USER_OFFBOARD)
+        later(departure, minutes=3)
+        following.run()
+        assert Departure.objects.get().open
+        change(cast, Secret.objects.get(), "new")
+        following.run()
+        assert Departure.objects.get().open is None
+        assert [event.object_name for event in events(Action.USER_MOVE)] == ["charlie"]
+
+    def test_a_sign_in_that_takes_a_role_away_lists_the_values_too(self, cast: Cast) -> None:
+        SamlGroupMapping.objects.create(group="ops", environment=cast.development, role="reader")
+        apply_groups(actor=system_principal(), user=cast.charlie, groups={"ops"})
+        reveal(actor=cast.principal(cast.charlie), secret=keep(cast, "pay/key"))
+        apply_groups(actor=system_principal(), user=cast.charlie, groups=())
+        following.run()
+        assert DepartureValue.objects.get().departure.kind == "moved"
+
+    def test_who_may_still_read_the_values_has_nothing_to_follow(self, cast: Cast, group: Group) -> None:
+        grant(
+            actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="reader"
+        )
+        self.lose(cast)
+        following.run()
+        assert not DepartureValue.objects.exists()
+        assert not Alert.objects.filter(kind=following.KIND).exists()
+
+    def test_who_gets_the_access_back_closes_it(self, cast: Cast, group: Group) -> None:
+        self.lose(cast)
+        following.run()
+        groups.add_to_group(actor=cast.principal(cast.root), user=cast.charlie, group=group)
+        later(Departure.objects.get(), minutes=3)
+        following.run()
+        assert Departure.objects.get().open is None
+
+    def test_many_moves_are_counted_once_an_hour(
+        self, cast: Cast, group: Group, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        counted: list[int] = []
+        genuine = following.known_to
+        monkeypatch.setattr(following, "known_to", lambda who: counted.append(1) or genuine(who))
+        self.lose(cast)
+        following.run()
+        for _ in range(3):
+            groups.add_to_group(actor=cast.principal(cast.root), user=cast.charlie, group=group)
+            self.lose(cast)
+            following.run()
+        assert len(counted) == 1
+        Departure.objects.update(counted_at=timezone.now() - timedelta(hours=2))
+        following.run()
+        assert len(counted) == 2
+
+    def test_the_person_who_moved_does_not_decide_about_their_values(self, cast: Cast, group: Group) -> None:
+        self.lose(cast)
+        following.run()
+        grant(
+            actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="editor"
+        )
+        with pytest.raises(Forbidden):
+            decisions.keep_value(
+                actor=cast.principal(cast.charlie), value=DepartureValue.objects.get(), reason="mine"
+            )
+        assert DepartureValue.objects.get().is_open
+
+    def test_a_forged_row_keeps_nobody_in_a_group(self, cast: Cast, group: Group) -> None:
+        self.lose(cast)
+        Departure.objects.update(ended_by_name="x", at=timezone.now() - timedelta(days=1))
+        groups.add_to_group(actor=cast.principal(cast.root), user=cast.charlie, group=group)
+        self.lose(cast)
+        assert not GroupMember.objects.exists()

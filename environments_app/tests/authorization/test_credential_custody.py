@@ -349,7 +349,7 @@ OTHERS: Final = {
         _ROLE,
     ),
     Action.ACCESS_CONFIRM: "it ends custody, by another person's word",
-    **dict.fromkeys((Action.TOKEN_REVOKE, Action.TRUST_DELETE, Action.TRUST_PURGE, Action.USER_OFFBOARD), _ENDS),
+    **dict.fromkeys((Action.TOKEN_REVOKE, Action.TRUST_DELETE, Action.TRUST_PURGE, Action.USER_OFFBOARD, Action.USER_MOVE), _ENDS),
     Action.TOKEN_CHANGE: "it narrows a token, whose text stays with who has it",
     Action.TRUST_TEST: "it lets no workload in",
     Action.SECOND_FACTOR_CHANGE: f"{_OWN}; what an administrator removes is a change of the account as well",
