@@ -29,7 +29,14 @@ class Departure(AuthenticatedRow):
     MAC_LABEL: ClassVar[str] = "departure"
     # The events of the act and of its end record it; it opens nothing.
     RECORDED: ClassVar[bool] = False
-    MAC_COVERS: ClassVar[tuple[str, ...]] = ("user.uuid", "kind", "ended_by_kind", "ended_by_uuid", "at")
+    MAC_COVERS: ClassVar[tuple[str, ...]] = (
+        "user.uuid",
+        "kind",
+        "open",
+        "ended_by_kind",
+        "ended_by_uuid",
+        "at",
+    )
     MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("closed_at", "closed_by", "reason")
 
     user = models.ForeignKey(

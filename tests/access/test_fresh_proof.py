@@ -169,7 +169,7 @@ ACTS: list[tuple[str, str, Callable[[Cast], Any]]] = [
         schedules.request_run, name="prune-trail")),
     ("root", "operations_app.system.schedules.request_run", lambda _: partial(
         schedules.request_run, name="purge-deleted")),
-    ("root", "secrets_app.departures.ending.offboard", lambda cast: partial(offboard, user=cast.bob)),
+    ("root", "secrets_app.departures.ending.end_person", lambda cast: partial(offboard, user=cast.bob)),
     ("root", "secrets_app.key_operations.jobs.request", lambda _: partial(jobs.request, kind="rewrap")),
     ("bob", "secrets_app.queries.states.is_unchanged", lambda _: partial(
         states.is_unchanged, state="a", known='"a"', kind="manifest")),

@@ -82,6 +82,12 @@ UNCOVERED: Final[dict[str, dict[str, str]]] = {
     },
     "secrets_app.Share": {SHOWN: "note", WHEN: "created_at"},
     "secrets_app.Webhook": {SEALED: "sealed data_key_id", SHOWN: "created_by", WHEN: "created_at"},
+    "secrets_app.DepartureValue": {RESULT: "by_policy", SHOWN: "assignee_id"},
+    "environments_app.Departure": {
+        SHOWN: "ended_by_name ended",
+        PACE: "counted_at settled_at lease_until",
+        RESULT: "by_policy",
+    },
     "environments_app.Environment": {
         SHOWN: "display_name description colour position",
         WHEN: "created_at updated_at",
