@@ -34,7 +34,7 @@ from environments_app.models import (
     User,
     UserRole,
 )
-from environments_app.saml.group_mapping import apply_groups
+from environments_app.single_sign_on.group_mapping import apply_groups
 from environments_app.tests.cast import Cast
 from environments_app.tokens import device
 from environments_app.tokens.personal import issue_personal
