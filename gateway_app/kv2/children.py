@@ -9,6 +9,7 @@ from environments_app.models import Role, ServiceToken, TokenRole
 from environments_app.tokens.children import DEFAULT_LIFETIME
 from gateway_app.kv2.answers import Kv2Error
 from gateway_app.kv2.durations import duration_of
+from gateway_app.kv2.mounts import name_of
 
 # Every token has it in Vault; here it gives nothing.
 _DEFAULT: Final = "default"
@@ -60,7 +61,7 @@ def _narrower(meta: Any, parent: ServiceToken) -> dict[str, Any]:
     environment = parent.environment.name if parent.environment else ""
     if meta.get("environment", environment) != environment:
         raise _bad(f"environment: a child has that of its parent, {environment}. Nothing was issued.")
-    return {"prefix": meta["prefix"]} if "prefix" in meta else {}
+    return {"prefix": name_of(meta["prefix"])} if "prefix" in meta else {}
 
 
 def _lifetime(body: Mapping[str, Any]) -> timedelta:

@@ -115,7 +115,7 @@ class DataView(_ValueView):
                 actor=self.actor,
                 secret=secret,
                 number=_named(secret, number),
-                path=f"{mount}/data/{name}",
+                path=f"{mount}/data/{path.rstrip('/')}",
                 lifetime=lifetime,
             ),
         )

@@ -9,7 +9,7 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from core.canonical_json import Json
 from gateway_app.kv2.answers import PROTOCOL, Kv2Error, envelope, members_of, respond, time_text
-from gateway_app.kv2.mounts import OWN, environment_of, secret_at
+from gateway_app.kv2.mounts import OWN, environment_of, name_of, secret_at
 from gateway_app.kv2.views import Kv2View
 from secrets_app.services.read import reveal
 from sync_app.models import RotationPolicy
@@ -26,7 +26,7 @@ class StaticCredentialsView(Kv2View):
 
     def get(self, request: HttpRequest, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Return the login that is served, recorded, and in how many seconds it is rotated."""
-        name = path.rstrip("/")
+        name = name_of(path)
         try:
             secret = secret_at(self.actor, environment_of(self.actor, OWN), name)
         except Kv2Error as error:

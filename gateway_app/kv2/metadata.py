@@ -24,7 +24,7 @@ from gateway_app.kv2.answers import (
     time_text,
     whole_number,
 )
-from gateway_app.kv2.mounts import environment_of, known_at, place_of
+from gateway_app.kv2.mounts import environment_of, known_at, path_of, place_of
 from gateway_app.kv2.views import Kv2View, body_of
 from secrets_app.models import Secret, SecretVersion, VersionOrigin
 from secrets_app.models.version_rules import DELETED
@@ -68,7 +68,7 @@ class NamesView(Kv2View):
         found = set()
         for name in _names(self.actor, place, folder):
             first, slash, _ = name[start:].partition("/")
-            found.add(first + slash)
+            found.add(path_of(first) + slash)
         keys = sorted(name for name in found if name > after)
         count = max(0, whole_number(limit, "limit")) if limit else 0
         if not keys:

@@ -1,5 +1,6 @@
 """Which environment a mount is, and what a path under it names."""
 
+import re
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Final
@@ -18,6 +19,11 @@ from sync_app.migration.mounts import find_mounted, rules_of
 
 # What every tutorial mounts: here the environment of the token.
 OWN: Final = "secret"
+# What a name may hold (secrets_app/values/names.py); a path of Vault may hold anything that is printed.
+_NAME: Final = re.compile(r"[A-Za-z0-9_.+=@/-]*")
+_OTHER: Final = re.compile(r"[^A-Za-z0-9_.+=@/-]+")
+_ENCODED: Final = re.compile(r"(?:=[0-9A-F]{2})+")
+_NOT_PRINTABLE: Final = "a path has no control characters"
 _NO_ACCESS: Final = (
     "preflight capability check returned 403, please ensure client's policies grant access to path"
 )
@@ -35,14 +41,14 @@ def place_of(actor: Principal, mount: str, path: str) -> tuple[Environment, str]
     """Return the environment and the name that a path of a mount means. Raises Invisible.
 
     An environment of the mount's name comes first. Under `secret` a secret that the token's environment has
-    at the very path comes before what came from an old mount (`MountRule`).
+    at the very path comes before what came from an old mount (`MountRule`). Raises Kv2Error as `name_of`.
     """
-    path = path.rstrip("/")
-    if not _is_name(actor, mount) and (found := find_mounted(actor, mount, path)):
+    name = name_of(path)
+    if not _is_name(actor, mount) and (found := find_mounted(actor, mount, path.rstrip("/"))):
         own = actor.grants[0].environment_id if actor.grants and mount == OWN else None
-        if own is None or not _has(own, path):
+        if own is None or not _has(own, name):
             return found
-    return environment_of(actor, mount), path
+    return environment_of(actor, mount), name
 
 
 def _has(environment_id: int, path: str) -> bool:
@@ -105,8 +111,31 @@ def known_at(actor: Principal, environment: Environment, path: str) -> Secret | 
         return find_withdrawn(environment, path)
 
 
+def name_of(path: str) -> str:
+    """Return the name that a path has in Keeper: bytes of UTF-8 that no name has become `=20` and the like.
+
+    A path that could be a name is one, also `a=20b`. Raises Kv2Error for control characters.
+    """
+    path = path.rstrip("/")
+    if _NAME.fullmatch(path):
+        return path
+    if not path.isprintable():
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, _NOT_PRINTABLE)
+    return _OTHER.sub(lambda found: "".join(f"={byte:02X}" for byte in found[0].encode()), path)
+
+
+def path_of(name: str) -> str:
+    """Return the path by which a client wrote the secret of a name; the name if nothing was encoded."""
+    try:
+        path = _ENCODED.sub(lambda found: bytes.fromhex(found[0].replace("=", "")).decode(), name)
+    except UnicodeDecodeError:
+        return name
+    # Another text that only looks encoded stays as it is.
+    return path if path.isprintable() and _OTHER.sub("", path) != path and name_of(path) == name else name
+
+
 def secret_at(actor: Principal, environment: Environment, path: str) -> Secret:
-    """Return the living secret of a path.
+    """Return the living secret of a name.
 
     Raises Kv2Error if there is none, BadName, and Invisible if the actor may not know of it.
     """
