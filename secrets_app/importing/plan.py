@@ -31,7 +31,7 @@ from secrets_app.errors import InvalidInput, SecretError, TooManyItems
 from secrets_app.importing.formats.registry import Entry
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.queries.lookup import can_in_any_scope
+from secrets_app.queries.lookup import can_in_any_scope, find_withdrawn_among
 from secrets_app.services.bulk_create import MAX_ITEMS
 from secrets_app.services.write import new_secret
 from secrets_app.types.registry import SecretType, inspect
@@ -161,9 +161,11 @@ def plan_import(
         require(actor=actor, action=Action.SECRET_IMPORT, environment=environment)
     if len(entries) > MAX_ITEMS:
         raise TooManyItems(f"A file may hold {MAX_ITEMS:,} entries; this has {len(entries):,}.")
-    current = _current(actor, environment, entries)
+    names = _writable(actor, environment, entries)
+    current = _current(environment, names)
+    withdrawn = _withdrawn(environment, names)
     _record_comparison(actor, environment, current)
-    lines = list(_lines(actor, environment, entries, current, keep_existing=keep_existing))
+    lines = list(_lines(actor, environment, entries, current, withdrawn, keep_existing=keep_existing))
     return Plan(lines=lines, digest=_digest(actor, environment, lines))
 
 
@@ -172,13 +174,14 @@ def _lines(
     environment: Environment,
     entries: Sequence[Entry],
     versions: Mapping[str, SecretVersion],
+    withdrawn: Mapping[str, Secret],
     *,
     keep_existing: bool,
 ) -> Iterator[Line]:
     seen: set[str] = set()
     for index, entry in enumerate(entries):
         current = versions.get(entry.name)
-        secret = current.secret if current else None
+        secret = current.secret if current else withdrawn.get(entry.name)
         stored_type = SecretType(secret.secret_type) if secret else None
         kind = entry.secret_type or stored_type or guess_type(entry.name, entry.value)
         line = Line(index=index, entry=entry, verdict=Verdict.NEW, secret_type=kind, secret=secret)
@@ -191,6 +194,9 @@ def _lines(
         if current:
             verdict = Verdict.KEPT if keep_existing else _compared(line, current)
             line = replace(line, verdict=verdict)
+        elif secret:
+            # It is deleted because its current version is: the entry is its next version.
+            line = replace(line, verdict=Verdict.CHANGED)
         yield line
 
 
@@ -230,12 +236,22 @@ def _compared(line: Line, current: SecretVersion) -> Verdict:
     return Verdict.SAME if same and not retyped and not about else Verdict.CHANGED
 
 
-def _current(
-    actor: Principal, environment: Environment, entries: Sequence[Entry]
-) -> dict[str, SecretVersion]:
-    """Return the current versions of the secrets that the entries name and the actor may read."""
+def _writable(actor: Principal, environment: Environment, entries: Sequence[Entry]) -> list[str]:
+    """Return the names of the entries that the actor may write and read."""
     named = {entry.name for entry in entries if _accepts(validate_secret_name, entry.name)}
-    names = sorted(name for name in named if _may_write(actor, environment, name))
+    return sorted(name for name in named if _may_write(actor, environment, name))
+
+
+def _withdrawn(environment: Environment, names: Sequence[str]) -> dict[str, Secret]:
+    """Return the secrets of these names that a new value brings back."""
+    found: dict[str, Secret] = {}
+    for batch in in_batches(names, _NAMES_PER_QUERY):
+        found |= find_withdrawn_among(environment, batch)
+    return found
+
+
+def _current(environment: Environment, names: Sequence[str]) -> dict[str, SecretVersion]:
+    """Return the current versions of the secrets of these names."""
     versions = {}
     for batch in in_batches(names, _NAMES_PER_QUERY):
         rows = SecretVersion.objects.filter(

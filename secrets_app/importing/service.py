@@ -118,6 +118,8 @@ def _change(actor: Principal, line: Line) -> ItemResult:
             secret_type=line.secret_type,
             expected=secret.etag,
             comment=_COMMENT,
+            # What is deleted because its current version is comes back by a new one.
+            anew=secret.is_withdrawn,
             **line.entry.metadata,
         )
         return int(secret.pk)

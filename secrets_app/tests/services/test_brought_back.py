@@ -14,6 +14,9 @@ from environments_app.errors import ApprovalNeeded, ApprovalVoid
 from environments_app.models import Approval, Role
 from environments_app.tests.cast import Cast
 from secrets_app.errors import ManagedValue, StaleVersion, TamperedSecret
+from secrets_app.importing.formats.registry import Entry
+from secrets_app.importing.plan import PlanChanged, plan_import
+from secrets_app.importing.service import import_entries
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import find_withdrawn
 from secrets_app.services import transfer, versions, write
@@ -234,3 +237,47 @@ def test_an_approved_creation_brings_nothing_back_that_was_withdrawn_since(
     with pytest.raises(ApprovalVoid):
         approvals.carry_out(actor=cast.principal(cast.alice), approval=agreed)
     assert (stored(guarded).live, SecretVersion.objects.count()) == (None, 2)
+
+
+def entries(**values: str) -> list[Entry]:
+    return [
+        Entry(place=place, name=name, value=value) for place, (name, value) in enumerate(values.items(), 1)
+    ]
+
+
+def test_an_import_is_the_next_version(cast: Cast, withdrawn: Secret) -> None:
+    for name in ("b", "c"):
+        keep(cast, name, "old")
+    withdraw(cast, change(cast, Secret.objects.get(name="b"), "newer"))
+    place, alice = cast.development, cast.principal(cast.alice)
+    given = entries(a="new", b="newer", c="old", d="first")
+    plan = plan_import(actor=alice, environment=place, entries=given, keep_existing=True)
+    assert [line.verdict for line in plan.lines] == ["changed", "changed", "kept", "new"]
+    _, results = import_entries(
+        actor=alice, environment=place, entries=given, keep_existing=True, digest=plan.digest
+    )
+    assert all(result.done for result in results)
+    back = stored(withdrawn)
+    assert (back.live, back.current_number, back.description) == (True, 3, "kept")
+    assert (back.cas_required, back.max_versions, back.custom_metadata) == (True, 5, {"team": "a"})
+    assert reveal(actor=alice, secret=back, number=1).value == "one"
+    assert Secret.objects.get(name="b").current_number == 3
+    assert Secret.objects.filter(name__in="abcd").count() == 4
+
+
+def test_an_import_is_planned_again_if_the_secret_comes_back_meanwhile(cast: Cast, withdrawn: Secret) -> None:
+    alice, given = cast.principal(cast.alice), entries(a="new")
+    plan = plan_import(actor=alice, environment=cast.development, entries=given)
+    versions.restore_versions(actor=alice, secret=stored(withdrawn), numbers=[2])
+    with pytest.raises(PlanChanged):
+        import_entries(actor=alice, environment=cast.development, entries=given, digest=plan.digest)
+    assert stored(withdrawn).current_number == 2
+
+
+def test_an_import_leaves_an_edited_one_alone(
+    cast: Cast, withdrawn: Secret, sql: Callable[..., None]
+) -> None:
+    sql("UPDATE secrets_app_secret SET current_number = 1 WHERE id = %s", withdrawn.pk)
+    sql("UPDATE secrets_app_secret SET version_rules = %s WHERE id = %s", '{"destroyed":[1]}', withdrawn.pk)
+    plan = plan_import(actor=cast.principal(cast.alice), environment=cast.development, entries=entries(a="x"))
+    assert [(line.verdict, "outside Keeper" in line.reason) for line in plan.lines] == [("refused", True)]
