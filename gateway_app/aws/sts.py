@@ -34,7 +34,7 @@ OPERATIONS: Final = (ASSUME_ROLE, CALLER_IDENTITY)
 # An account that stands for that of the trust, whose name is unique in the installation.
 ANY_ACCOUNT: Final = "000000000000"
 _VERSION: Final = "2011-06-15"
-_NAMESPACE: Final = f"https://sts.amazonaws.com/doc/{_VERSION}/"
+NAMESPACE: Final = f"https://sts.amazonaws.com/doc/{_VERSION}/"
 _MAX_BODY: Final = 64 * 1024
 _ROLE: Final = re.compile(r"arn:aws[a-z-]*:iam::([0-9]{12}):role/([a-z0-9._-]{1,100})")
 _SESSION_NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
@@ -177,7 +177,7 @@ def _caller_identity(request: HttpRequest) -> Element:
     except Invisible as error:
         raise _denied(CALLER_IDENTITY) from error
     name = _NOT_IN_ARNS.sub("-", actor.name)
-    answer = Element(f"{CALLER_IDENTITY}Response", xmlns=_NAMESPACE)
+    answer = Element(f"{CALLER_IDENTITY}Response", xmlns=NAMESPACE)
     _put(
         SubElement(answer, f"{CALLER_IDENTITY}Result"),
         Arn=f"arn:aws:sts::{account}:assumed-role/{name}/{actor.uuid}",
@@ -192,7 +192,7 @@ def _denied(operation: str) -> AwsError:
 
 
 def _result(entered: SignedIn, session: TokenSession, text: str, session_name: str) -> Element:
-    answer = Element(f"{ASSUME_ROLE}Response", xmlns=_NAMESPACE)
+    answer = Element(f"{ASSUME_ROLE}Response", xmlns=NAMESPACE)
     result = SubElement(answer, f"{ASSUME_ROLE}Result")
     account, trust = account_number(entered.trust.environment), entered.trust
     _put(
@@ -254,7 +254,7 @@ def _refused(error: JwtRefused) -> AwsError:
 
 
 def _failed(request: HttpRequest, error: AwsError) -> HttpResponse:
-    answer = Element("ErrorResponse", xmlns=_NAMESPACE)
+    answer = Element("ErrorResponse", xmlns=NAMESPACE)
     kind = "Receiver" if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "Sender"
     _put(SubElement(answer, "Error"), Type=kind, Code=error.kind, Message=str(error))
     _put(answer, RequestId=request_id_of(request))

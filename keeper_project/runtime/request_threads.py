@@ -10,7 +10,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -55,6 +55,8 @@ _CHUNKED: Final = (
     "Keeper takes no chunked bodies, of which it could not see that one was cut: send the body with a "
     "Content-Length."
 )
+# Of a path, a status and a text.
+Form = Callable[[str, HTTPStatus, str], tuple[str, bytes]]
 logger = logging.getLogger(__name__)
 
 
@@ -70,17 +72,30 @@ class Reading:
     received: int = 0
 
 
+def plain_form(_path: str, _status: HTTPStatus, text: str) -> tuple[str, bytes]:
+    """Return the media type and the body of a refusal as a text."""
+    return "text/plain; charset=utf-8", f"{text}\n".encode()
+
+
 class RequestThreads:
     """A WSGI application that has another one run by so many threads.
 
     `front` is asked first, in the server's thread: it answers at once, without the database, or not at all.
+    `form` returns the media type and the body of a refusal, by the path.
     """
 
     def __init__(
-        self, application: Application, threads: int, *, longest: int, front: Front = lambda _: None
+        self,
+        application: Application,
+        threads: int,
+        *,
+        longest: int,
+        front: Front = lambda _: None,
+        form: Form = plain_form,
     ) -> None:
         self._application = application
         self._front = front
+        self._form = form
         self._longest = longest
         self._requests = ThreadPoolExecutor(threads, "request")
         self._probes = ThreadPoolExecutor(1, "probe")
@@ -102,7 +117,7 @@ class RequestThreads:
             self._take_body(environ)
             answer = self._front(environ) or self._answer(environ)
         except Refused as refused:
-            answer = _refusal(refused)
+            answer = self._refusal(refused, environ)
         start_response(answer.status, answer.headers)
         return answer.body
 
@@ -148,7 +163,7 @@ class RequestThreads:
         except TimeoutError:
             if environ["PATH_INFO"] == _METRICS:
                 return self._respond({**environ, WITHOUT_DATABASE: True})
-            return _refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE, _STUCK))
+            return self._refusal(Refused(HTTPStatus.SERVICE_UNAVAILABLE, _STUCK), environ)
         finally:
             self._waiting_probes.release()
 
@@ -190,6 +205,18 @@ class RequestThreads:
             answer.body = stream = Stream()
             self._streams.submit(stream.send, body)
         return answer
+
+    def _refusal(self, refused: Refused, environ: Environ) -> Answer:
+        media_type, body = self._form(environ["PATH_INFO"], refused.status, str(refused))
+        headers = [
+            ("Content-Type", media_type),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
+            ("Cache-Control", "no-store, private"),
+        ]
+        if refused.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers.append(("Retry-After", "1"))
+        return Answer(f"{refused.status.value} {refused.status.phrase}", headers, [body])
 
     def has_late_bodies(self) -> bool:
         """Return whether a body is read that should be whole by now."""
@@ -302,16 +329,3 @@ def _whole(body: Iterable[bytes]) -> list[bytes]:
 def _close(body: Any) -> None:
     if close := getattr(body, "close", None):
         close()
-
-
-def _refusal(refused: Refused) -> Answer:
-    text = f"{refused}\n".encode()
-    headers = [
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(text))),
-        ("Connection", "close"),
-        ("Cache-Control", "no-store, private"),
-    ]
-    if refused.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers.append(("Retry-After", "1"))
-    return Answer(f"{refused.status.value} {refused.status.phrase}", headers, [text])

@@ -125,8 +125,10 @@ def _begun(application: Any, port: int, threads: int, make_front: MakeFront | No
         from operations_app.health import running  # noqa: PLC0415 - a model, and no program waits for it
 
         running.show_running(running.WEB)
+    from gateway_app.refusals import refusal_form  # noqa: PLC0415 - it takes what the application has loaded
+
     longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    made = RequestThreads(application, threads, longest=longest, **fronted)
+    made = RequestThreads(application, threads, longest=longest, form=refusal_form, **fronted)
     close_stuck_connections(port, has_late_bodies=made.has_late_bodies)
     return made
 
