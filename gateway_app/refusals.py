@@ -34,16 +34,18 @@ def _json(body: object) -> bytes:
 def _xml(status: HTTPStatus, text: str) -> bytes:
     answer = Element("ErrorResponse", xmlns=NAMESPACE)
     error = SubElement(answer, "Error")
-    fault = "Receiver" if status.is_server_error else "Sender"
-    kind = "ServiceUnavailable" if status.is_server_error else "ValidationError"
+    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    fault = "Receiver" if is_ours else "Sender"
+    kind = "ServiceUnavailable" if is_ours else "ValidationError"
     for name, content in (("Type", fault), ("Code", kind), ("Message", text)):
         SubElement(error, name).text = content
-    return tostring(answer, encoding="utf-8")
+    document: bytes = tostring(answer, encoding="utf-8")
+    return document
 
 
 def _kind(status: HTTPStatus) -> str:
     """Return the type of an error of AWS."""
-    if status.is_server_error:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "ServiceUnavailableException"
     if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return "RequestEntityTooLarge"

@@ -62,6 +62,7 @@ def test_each_form_is_read_by_its_clients() -> None:
     _, body = refusal_form("/aws", TOO_LARGE, "why")
     shape = boto3.client("secretsmanager", region_name="x", aws_access_key_id="a", aws_secret_access_key="b")
     model = shape.meta.service_model.operation_model("GetSecretValue").output_shape
+    assert model is not None
     read = JSONParser().parse({"body": body, "headers": {}, "status_code": 413}, model)
     assert (read["Error"]["Code"], read["Error"]["Message"]) == ("RequestEntityTooLarge", "why")
     _, body = refusal_form("/aws/sts", HTTPStatus.SERVICE_UNAVAILABLE, "why")
