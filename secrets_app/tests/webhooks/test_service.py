@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -264,3 +265,26 @@ def test_the_api_shows_the_key_once(cast: Cast, bearer: Callable[..., Client], r
     listed = client.get(path).content.decode()
     assert answer["key"] not in listed
     assert "s3cr3tpath" not in listed
+
+
+def test_an_operator_adds_one_in_the_admin_and_sees_its_key_once(
+    cast: Cast, receiver: str, signed_in: Callable[..., Client]
+) -> None:
+    root = signed_in(cast.root)
+    path = "/admin/secrets_app/webhook/acts/add_webhook/"
+    assert path in root.get("/admin/secrets_app/webhook/").content.decode()
+    given = {"environment": str(cast.development.pk), "name": "ops", "url": receiver, "style": "json"}
+    shown = root.post(path, given).content.decode()
+    stored = Webhook.objects.get(name="ops")
+    alarm(cast)
+    ((_, headers, body),) = Receiver.got
+    message = f"{headers['Keeper-Timestamp']}.".encode() + body
+    signing = [
+        key
+        for key in re.findall(r"[A-Za-z0-9_-]{43}", shown)
+        if f"v1={hmac.new(key.encode(), message, hashlib.sha256).hexdigest()}" == headers["Keeper-Signature"]
+    ]
+    assert signing
+    page = root.get(f"/admin/secrets_app/webhook/{stored.pk}/change/").content.decode()
+    assert signing[0] not in page
+    assert "s3cr3tpath" not in page
