@@ -48,6 +48,31 @@ const vault = require("node-vault")({ endpoint, token });
 """
 
 
+NODE_VAULT_LIFECYCLE = """
+const { ADDRESS: endpoint, TOKEN: token } = process.env;
+const connect = (token) => require("node-vault")({ endpoint, token });
+const vault = connect(token);
+(async () => {
+  const found = [Object.keys((await vault.mounts()).data).includes("secret/"), "token/" in (await vault.auths()).data];
+  const { auth } = await vault.tokenCreate({ policies: ["reader"], ttl: "20m", renewable: false });
+  const child = connect(auth.client_token);
+  // A client goes on by the token that it made.
+  vault.token = token;
+  found.push((await child.tokenLookupSelf()).data.policies, (await child.read("secret/data/app/db")).data.data.value);
+  found.push((await vault.tokenLookupAccessor({ accessor: auth.accessor })).data.accessor === auth.accessor);
+  await vault.tokenRevokeAccessor({ accessor: auth.accessor });
+  try { await child.tokenLookupSelf(); } catch (error) { found.push(error.response.statusCode); }
+  const options = { headers: { "X-Vault-Token": token, "X-Vault-Wrap-TTL": "60" } };
+  const wrapped = await vault.read("secret/data/app/db", options);
+  found.push((await vault.unwrap({ token: wrapped.wrap_info.token })).data.data.value);
+  await vault.delete("secret/data/absent");
+  await vault.delete("secret/metadata/app/db");
+  try { await vault.read("secret/data/app/db"); } catch (error) { found.push(error.response.statusCode); }
+  console.log(JSON.stringify(found));
+})();
+"""
+
+
 def program() -> str:
     beside = Path(sys.executable).parent / "bao"
     found = str(beside) if beside.exists() else shutil.which("bao")
@@ -220,6 +245,19 @@ def test_node_vault_reads_lists_writes_and_deletes(cast: Cast, address: str, tmp
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout) == [["editor"], False, "s3cret", ["db"], {"a": "b"}, 404, 403, True]
+
+
+def test_node_vault_makes_children_unwraps_and_deletes_what_is_absent(
+    cast: Cast, address: str, tmp_path: Path
+) -> None:
+    keep(cast, "app/db", value="s3cret")
+    variables = {"ADDRESS": address, "TOKEN": token(cast), "NODE_PATH": str(node_modules())}
+    done = subprocess.run(
+        ["node", "-e", NODE_VAULT_LIFECYCLE], env={"PATH": os.environ["PATH"], **variables}, cwd=tmp_path,
+        capture_output=True, text=True, timeout=WAIT_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout) == [True, True, ["reader"], "s3cret", True, 403, "s3cret", 404]
 
 
 def rendered(place: Path) -> str:
