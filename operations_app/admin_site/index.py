@@ -50,6 +50,7 @@ GROUPS: Final = (
             "environments_app.FailedSignIns",
             "environments_app.SecondFactor",
             "environments_app.Passkey",
+            "environments_app.OidcProvider",
             "environments_app.SamlProvider",
             "environments_app.SamlGroupMapping",
         ),
