@@ -554,6 +554,7 @@ SILENT: Final[dict[str, str]] = {
     "*.offline_seconds": _SHOWS,
     "sync_app.targets.lookup.*": _SHOWS,
     "*.panel": _SHOWS,
+    "sync_app.migration.mounts.rules_of": _SHOWS,
     "sync_app.migration.service.choose": "the event of the application has what was chosen",
     "*.panels_of": _SHOWS,
     "*.cells": _SHOWS,
