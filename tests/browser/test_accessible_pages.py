@@ -11,11 +11,12 @@ from playwright.sync_api import expect
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent, SavedView
-from environments_app.models import Membership
+from environments_app.models import Departure, Membership
 from environments_app.notifications.service import raise_alert
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.service import issue
 from environments_app.users.accounts import set_password
+from secrets_app.departures.ending import offboard
 from secrets_app.models import Secret
 from secrets_app.services import lifecycle, read
 from secrets_app.types.registry import SecretType
@@ -75,6 +76,8 @@ PAGES = {
     "token-of-the-installation": "/tokens/installation/{admin_token}",
     "consents": "/environments/development/consents",
     "offboarding": "/people/bob/offboarding",
+    "departures": "/departures",
+    "departure": "/departures/{departure}",
     "people": "/people",
     "activity-filtered": "/activity?period=7d",
     "recent": "/secrets?recent=on",
@@ -118,7 +121,12 @@ def test_pages_are_without_barriers(visitor: Visitor, cast: Cast, secret: Callab
     lifecycle.delete(actor=cast.principal(cast.alice), secret=deleted)
     read.reveal(actor=cast.principal(cast.bob), secret=stored)
     read.reveal_environment(actor=cast.principal(cast.bob), environment=cast.development)
+    # Read by somebody who left; the page asks administrators and managers for a decision.
+    Membership.objects.create(user=cast.charlie, environment=cast.development, role="reader")
+    read.reveal(actor=cast.principal(cast.charlie), secret=stored)
+    offboard(actor=cast.principal(cast.alice), user=cast.charlie)
     rows = {
+        "departure": Departure.objects.get().pk,
         "record": AuditEvent.objects.get(manifest__isnull=False).pk,
         "secret": stored.pk,
         "member": Membership.objects.get(user=cast.bob).pk,

@@ -592,6 +592,7 @@ SILENT: Final[dict[str, str]] = {
     "*.acting_user": _SHOWS,
     "*.person_behind": _SHOWS,
     "*.refresh_principal": _SHOWS,
+    "environments_app.environments.memberships.note_move": "the loss of access is recorded where it happened",
     "*.history.approved_by": _SHOWS,
     "*.browsing.recent": _SHOWS,
     "*.load_principal": _SHOWS,
