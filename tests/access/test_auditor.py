@@ -50,7 +50,7 @@ _NOTHING_CHANGES: Final = {
     # There is no backup of this name, and nothing to compare.
     "secret-diff",
 }  # fmt: skip
-_FORMS: Final = {"member-change", "trust-new"}
+_FORMS: Final = {"environment-clone", "member-change", "trust-new"}
 # What auditors change of their own account and view.
 _OWN: Final = {
     "personal-token-issue", "personal-token-revoke", "time-zone-change", "device-approve", "device-deny",

@@ -81,7 +81,7 @@ TABLE: Final[list[tuple[str, Row]]] = [
     (
         (
             "AlreadyGranted ApprovalVoid Conflict DestinationTaken DifferentSystem LastManager "
-            "LinkEnded MembersUnknown NameInUse NotResolvable NotTheActiveInstallation PlanNotReady "
+            "LinkEnded MembersUnknown MigrationNotReady NameInUse NotResolvable NotTheActiveInstallation PlanNotReady "
             "RotationConflict RotationInProgress RunInProgress SyncPaused Tampered TargetConflict "
             "TargetInUse"
         ),

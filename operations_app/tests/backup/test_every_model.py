@@ -75,6 +75,7 @@ FATE: Final[dict[str, str]] = {
     # Whoever approved it must still be allowed to, which no suspended membership is.
     "environments_app.Approval": AS_IT_WAS,
     "environments_app.ApprovalEntry": AS_IT_WAS,
+    "environments_app.Departure": AS_IT_WAS,
     "environments_app.Delivery": ENDED,
     "environments_app.DeviceSignIn": SESSIONS,
     "environments_app.Environment": AS_IT_WAS,
@@ -108,6 +109,7 @@ FATE: Final[dict[str, str]] = {
     "keeper_project.RunningProcess": AS_IT_WAS,
     "keeper_project.ScheduledTask": AS_IT_WAS,
     "secrets_app.DataKey": AS_IT_WAS,
+    "secrets_app.DepartureValue": AS_IT_WAS,
     "secrets_app.EnvironmentSnapshot": CACHED,
     "secrets_app.KeyJob": AS_IT_WAS,
     "secrets_app.KeyMigration": AS_IT_WAS,
@@ -118,6 +120,7 @@ FATE: Final[dict[str, str]] = {
     # It may have been opened after the backup, and opens once.
     "secrets_app.Share": SUSPENDED,
     "secrets_app.Star": AS_IT_WAS,
+    "secrets_app.VersionOrigin": AS_IT_WAS,
     "secrets_app.ChangePosition": AS_IT_WAS,
     "secrets_app.LastAsked": AS_IT_WAS,
     # It may have been unwrapped after the backup.
@@ -127,6 +130,11 @@ FATE: Final[dict[str, str]] = {
     "secrets_app.WrappingKey": AS_IT_WAS,
     "sync_app.Acknowledgement": AS_IT_WAS,
     "sync_app.KeptCopy": AS_IT_WAS,
+    # A plan compares again with both sides; it overwrites nothing.
+    "sync_app.Migration": AS_IT_WAS,
+    "sync_app.MigrationLine": AS_IT_WAS,
+    "sync_app.MountRule": AS_IT_WAS,
+    "sync_app.SourceCredentials": AS_IT_WAS,
     # Carried out by nobody while the target is paused.
     "sync_app.Plan": AS_IT_WAS,
     "sync_app.PlanItem": AS_IT_WAS,
