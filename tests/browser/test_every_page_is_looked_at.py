@@ -48,6 +48,7 @@ NO_PAGE: Final = {
 }
 _EXAMPLES: Final[dict[str, Any]] = {
     "IntConverter": 1,
+    "IdConverter": 1,
     "StringConverter": "x",
     "SlugConverter": "x",
     "UUIDConverter": UUID(int=1),

@@ -266,6 +266,7 @@ def test_compare_and_promote(visitor: Visitor, cast: Cast, secret: Make, phone: 
     secret(name="same", value="s", environment=cast.production)
     page = visitor.open("/environments", user=cast.alice, phone=phone)
     page.get_by_role("link", name="Compare").click()
+    page.get_by_role("link", name="Promote several").click()
     page.get_by_role("button", name="Compare").click()
     expect(page.locator(".row-link")).to_have_text(["new"])
     page.get_by_role("checkbox", name="Select new").check()

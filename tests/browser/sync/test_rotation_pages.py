@@ -37,6 +37,8 @@ PAGES = {
     "rotation-new-generated": "/rotation/secrets/{secret}/new?rotator=generated",
     "rotation-new": "/rotation/secrets/{secret}/new?rotator=mysql",
     "rotation-on-secret": "/secrets/{secret}",
+    "rotation-leaked": "/rotation/leaked",
+    "rotation-usage": "/secrets/{secret}/usage",
 }
 
 

@@ -10,7 +10,9 @@ from secrets_app.models import Secret
 from secrets_app.services import write
 from secrets_app.types.registry import SecretType
 from sync_app.domain.delivery_state import DeliveryState
-from sync_app.models import Plan, PlanItem, Run, Target
+from sync_app.migration.placing import How, Rule
+from sync_app.models import Migration, MigrationLine, Plan, PlanItem, Run, Target
+from sync_app.models.migration import MigrationState, Word
 from sync_app.tests.shown import make_entry, make_item, make_plan, make_run, make_target
 from tests.browser.accessibility import Inspection, flaws
 from tests.browser.effort import Effort
@@ -51,6 +53,9 @@ PAGES = {
     "secrets-not-seen-yet": "/secrets?delivery=unknown",
     "sync-overview-not-seen-yet": "/sync/overview?state=unknown",
     "notifications": "/environments/development/notifications",
+    "migrations": "/migrations",
+    "migration-new": "/migrations/new?source=vault",
+    "migration": "/migrations/{migration}",
 }
 
 
@@ -115,6 +120,7 @@ class Scene:
         )
         make_item(self.running, "c/under-way", "create", state="intended")
         self.run: Run = make_run(self.target, plan=self.running, finished=2, failed=1)
+        self.migration: Migration = self._planned_migration()
 
     def _update_of_members(self) -> PlanItem:
         for value in ('{"host": "db", "user": "u", "old": 1}', '{"host": "db", "user": "v", "new": 1}'):
@@ -137,6 +143,36 @@ class Scene:
             keeper_number=2,
             target_version="4",
         )
+
+    def _planned_migration(self) -> Migration:
+        """Return a migration whose plan waits for its application, with a line that changed on both sides."""
+        rule = Rule(place="secret", how=How.ALL, environments={"": str(self.cast.development.uuid)})
+        alice = self.cast.principal(self.cast.alice)
+        migration = Migration.objects.create(
+            environment=self.cast.development,
+            source="vault",
+            endpoint="https://vault-of-the-payments-team.internal.example:8200",
+            rules=[rule.stored()],
+            actor_kind=alice.kind,
+            actor_uuid=alice.uuid,
+            actor_name=alice.name,
+            state=MigrationState.PLANNED,
+            plan_digest="0" * 64,
+            counts={"secrets": 2, "versions": 2, "words": {Word.CHANGED: 1, Word.REFUSED: 1}, "states": {}},
+        )
+        for word, reason in ((Word.CHANGED, ""), (Word.REFUSED, "its value is larger than 64 KiB")):
+            MigrationLine.objects.create(
+                migration=migration,
+                plan=migration.plan,
+                place="secret",
+                path=f"{word}/{LONG}",
+                environment_uuid=self.cast.development.uuid,
+                name=f"{word}/{LONG}".replace(" ", "-"),
+                word=word,
+                reason=reason,
+                versions=[[1, 1, "2026-01-02T03:04:05Z", "alice", "", ""]],
+            )
+        return migration
 
     def _secret(self, name: str) -> Secret:
         return write.create(
@@ -164,6 +200,7 @@ class Scene:
             "members": self.members.pk,
             "secret": self.secret.pk,
             "unseen": self.unseen.pk,
+            "migration": self.migration.pk,
         }
 
 
