@@ -24,6 +24,7 @@ from environments_app.models import (
     ServiceToken,
     TokenRole,
     Trust,
+    TrustRole,
     User,
 )
 
@@ -107,10 +108,13 @@ def is_ended_by_origin(token: DerivedToken) -> bool:
 def is_ended_by_parent(token: DerivedToken) -> bool:
     """Return whether a child opens nothing, because of its parent; never for a token without one.
 
-    The parent ended, was edited outside Keeper, or has less than the child by now.
+    The parent ended, was edited outside Keeper, or has less than the child by now; or the child has a role
+    that no child has.
     """
     if token.parent_uuid is None:
         return False
+    if token.role not in TrustRole.values:
+        return True
     parent = _TOKEN_BY_UUID.first(token.parent_uuid)
     return (
         parent is None

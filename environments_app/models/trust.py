@@ -43,7 +43,7 @@ class TrustAlgorithm(models.TextChoices):
 
 
 class TrustRole(models.TextChoices):
-    """What a workload may be: no role that issues tokens, which would outlive the trust."""
+    """What a workload or a child of a token may be: no role that issues tokens, which would outlive it."""
 
     VIEWER = "viewer", "Viewer"
     READER = "reader", "Reader"

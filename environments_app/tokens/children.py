@@ -1,7 +1,8 @@
 """Children of service tokens: a token that its bearer makes, with less, and that ends with its parent.
 
-A child has the environment of its parent, and no more of role, path, networks and time. It opens nothing
-where its parent has ended, or has less than the child by now (`is_ended_by_parent`).
+A child has the environment of its parent, and no more of role, path, networks and time. Like a workload, it
+is at most an editor: what it issued or changed as a manager would outlive it. It opens nothing where its
+parent has ended, or has less than the child by now (`is_ended_by_parent`).
 """
 
 from collections.abc import Mapping
@@ -15,8 +16,8 @@ from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import is_ended_by_origin
 from environments_app.authorization.rows import clean_fields, lock_authentic
-from environments_app.errors import Conflict, Forbidden
-from environments_app.models import ServiceToken
+from environments_app.errors import Conflict, Forbidden, InvalidField
+from environments_app.models import ServiceToken, TrustRole
 from environments_app.tokens.rotation import LESS
 from environments_app.tokens.service import allowed_expiry, record_token, require_token_name, set_secret
 
@@ -37,8 +38,8 @@ def issue_child(
 ) -> tuple[ServiceToken, str]:
     """Issue a child of the actor's own token; return it with its text, which is shown this once.
 
-    `less` has the role, prefix and cidrs that differ from those of the parent. A child that would outlive its
-    parent ends with it.
+    `less` has the role, prefix and cidrs that differ from those of the parent; the child of a manager is an
+    editor without. A child that would outlive its parent ends with it.
 
     Raises Forbidden for any other token and one of the installation; InvalidField or BadName for more than
     the parent has; Tampered; Conflict if the parent has ended, or has a thousand children or four ancestors.
@@ -54,7 +55,7 @@ def issue_child(
             raise Conflict(f"This token is a child at level {_MAX_LEVELS}, which makes no others.")
         child = ServiceToken(
             environment=stored.environment,
-            role=stored.role,
+            role=stored.role if stored.role in TrustRole.values else TrustRole.EDITOR,
             name=require_token_name(f"{stored.name}: {name}"[:100].rstrip() if name else stored.name),
             prefix=stored.prefix,
             cidrs=stored.cidrs,
@@ -63,6 +64,8 @@ def issue_child(
         )
         for field, value in less.items():
             setattr(child, field, LESS[field](stored, value))
+        if child.role not in TrustRole.values:
+            raise InvalidField("role", "A child is at most an editor: choose viewer, reader or editor.")
         clean_fields(child, ["name"])
         ends = timezone.now() + lifetime
         child.expires_at = allowed_expiry(min(ends, stored.expires_at) if stored.expires_at else ends)

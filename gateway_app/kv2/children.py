@@ -5,7 +5,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
-from environments_app.models import Role, ServiceToken, TokenRole
+from environments_app.models import Role, ServiceToken, TokenRole, TrustRole
 from environments_app.tokens.children import DEFAULT_LIFETIME
 from gateway_app.kv2.answers import Kv2Error
 from gateway_app.kv2.durations import duration_of
@@ -13,7 +13,7 @@ from gateway_app.kv2.mounts import name_of
 
 # Every token has it in Vault; here it gives nothing.
 _DEFAULT: Final = "default"
-_ROLES: Final = frozenset(TokenRole) - {TokenRole.ADMIN}
+_ROLES: Final = frozenset(TrustRole)
 _META: Final = ("environment", "prefix")
 # What Vault knows and Keeper does not; a value that asks for nothing is taken.
 _NOT_KNOWN: Final = ("id", "num_uses", "period", "no_parent", "entity_alias")

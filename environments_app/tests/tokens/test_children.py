@@ -72,6 +72,33 @@ def test_more_than_the_parent_is_refused(cast: Cast, less: dict[str, Any]) -> No
     assert not ServiceToken.objects.exclude(parent_uuid=None).exists()
 
 
+def test_the_child_of_a_manager_manages_nothing_that_would_outlive_it(cast: Cast) -> None:
+    parent = parent_of(cast, role="manager")
+    child, _ = child_of(parent)
+    assert child.role == "editor"
+    with pytest.raises(InvalidField, match="at most an editor"):
+        child_of(parent, role="manager")
+    bearer = load_principal(token_principal(child))
+    assert bearer.grants
+    with pytest.raises(Forbidden):
+        issue(actor=bearer, environment=cast.development, role="reader", name="survivor")
+    for act in (rotation.rotate, rotation.narrow, revoke):
+        with pytest.raises(Forbidden):
+            act(actor=bearer, token=parent)
+    grandchild, _ = child_of(child)
+    assert grandchild.role == "editor"
+
+
+def test_a_child_with_the_role_of_a_manager_opens_nothing(cast: Cast) -> None:
+    child, text = child_of(parent_of(cast, role="manager"))
+    assert opens(text)
+    with lock_authentic(child) as stored:
+        stored.role = "manager"
+        stored.save()
+    assert not opens(text)
+    assert token_principal(stored).grants == ()
+
+
 def test_it_ends_no_later_than_its_parent(cast: Cast) -> None:
     parent = parent_of(cast, expires_at=timezone.now() + timedelta(minutes=5))
     child, _ = child_of(parent, lifetime=timedelta(days=30))

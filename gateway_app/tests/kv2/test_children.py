@@ -77,6 +77,15 @@ def test_what_is_more_or_unknown_is_refused(ask: Ask, asked: dict[str, Any]) -> 
     assert ServiceToken.objects.count() == 1
 
 
+def test_the_child_of_a_manager_is_an_editor(cast: Cast, ask: Ask) -> None:
+    manager = token(cast, "manager")
+    answer = ask("POST", CREATE, body(ttl="1h"), token=manager)
+    assert answer.json()["auth"]["policies"] == ["editor"]
+    answer = ask("POST", CREATE, body(policies=["manager"]), token=manager)
+    assert answer.status_code == 400
+    assert "one of editor, reader, viewer" in answer.json()["errors"][0]
+
+
 def test_a_limit_of_time_counts(ask: Ask) -> None:
     assert 55 <= create(ask, ttl="1h", explicit_max_ttl="60s")["lease_duration"] <= 60
     assert 55 <= create(ask, ttl=60)["lease_duration"] <= 60
