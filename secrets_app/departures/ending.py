@@ -35,8 +35,6 @@ from secrets_app.models import Share
 from secrets_app.services import share
 
 _REASON: Final = "the account was ended"
-# While the request that ended the account looks up itself what the person knows.
-_OWN_LEASE: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +57,7 @@ def offboard(*, actor: Principal, user: User) -> Offboarded:
     worker goes on.
     Raises Forbidden, ConfirmationNeeded, Tampered, or Conflict for oneself and the last administrator.
     """
-    departure = end_person(actor=actor, user=user, lease=_OWN_LEASE)
+    departure = end_person(actor=actor, user=user, lease=following.LEASE)
     following.count(departure, actor)
     rows = departure.values.select_related("secret")
     standing = [row for row in rows if row.is_open]

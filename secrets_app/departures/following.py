@@ -43,8 +43,8 @@ RUN: Final = "secrets_app.tasks.follow_departures"
 KIND: Final = "departure"
 # No request takes longer: what one of them read under way is in the audit log by then.
 SETTLES_AFTER: Final = timedelta(minutes=2)
-# Longer than a batch takes; each batch extends it.
-_LEASE: Final = timedelta(minutes=5)
+# Longer than a step takes; each step extends it. Whoever dies is replaced by the first look after it.
+LEASE: Final = timedelta(seconds=30)
 # A provider that sends groups one by one moves a person many times.
 _BETWEEN_MOVES: Final = timedelta(hours=1)
 _AT_A_TIME: Final = 100
@@ -60,11 +60,11 @@ def run() -> None:
     unsettled = Q(settled_at=None, at__lte=now - SETTLES_AFTER)
     moved_again = Q(kind=DepartureKind.MOVED, at__gt=F("counted_at"), counted_at__lte=now - _BETWEEN_MOVES)
     waiting = Departure.objects.filter(
-        Q(counted_at=None) | unsettled | moved_again, unleased(now, _LEASE), open=True
+        Q(counted_at=None) | unsettled | moved_again, unleased(now, LEASE), open=True
     ).order_by("pk")
     for pk in waiting.values_list("pk", flat=True)[:_AT_A_TIME]:
         departure = claim(
-            Departure.objects.select_related("user"), pk, unleased(now, _LEASE), lease_until=now + _LEASE
+            Departure.objects.select_related("user"), pk, unleased(now, LEASE), lease_until=now + LEASE
         )
         if departure is not None and verified_rows([departure]):
             count(departure)
@@ -87,10 +87,16 @@ def count(departure: Departure, actor: Actor | None = None) -> None:
     for environment, group in groupby(standing, key=lambda known: known.secret.environment):
         for batch in in_batches(list(group)):
             _mark(departure, environment, batch, actor)
+    _extend_lease(departure)
     open_rows = [row for row in values_of(departure) if row.is_open]
     _bring_forward([row for row in open_rows if not row.by_policy])
+    _extend_lease(departure)
     _assign(departure, [row for row in open_rows if not row.by_policy and row.assignee_id is None])
     _note_count(departure, actor, settled=departure.at <= began - SETTLES_AFTER)
+
+
+def _extend_lease(departure: Departure) -> None:
+    Departure.objects.filter(pk=departure.pk).update(lease_until=timezone.now() + LEASE)
 
 
 def _list_lost(departure: Departure, standing: Sequence[Known]) -> None:
@@ -98,7 +104,7 @@ def _list_lost(departure: Departure, standing: Sequence[Known]) -> None:
     readable = readable_by(departure.user)
     for batch in in_batches([known for known in standing if known.secret.pk not in readable]):
         with transaction.atomic():
-            Departure.objects.select_for_update().get(pk=departure.pk)
+            _extend_lease(Departure.objects.select_for_update().get(pk=departure.pk))
             rows = DepartureValue.objects.filter(departure=departure)
             existing = set(rows.values_list("secret_id", flat=True))
             for known in batch:
@@ -168,7 +174,7 @@ def _mark(departure: Departure, environment: Environment, batch: Sequence[Known]
     with transaction.atomic():
         # One worker at a time, also after a lease that ended too early.
         stored = Departure.objects.select_for_update().get(pk=departure.pk)
-        Departure.objects.filter(pk=stored.pk).update(lease_until=timezone.now() + _LEASE)
+        _extend_lease(stored)
         rows = DepartureValue.objects.filter(
             departure=stored, secret__in=[known.secret.pk for known in batch]
         )
@@ -223,8 +229,8 @@ def _assign(departure: Departure, rows: Sequence[DepartureValue]) -> None:
         with transaction.atomic():
             ids = [row.pk for row in own]
             # Somebody else may have given it to a person meanwhile.
-            DepartureValue.objects.filter(pk__in=ids, assignee=None).update(assignee=people[pk])
-            tell_assignee(departure, people[pk], own)
+            if DepartureValue.objects.filter(pk__in=ids, assignee=None).update(assignee=people[pk]):
+                tell_assignee(departure, people[pk], own)
 
 
 def _person_named(text: str, leaver: User) -> User | None:

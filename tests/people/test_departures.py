@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
@@ -238,6 +239,56 @@ def test_a_worker_that_dies_half_way_loses_nothing_and_does_nothing_twice(
     assert len(marks) == 1
     told = Delivery.objects.filter(addressee=cast.alice.uuid, subject__contains="need a new value")
     assert told.values("subject").distinct().count() == 1
+
+
+@pytest.mark.parametrize("step", ["_mark", "_bring_forward", "_assign"])
+def test_a_worker_goes_on_within_a_minute_after_the_request_died(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    for name in ("one", "two"):
+        reveal(actor=cast.principal(cast.erin), secret=keep(cast, name))
+    genuine = getattr(following, step)
+
+    def dies(*arguments: object) -> None:
+        genuine(*arguments)
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(following, step, dies)
+        with pytest.raises(SystemExit):
+            offboard(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    assert Departure.objects.get().counted_at is None
+    # The schedule looks every 20 seconds: 40 seconds on, the next look finds it.
+    Departure.objects.update(lease_until=F("lease_until") - timedelta(seconds=40))
+    following.run()
+    assert Departure.objects.get().counted_at is not None
+    assert Secret.objects.filter(rotation_due_at__isnull=False).count() == 2
+
+
+@pytest.mark.parametrize("step", ["_bring_forward", "_assign", "_note_count"])
+def test_each_step_of_a_request_that_works_extends_its_lease(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one"))
+    left: list[timedelta] = []
+    before = {"_bring_forward": "_mark", "_assign": "_bring_forward", "_note_count": "_mark"}[step]
+    genuine, slow = getattr(following, step), getattr(following, before)
+
+    def passes(*arguments: object) -> None:
+        slow(*arguments)
+        Departure.objects.update(lease_until=timezone.now())
+
+    def looks(*arguments: object, **options: object) -> None:
+        until = Departure.objects.get().lease_until
+        assert until is not None
+        left.append(until - timezone.now())
+        genuine(*arguments, **options)
+
+    monkeypatch.setattr(following, before, passes)
+    monkeypatch.setattr(following, step, looks)
+    offboard(actor=cast.principal(cast.root), user=cast.erin)
+    assert timedelta(seconds=20) < left[0] <= following.LEASE
 
 
 def test_a_rotation_that_its_target_refused_leaves_the_value_open(
