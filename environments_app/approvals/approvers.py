@@ -68,10 +68,9 @@ def approver_still_eligible(approval: Approval) -> bool:
         return False
     if approval.decided_by_uuid == NIL:
         return True
-    needed, custody = approval.environment.approvals_needed, CustodyGraph()
-    approver_uuids = {approval.decided_by_uuid} | (approvals_given(approval).keys() if needed > 1 else set())
-    people = User.objects.filter(uuid__in=approver_uuids)
-    return needed <= sum(can_approve(user_principal(person), approval, custody) for person in people)
+    needed = approval.environment.approvals_needed
+    given = [*approvals_given(approval)] if needed > 1 else []
+    return needed <= len(_who_count(approval, dict.fromkeys([*given, approval.decided_by_uuid])))
 
 
 def approvals_given(approval: Approval) -> dict[UUID, str]:
@@ -80,6 +79,24 @@ def approvals_given(approval: Approval) -> dict[UUID, str]:
         return {}
     rows = ApprovalEntry.objects.filter(approval=approval, kind=EntryKind.APPROVAL).select_related("approval")
     return {row.author_uuid: row.author_name for row in verified_rows(rows)}
+
+
+def approvals_that_count(approval: Approval) -> dict[UUID, str]:
+    """Return who of those who approved could still do so, by uuid; one account of each person."""
+    given = approvals_given(approval)
+    return {uuid: given[uuid] for uuid in _who_count(approval, given)}
+
+
+def _who_count(approval: Approval, given: Collection[UUID]) -> list[UUID]:
+    custody, counted = CustodyGraph(), list[UUID]()
+    people = {person.uuid: person for person in User.objects.filter(uuid__in=given)}
+    for uuid in given:
+        person = people.get(uuid)
+        if person is None or not can_approve(user_principal(person), approval, custody):
+            continue
+        if not custody.are_one(uuid, counted, environment=approval.environment):
+            counted.append(uuid)
+    return counted
 
 
 def people_who_decide(approval: Approval) -> list[User]:

@@ -28,7 +28,7 @@ from audit_app.recording.recorder import record
 from core.canonical_json import Json, canonical_json
 from core.db.prepared import Argument, PreparedQuery
 from core.db.statements import Precondition, has_row_now
-from environments_app.approvals.approvers import approvals_given, approver_still_eligible, people_to_tell
+from environments_app.approvals.approvers import approvals_that_count, approver_still_eligible, people_to_tell
 from environments_app.approvals.group_members import change_since, lock_reach
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal, grants_allow
@@ -154,7 +154,8 @@ class ApprovalGrant:
                 owner_of(stored.action).forget(stored)
                 record_act(actor=actor or stored.requester, action=Action.APPROVAL_CARRY_OUT, approval=stored)
                 self._spent = True
-            names = list(approvals_given(stored).values()) if stored.environment.approvals_needed > 1 else []
+            several = stored.environment.approvals_needed > 1
+            names = list(approvals_that_count(stored).values()) if several else []
         return {"approval": str(stored.uuid), "approved_by": ", ".join(names) or stored.decided_by_name}
 
     def _require_place(self, environment: Environment) -> None:

@@ -24,6 +24,7 @@ from environments_app.approvals import history
 from environments_app.approvals.approvers import (
     ONE_PERSON,
     approvals_given,
+    approvals_that_count,
     can_approve,
     custody_of,
     people_who_decide,
@@ -339,9 +340,10 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
 def _is_last_of_several(stored: Approval, actor: Principal, comment: str) -> bool:
     """Note one of several approvals; return whether it is the last that the request needs.
 
-    Raises Conflict for a second one of a person, or of an account that the same person could use.
+    Those of people who could not give them any more do not count. Raises Conflict for a second one of a
+    person, or of an account that the same person could use.
     """
-    approvals, environment = approvals_given(stored), stored.environment
+    approvals, environment = approvals_that_count(stored), stored.environment
     needed = environment.approvals_needed
     if actor.uuid in approvals or CustodyGraph().are_one(actor.uuid, approvals, environment=environment):
         raise Conflict("Each approval must come from a different person.")

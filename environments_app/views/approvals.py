@@ -15,7 +15,7 @@ from environments_app import acts
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import applying, history
 from environments_app.approvals import service as approvals
-from environments_app.approvals.approvers import approvals_given
+from environments_app.approvals.approvers import approvals_that_count
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.models import Approval, ApprovalState
@@ -58,7 +58,7 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
     actor = principal_of(request)
     approval = approvals.find_approval(actor=actor, id=id)
     own = approval.requester_uuid == actor.uuid
-    approvals_so_far = approvals_given(approval)
+    approvals_so_far = approvals_that_count(approval)
     context = {
         "approval": approval,
         "environment": approval.environment,

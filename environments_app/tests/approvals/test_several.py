@@ -13,7 +13,8 @@ from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.approvals import applying, history
 from environments_app.approvals import service as approvals
-from environments_app.approvals.approvers import approvals_given
+from environments_app.approvals.approvers import approvals_given, approvals_that_count
+from environments_app.approvals.group_members import change_since
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal
 from environments_app.environments import service as environments
@@ -90,6 +91,56 @@ def test_each_approval_counts_while_its_person_could_still_give_it(
         approvals.carry_out(actor=cast.principal(cast.alice), approval=fresh(asked.pk))
     (event,) = events("approval.carry_out")
     assert (event.outcome, "Request approval again" in event.details) == ("failed", True)
+
+
+def leave(cast: Cast, user: User) -> None:
+    accounts.update_user(actor=cast.principal(cast.root), user=user, is_active=False)
+
+
+def test_an_approval_of_somebody_who_left_is_given_again_by_another(
+    cast: Cast, asked: Approval, signed_in: SignedIn, events: Events
+) -> None:
+    erin, bob, vera = (cast.principal(user) for user in (cast.erin, cast.bob, cast.vera))
+    approvals.approve(actor=erin, approval=asked)
+    page = signed_in(cast.alice)
+    assert "1 of 2 given" in page.get(f"/approvals/{asked.pk}").content.decode()
+    leave(cast, cast.erin)
+    assert "0 of 2 given" in page.get(f"/approvals/{asked.pk}").content.decode()
+    first = applying.approve_and_apply(actor=bob, approval=fresh(asked.pk))
+    assert (first.approval.state, first.done) == (ApprovalState.PENDING, False)
+    assert '"approvals":"1 of 2"' in events("approval.decide")[-1].details.replace(": ", ":")
+    assert applying.approve_and_apply(actor=vera, approval=fresh(asked.pk)).done
+    assert '"approved_by":"bob, vera"' in events("environment.update")[-1].details.replace(": ", ":")
+
+
+def test_an_approver_who_leaves_while_another_decides_counts_no_more(
+    cast: Cast, asked: Approval, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approvals.approve(actor=cast.principal(cast.erin), approval=asked)
+
+    def meanwhile(arguments: dict[str, object], environment: Environment) -> str:
+        cast.erin.is_active = False
+        cast.erin.save()
+        return change_since(arguments, environment)
+
+    monkeypatch.setattr(approvals, "change_since", meanwhile)
+    approvals.approve(actor=cast.principal(cast.bob), approval=fresh(asked.pk))
+    assert fresh(asked.pk).state == ApprovalState.PENDING
+
+
+def test_who_comes_back_counts_again_and_not_beside_their_other_account(cast: Cast, asked: Approval) -> None:
+    second = accounts.create_user(actor=cast.principal(cast.root), username="roots-other")
+    Membership.objects.create(environment=cast.production, user=second, role=Role.MANAGER)
+    approvals.approve(actor=cast.principal(second), approval=asked)
+    leave(cast, second)
+    # The account of the same person takes the place of the one that left.
+    approvals.approve(actor=cast.principal(cast.root), approval=fresh(asked.pk))
+    accounts.update_user(actor=cast.principal(cast.root), user=second, is_active=True)
+    assert len(approvals_that_count(fresh(asked.pk))) == 1
+    with pytest.raises(Conflict, match="different person"):
+        approvals.approve(actor=cast.principal(second), approval=fresh(asked.pk))
+    approvals.approve(actor=cast.principal(cast.bob), approval=fresh(asked.pk))
+    assert fresh(asked.pk).state == ApprovalState.APPROVED
 
 
 def test_two_accounts_of_one_person_are_one_approval(cast: Cast, asked: Approval, events: Events) -> None:
