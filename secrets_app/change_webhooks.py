@@ -1,10 +1,11 @@
-"""Change webhooks: `secret.changed` for each new current version, without its value.
+"""Change webhooks: `secret.changed` when a secret has a new current version, without its value.
 
 Messages are signed as Standard Webhooks ask.
 
-A worker follows the audit log, so a write costs nothing and no change is left out, whatever was killed. Each
-message is a row of the outbox of notifications. A receiver that does not answer is tried again for as long as
-the webhook exists: its messages wait, one for each secret, and an alert is raised.
+A worker follows the audit log, so a write costs nothing and no changed secret is left out, whatever was
+killed. Of versions that follow each other before their message is sent, the newest is told. Each message is a
+row of the outbox of notifications. A receiver that does not answer is tried again for as long as the webhook
+exists: its messages wait, one for each secret, and an alert is raised.
 
     webhook-id:        the message's id, the same when it is sent again
     webhook-timestamp: seconds since 1970

@@ -4,7 +4,8 @@ A condition without news is not sent again. News too soon after a message wait u
 allowed, and are then sent together. The end of a condition is sent once, and a new occurrence at once.
 
 Messages are rows (an outbox): `deliver_due` sends those that are due, retries transient failures, and
-stores on the row why a delivery failed.
+stores on the row why a delivery failed. It sends one to each receiver in turn. A receiver that failed is left
+alone for the rest of the pass, and longer after each failure: one that hangs holds up itself alone.
 """
 
 import logging
@@ -13,14 +14,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import takewhile
 from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import urljoin
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, UUIDField
+from django.db.models import F, Min, Q, QuerySet, Sum, UUIDField
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -37,9 +37,13 @@ ATTEMPTS: Final = 8
 _CLAIM: Final = timedelta(minutes=2)
 _FIRST_WAIT: Final = timedelta(seconds=30)
 _LONGEST_WAIT: Final = timedelta(days=1)
+# What a receiver that failed is left alone for at most, while messages wait for it.
+_LONGEST_PAUSE: Final = timedelta(minutes=5)
 _BATCH: Final = 100
 _PASS_SECONDS: Final = 20.0
 _KEPT: Final = timedelta(days=30)
+# The transport and the addressee.
+_Receiver = tuple[str, UUID]
 _log = logging.getLogger(__name__)
 
 
@@ -222,11 +226,41 @@ def deliver_due() -> int:
     _tell_waiting()
     now = timezone.now()
     Delivery.objects.filter(finished_at__lt=now - _KEPT).delete()
-    due = Delivery.objects.filter(state=DeliveryState.WAITING, due_at__lte=now).order_by("due_at", "id")
     # What receivers that do not answer leave undone waits for the next pass, and holds nothing else up.
-    until = time.monotonic() + _PASS_SECONDS
-    waiting = takewhile(lambda _: time.monotonic() < until, list(due.values_list("pk", flat=True)[:_BATCH]))
-    return sum(_deliver(pk) for pk in waiting)
+    until, sent = time.monotonic() + _PASS_SECONDS, 0
+    failed: set[_Receiver] = set()
+    while turn := _next_of_each(failed):
+        for receiver in turn:
+            if time.monotonic() >= until:
+                return sent
+            if not _deliver(_first_for(receiver)):
+                failed.add(receiver)
+                # It may have taken long: what is due by now for others goes first.
+                break
+            sent += 1
+    return sent
+
+
+def _next_of_each(failed: Collection[_Receiver]) -> list[_Receiver]:
+    """Return to whom something is due: first who did not fail, then who waits longest."""
+    now = timezone.now()
+    waiting = Delivery.objects.filter(state=DeliveryState.WAITING).order_by()
+    pausing = waiting.filter(due_at__gt=now, due_at__lte=now + _LONGEST_PAUSE).exclude(error="")
+    left_out = {*failed, *pausing.values_list("transport", "addressee").distinct()}
+    due = waiting.filter(due_at__lte=now).values_list("transport", "addressee")
+    turn = due.annotate(tried=Sum("attempts"), oldest=Min("due_at")).order_by("tried", "oldest")
+    receivers = ((transport, addressee) for transport, addressee, *_ in turn)
+    return [receiver for receiver in receivers if receiver not in left_out]
+
+
+def _first_for(receiver: _Receiver) -> int | None:
+    """Return the message to send next: one that it failed comes last, so that it holds up no other."""
+    rows = _waiting_for(*receiver).filter(due_at__lte=timezone.now())
+    return rows.order_by("attempts", "due_at", "id").values_list("pk", flat=True).first()
+
+
+def _waiting_for(transport: str, addressee: UUID) -> "QuerySet[Delivery]":
+    return Delivery.objects.filter(transport=transport, addressee=addressee, state=DeliveryState.WAITING)
 
 
 def _is_known(alert: Alert, signature: str, subject: str, lines: list[str]) -> bool:
@@ -268,8 +302,10 @@ def _tell_waiting() -> None:
             alert.save(update_fields=["waiting", "told_at"])
 
 
-def _deliver(pk: int) -> bool:
+def _deliver(pk: int | None) -> bool:
     """Claim one delivery and send it, so that one worker does."""
+    if pk is None:
+        return False
     now = timezone.now()
     free = Q(state=DeliveryState.WAITING, due_at__lte=now)
     rows = Delivery.objects.select_related("environment")
@@ -307,15 +343,21 @@ def _notice(delivery: Delivery) -> AlertNotice:
 def _note_failure(delivery: Delivery, error: Undeliverable) -> None:
     _log.warning("a notification of kind %s was not delivered: %s", delivery.kind, error)
     transport: object = transports().get(delivery.transport)
-    is_over = delivery.attempts >= ATTEMPTS
     waiting = transport if isinstance(transport, WaitingTransport) else None
-    if error.permanent or (is_over and waiting is None):
+    if error.permanent or (delivery.attempts >= ATTEMPTS and waiting is None):
         _finish(delivery, DeliveryState.FAILED, str(error))
         return
+    now, reason = timezone.now(), str(error)[:300]
+    others = _waiting_for(delivery.transport, delivery.addressee)
+    failures = others.aggregate(all=Sum("attempts"))["all"] or delivery.attempts
+    # A receiver for which messages wait for as long as it takes fails as a whole, not by each of them.
+    is_over = waiting is not None and failures >= ATTEMPTS
     if is_over and waiting:
         waiting.note_stopped(addressee=delivery.addressee, error=str(error))
-    wait = _LONGEST_WAIT if is_over else _FIRST_WAIT * 2 ** (delivery.attempts - 1)
-    Delivery.objects.filter(pk=delivery.pk).update(due_at=timezone.now() + wait, error=str(error)[:300])
+    pause = min(_FIRST_WAIT * 2 ** min(failures - 1, ATTEMPTS), _LONGEST_PAUSE)
+    others.filter(due_at__lt=now + pause).update(due_at=now + pause, error=reason)
+    wait = _LONGEST_WAIT if is_over else max(_FIRST_WAIT * 2 ** (delivery.attempts - 1), pause)
+    Delivery.objects.filter(pk=delivery.pk).update(due_at=now + wait, error=reason)
 
 
 def _finish(delivery: Delivery, state: DeliveryState, error: str) -> None:

@@ -65,7 +65,7 @@ CELERY_BEAT_SCHEDULE = {
     "watch-keys": _entry("secrets_app.tasks.watch_keys", 20.0, expires=18),
     "check-failing-keys": _entry("secrets_app.tasks.check_failing_keys", 60.0, expires=50),
     "check-systems": _entry("keeper_project.tasks.check_systems", 60.0, expires=50),
-    "deliver-notifications": _entry("environments_app.tasks.deliver_notifications", 20.0),
+    "deliver-notifications": _entry("environments_app.tasks.deliver_notifications", 5.0, expires=5),
     "migrate-due": _entry("sync_app.tasks.migrate_due", _LOOK_SECONDS, expires=30),
     "sync-due": _entry("sync_app.tasks.run_due", _LOOK_SECONDS, expires=30),
     "rotate-due": _entry("sync_app.tasks.rotate_due", _LOOK_SECONDS, expires=30),

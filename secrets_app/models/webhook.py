@@ -20,7 +20,7 @@ class WebhookStyle(StrEnum):
     SLACK = "slack"
     # The same with kind, environment, subject, lines and link apart.
     JSON = "json"
-    # No alerts: a signed message for each new value of a secret, without the value (change_webhooks.py).
+    # No alerts: a signed message when a secret has a new value, without the value (change_webhooks.py).
     CHANGES = "changes"
 
 

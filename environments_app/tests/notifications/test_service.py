@@ -166,6 +166,93 @@ def test_a_delivery_succeeds_at_a_later_attempt(cast: Cast, pigeon: Pigeon) -> N
     assert (Delivery.objects.get().state, Delivery.objects.get().error) == ("sent", "")
 
 
+# --- A receiver that fails, and the others ---------------------------------------------------------
+
+GOOD, BAD, WORSE = UUID(int=1), UUID(int=2), UUID(int=3)
+
+
+class Flock:
+    """A transport with receivers of which some hang, or take all but one message."""
+
+    name = "flock"
+    reaches_people = False
+
+    def __init__(self) -> None:
+        self.tried: list[tuple[UUID, str]] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def addressees(self, environment: Environment | None) -> Sequence[UUID]:
+        return []
+
+    def send(self, *, addressee: UUID, notice: AlertNotice) -> None:
+        self.tried.append((addressee, notice.subject))
+        if addressee != GOOD or notice.subject == "poison":
+            self.meanwhile()
+            raise Undeliverable("no answer in time", permanent=False)
+
+
+@pytest.fixture
+def flock(db: None, monkeypatch: pytest.MonkeyPatch) -> Flock:
+    birds = Flock()
+    monkeypatch.setattr(notifications, "transports", lambda: {"flock": birds})
+    return birds
+
+
+def queue(addressee: UUID, *subjects: str) -> None:
+    for subject in subjects:
+        Delivery.objects.create(transport="flock", addressee=addressee, kind="test", subject=subject)
+
+
+def test_a_receiver_that_hangs_holds_up_itself_alone(flock: Flock) -> None:
+    queue(BAD, *(f"bad {n}" for n in range(notifications._BATCH + 1)))
+    queue(GOOD, *(f"good {n}" for n in range(3)))
+    assert deliver_due() == 3
+    assert [subject for who, subject in flock.tried if who == BAD] == ["bad 0"]
+    # Not its other messages, and none that comes meanwhile, until its pause is over.
+    queue(BAD, "bad new")
+    queue(GOOD, "good new")
+    flock.tried.clear()
+    assert deliver_due() == 1
+    assert flock.tried == [(GOOD, "good new")]
+
+
+def test_what_comes_for_others_while_a_receiver_hangs_goes_before_the_next_that_failed(flock: Flock) -> None:
+    queue(BAD, "a")
+    queue(WORSE, "b")
+    deliver_due()
+    later(1)
+    flock.tried.clear()
+
+    def meanwhile() -> None:
+        flock.meanwhile = lambda: None
+        queue(GOOD, "came meanwhile")
+
+    flock.meanwhile = meanwhile
+    assert deliver_due() == 1
+    assert [who for who, _ in flock.tried] == [BAD, GOOD, WORSE]
+
+
+def test_the_pause_of_a_receiver_grows_with_all_that_it_failed_up_to_five_minutes(flock: Flock) -> None:
+    queue(BAD, *(f"bad {n}" for n in range(20)))
+    pauses = []
+    for _ in range(7):
+        deliver_due()
+        first = Delivery.objects.order_by("due_at")[0]
+        pauses.append(round((first.due_at - timezone.now()).total_seconds(), -1))
+        later(24 * 60)
+    assert pauses == [30, 60, 120, 240, 300, 300, 300]
+
+
+def test_a_message_that_its_receiver_does_not_take_holds_up_no_other_of_it(flock: Flock) -> None:
+    queue(GOOD, "poison", "1")
+    deliver_due()
+    later(1)
+    queue(GOOD, "2")
+    flock.tried.clear()
+    assert deliver_due() == 2
+    assert [subject for _, subject in flock.tried] == ["1", "2", "poison"]
+
+
 def test_what_cannot_pass_is_not_tried_again(cast: Cast, pigeon: Pigeon) -> None:
     pigeon.failure = Undeliverable("gone", permanent=True)
     drift(cast, "a")
