@@ -118,7 +118,10 @@ class SyncApprovalExecutor(ApprovalExecutor):
     refusals = (SyncError, SecretError)
 
     def object_url(self, approval: Approval) -> str:
-        """Return the page of the plan or the target; empty if the act is about neither."""
+        """Return the page of the plan, the migration or the target; empty if the act is about none."""
+        migration = Migration.objects.filter(uuid=approval.object_uuid).only("pk").first()
+        if migration:
+            return reverse("migration-detail", args=[migration.pk])
         plan = Plan.objects.filter(uuid=approval.object_uuid).only("pk").first()
         if plan:
             return reverse("plan-detail", args=[plan.pk])
@@ -127,6 +130,8 @@ class SyncApprovalExecutor(ApprovalExecutor):
 
     def changed_names(self, *, actor: Principal, approval: Approval) -> ChangedNames | None:
         """Return what a plan does with the secrets that the actor sees; None if the act applies no plan."""
+        if approval.action == Action.MIGRATION_APPLY:
+            return self._carried_names(actor, approval)
         if "items" not in approval.arguments:
             return None
         plan = Plan.objects.select_related("target").filter(uuid=approval.object_uuid).first()
@@ -142,3 +147,15 @@ class SyncApprovalExecutor(ApprovalExecutor):
             if allows(actor, Action.SECRET_VIEW, environment_id=place, name=item.name)
         ]
         return ChangedNames(of=self.object_url(approval), rows=seen, count=items.count())
+
+    def _carried_names(self, actor: Principal, approval: Approval) -> ChangedNames | None:
+        migration = Migration.objects.filter(uuid=approval.object_uuid).first()
+        if migration is None or migration.plan_digest != approval.arguments["digest"]:
+            return None
+        lines = migrations.lines_to_carry(migration, approval.environment)
+        seen = [
+            (str(line.name), str(line.word))
+            for line in lines.order_by("id")[:_SHOWN]
+            if allows(actor, Action.SECRET_VIEW, environment_id=approval.environment_id, name=line.name)
+        ]
+        return ChangedNames(of=self.object_url(approval), rows=seen, count=lines.count())

@@ -1,16 +1,23 @@
 """Mount rules: by which names clients of the old system find here what came from there.
 
-They are made as a plan is applied, and are kept. A rule decides only in its own environment: a client whose
+They are made once a plan is applied, and are kept. A rule decides only in its own environment: a client whose
 token may not see that finds nothing by it.
 """
 
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-from environments_app.authorization.policy import Principal, visible_environments
+from django.db.models import Q
+
+from audit_app.events.actions import Action
+from environments_app.approvals.gate import unneeded_approval
+from environments_app.authorization.policy import Principal, grants_allow, visible_environments
 from environments_app.models import Environment
 from sync_app.migration.placing import How, Rule, usable_name
-from sync_app.models.migration import MAX_MOUNT, Migration, MountRule
+from sync_app.models.migration import MAX_MOUNT, LineState, Migration, MigrationLine, MountRule, Word
+
+_WHOLE: Final = "this needs the right to create and update in the whole environment"
+_MANAGERS: Final = "a manager of the whole environment changes it"
 
 
 class Mounted(NamedTuple):
@@ -20,36 +27,95 @@ class Mounted(NamedTuple):
     name: str
 
 
-def make_rules(migration: Migration, allowed: Collection[str]) -> list[MountRule]:
-    """Store the rules of a migration in these environments, by their uuids; return the changed ones.
+class RuleChange(NamedTuple):
+    """What a migration does to one rule: `stored` has its place, `may` is whether it is done."""
+
+    stored: MountRule
+    prefix: str
+    may: bool
+
+    @property
+    def is_new(self) -> bool:
+        return self.stored.pk is None
+
+    @property
+    def sentence(self) -> str:
+        """What becomes of the paths of the mount."""
+        rule, where = self.stored, self.stored.environment.name
+        now, then = f"{where}: /{rule.prefix}", f"{where}: /{self.prefix}"
+        if self.is_new:
+            return then if self.may else f"not led to {then}: {_WHOLE}"
+        if not rule.is_authentic():
+            now = "nothing: the rule was changed outside Keeper"
+        return f"led to {then}, no longer to {now}" if self.may else f"stays {now}: {_MANAGERS}"
+
+
+def rule_changes(migration: Migration, actor: Principal) -> list[RuleChange]:
+    """Return which rules a migration makes or changes, and whether the actor may do that.
+
+    A rule decides where each client of a mount reads and writes. Who may create and update secrets in the
+    whole environment makes one; managers of it change one.
+    """
+    rules = [Rule.of(each) for each in migration.rules]
+    uuids = {uuid for rule in rules for uuid in rule.environments.values()}
+    environments = {str(each.uuid): each for each in Environment.objects.filter(uuid__in=uuids)}
+    changes: list[RuleChange] = []
+    for rule in rules:
+        for first, uuid in rule.environments.items():
+            folder = first if rule.how is How.FIRST_FOLDER else ""
+            fits = max(len(rule.place), len(folder), len(rule.prefix)) <= MAX_MOUNT and "/" not in rule.place
+            if fits and (environment := environments.get(uuid)):
+                changes += _change(MountRule(environment=environment, mount=rule.place, folder=folder),
+                                   rule.prefix, actor)  # fmt: skip
+    return changes
+
+
+def _change(rule: MountRule, prefix: str, actor: Principal) -> Iterator[RuleChange]:
+    environment = rule.environment
+    found = MountRule.objects.filter(environment=environment, mount=rule.mount, folder=rule.folder).first()
+    if found is not None and found.prefix == prefix and found.is_authentic():
+        return
+    if found is not None:
+        found.environment = environment
+    # Without a name: a right that is limited to a path does not suffice.
+    needed = [Action.SECRET_CREATE, Action.SECRET_UPDATE, *([Action.ENVIRONMENT_UPDATE] if found else [])]
+    may = all(grants_allow(actor, each, environment_id=environment.pk) for each in needed)
+    yield RuleChange(found or rule, prefix, may)
+
+
+def make_rules(migration: Migration, actor: Principal) -> list[MountRule]:
+    """Store the rules by which a migration has carried something, as far as the actor may; return them.
 
     Call it in the transaction that records them.
     """
-    environments = {
-        str(each.uuid): each
-        for each in Environment.objects.filter(
-            uuid__in=[
-                uuid for rule in migration.rules for uuid in rule["environments"].values() if uuid in allowed
-            ]
-        )
+    uuids = {uuid for rule in migration.rules for uuid in rule["environments"].values()}
+    # One migration at a time judges and stores the rules of an environment.
+    environments = list(Environment.objects.select_for_update().filter(uuid__in=uuids).order_by("pk"))
+    approved = {
+        each.pk
+        for each in environments
+        if str(each.uuid) in migration.approvals or unneeded_approval(actor, each)
     }
     changed: list[MountRule] = []
-    for rule in map(Rule.of, migration.rules):
-        for folder, uuid in rule.environments.items():
-            fits = max(len(rule.place), len(folder), len(rule.prefix)) <= MAX_MOUNT
-            if fits and (environment := environments.get(uuid)) and "/" not in rule.place:
-                changed += _store(environment, rule, folder if rule.how is How.FIRST_FOLDER else "")
+    for change in rule_changes(migration, actor):
+        is_approved = change.stored.environment_id in approved
+        if change.may and is_approved and _is_carried(migration, change.stored):
+            change.stored.prefix = change.prefix
+            change.stored.save()
+            changed.append(change.stored)
     return changed
 
 
-def _store(environment: Environment, rule: Rule, folder: str) -> Iterator[MountRule]:
-    rows = MountRule.objects.select_for_update()
-    found = rows.filter(environment=environment, mount=rule.place, folder=folder).first()
-    stored = MountRule(environment=environment, mount=rule.place, folder=folder) if found is None else found
-    if found is None or stored.prefix != rule.prefix or not stored.is_authentic():
-        stored.prefix = rule.prefix
-        stored.save()
-        yield stored
+def _is_carried(migration: Migration, rule: MountRule) -> bool:
+    """Return whether something is in the rule's environment that came from its mount."""
+    lines = MigrationLine.objects.filter(
+        Q(state=LineState.CARRIED) | Q(word=Word.SAME),
+        migration=migration,
+        plan=migration.plan,
+        environment_uuid=rule.environment.uuid,
+        place=rule.mount,
+    )
+    return (lines.filter(path__startswith=f"{rule.folder}/") if rule.folder else lines).exists()
 
 
 def rules_of(actor: Principal, mount: str = "") -> list[MountRule]:

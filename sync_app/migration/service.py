@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final, Protocol
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from audit_app.events.actions import Action
@@ -26,8 +26,8 @@ from environments_app.models import Environment
 from secrets_app.queries.lookup import can_in_any_scope
 from sync_app.errors import BadDestination, MigrationNotReady
 from sync_app.jobs.leases import database_now
-from sync_app.migration.credentials import sealed_credentials
-from sync_app.migration.mounts import make_rules
+from sync_app.migration.credentials import migration_principal, sealed_credentials
+from sync_app.migration.mounts import make_rules, rule_changes
 from sync_app.migration.placing import How, Rule
 from sync_app.migration.sources.registry import SOURCES
 from sync_app.models.migration import (
@@ -181,6 +181,7 @@ def request_apply(
     """
     require_usable(actor, migration)
     _require_ready(migration, digest, follow_seconds)
+    _require_may_lead(actor, migration)
     asked: list[int] = []
     grants = []
     free: set[str] = set()
@@ -207,12 +208,24 @@ def request_apply(
         stored.follow_seconds, stored.state = follow_seconds, MigrationState.APPLYING
         stored.attempts, stored.error, stored.due_at = 0, "", None
         stored.save()
-        rules = make_rules(stored, {*free, *stored.approvals})
         told = {"plan": stored.plan_digest, "counts": stored.counts, "follow": follow_seconds}
-        _record(stored, actor, Action.MIGRATION_APPLY, told, beside=rules)
+        _record(stored, actor, Action.MIGRATION_APPLY, told)
     migration.refresh_from_db()
     _nudge(migration)
     return asked
+
+
+def _require_may_lead(actor: Principal, migration: Migration) -> None:
+    """Refuse whoever may not make the rules that the migration makes for its requester."""
+    allowed = [change.stored for change in rule_changes(migration, actor) if change.may]
+    for change in rule_changes(migration, migration_principal(migration)):
+        if change.may and not any(_is_place(change.stored, rule) for rule in allowed):
+            right = Action.SECRET_UPDATE if change.is_new else Action.ENVIRONMENT_UPDATE
+            require(actor=actor, action=right, environment=change.stored.environment)
+
+
+def _is_place(one: MountRule, other: MountRule) -> bool:
+    return (one.environment, one.mount, one.folder) == (other.environment, other.mount, other.folder)
 
 
 def _require_ready(migration: Migration, digest: str, follow_seconds: int) -> None:
@@ -235,6 +248,8 @@ def _proposal(migration: Migration, environment: Environment, follow_seconds: in
     taken = lines.filter(word=Word.CHANGED, chosen=Choice.TAKE).count()
     paths = lines.filter(word=Word.CHANGED, chosen=Choice.TAKE).order_by("place", "path")
     chosen = hashlib.sha256(canonical_json([list(each) for each in paths.values_list("place", "path")]))
+    # What it changes for old clients is approved as well.
+    paths_led = led(migration, environment)
     return Proposal(
         action=Action.MIGRATION_APPLY,
         environment=environment,
@@ -246,9 +261,12 @@ def _proposal(migration: Migration, environment: Environment, follow_seconds: in
             "follow": follow_seconds,
             "taken": taken,
             "chosen": chosen.hexdigest(),
+            "mounts": [*paths_led],
         },
         summary=[
             Line("Source", "", f"{SOURCES[migration.source].label}: {migration.endpoint}"),
+            *(Line("Rule", "", each) for each in rules_there(migration, environment)),
+            *(Line("Old paths", "", each) for each in paths_led),
             *(Line(word.capitalize(), "", str(count)) for word, count in sorted(counts.items())),
             *([Line("Taken from the source", "", str(taken))] if taken else []),
             *(
@@ -258,6 +276,33 @@ def _proposal(migration: Migration, environment: Environment, follow_seconds: in
             ),
         ],
     )
+
+
+def lines_to_carry(migration: Migration, environment: Environment) -> QuerySet[MigrationLine]:
+    """Return the lines of the plan by which something is stored in an environment."""
+    chosen = Q(word__in=[Word.NEW, Word.RENAMED, Word.NEWER]) | Q(word=Word.CHANGED, chosen=Choice.TAKE)
+    lines = MigrationLine.objects.filter(migration=migration, plan=migration.plan)
+    return lines.filter(chosen, environment_uuid=environment.uuid)
+
+
+def rules_there(migration: Migration, environment: Environment) -> list[str]:
+    """Return what goes into an environment, and where, in words."""
+    found = []
+    for rule in map(Rule.of, migration.rules):
+        for folder, uuid in rule.environments.items():
+            if uuid == str(environment.uuid):
+                where = f"{environment.name}: /{rule.prefix}"
+                found.append(f"{'/'.join(filter(None, (rule.place, folder)))} → {where}")
+    return found
+
+
+def led(migration: Migration, environment: Environment | None = None) -> list[str]:
+    """Return what becomes of the paths by which old clients ask, in words; of one environment, or of all."""
+    return [
+        f"{change.stored}: {change.sentence}"
+        for change in rule_changes(migration, migration_principal(migration))
+        if environment is None or change.stored.environment == environment
+    ]
 
 
 def choose(*, actor: Principal, migration: Migration, line: MigrationLine, choice: Choice) -> None:
@@ -383,16 +428,22 @@ def finish_apply(migration: Migration, release: Renew) -> None:
     names = [each.name for each in environments_of(migration) if each.uuid in uuids]
     error = _WAITS.format(names=", ".join(names))[:500] if uuids else ""
     counts = counts_of(migration)
+    # Who it works for is asked again: what they may do by now.
+    actor = migration_principal(migration)
     with transaction.atomic():
         if migration.follow_seconds:
             due_at = database_now() + timedelta(seconds=migration.follow_seconds)
             release(state=MigrationState.FOLLOWING, due_at=due_at, attempts=0, error=error, counts=counts)
-            return
-        if uuids:
+        elif uuids:
             release(state=MigrationState.PLANNED, attempts=0, error=error, counts=counts)
-            return
-        release(counts=counts)
+        else:
+            release(counts=counts)
         migration.refresh_from_db()
+        if rules := make_rules(migration, actor):
+            told: dict[str, Json] = {"plan": migration.plan_digest, "mounts": [str(each) for each in rules]}
+            _record(migration, migration.actor, Action.MIGRATION_APPLY, told, beside=rules)
+        if migration.follow_seconds or uuids:
+            return
         _change(migration, MigrationState.DONE)
         SourceCredentials.objects.filter(migration=migration).delete()
         _record(migration, migration.actor, Action.MIGRATION_STOP, {

@@ -101,6 +101,7 @@ def migration_detail(request: HttpRequest, id: int) -> HttpResponse:
         "seen": lines.count() if live else counts.get("secrets", 0),
         "left": counts.get("states", {}).get(LineState.LEFT, 0),
         "live": live,
+        "led": service.led(migration) if migration.state == MigrationState.PLANNED else [],
         "live_url": request.get_full_path(),
         "follow": FollowForm(),
         "can_apply": migration.state == MigrationState.PLANNED and bool(migration.plan_digest),

@@ -1,5 +1,6 @@
 """Clients of an old Vault find under its paths what was carried from there, with only the address changed."""
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -7,7 +8,8 @@ from django.test import Client
 
 from audit_app.integrity.check_registry import run_checks
 from audit_app.verification.stream_verifier import verify
-from environments_app.models import Environment, Role
+from environments_app.errors import Forbidden
+from environments_app.models import Environment, Membership, Role, User
 from environments_app.tests.cast import Cast
 from environments_app.tokens import service as tokens
 from secrets_app.models import Secret
@@ -15,25 +17,38 @@ from secrets_app.services import write
 from secrets_app.types.registry import SecretType
 from sync_app.migration import service
 from sync_app.migration.placing import How, Rule
-from sync_app.models import Migration, MountRule
+from sync_app.models import Migration, MigrationLine, MountRule
+from sync_app.models.migration import Word
 
 pytestmark = pytest.mark.django_db
 
 
-def mount(cast: Cast, *rules: Rule) -> None:
-    """Make the rules of a migration, as the application of its plan does."""
-    alice = cast.principal(cast.alice)
+def mount(cast: Cast, *rules: Rule, who: User | None = None, carried: bool = True) -> Migration:
+    """Make the rules of a migration, as the application of its plan does once something is carried."""
+    actor = cast.principal(who or cast.alice)
     made = service.start(
-        actor=alice,
+        actor=actor,
         source="vault",
         settings={"address": "http://127.0.0.1:1"},
         credentials={"token": "t"},
         rules=rules,
     )
     service.store_plan(made, "0" * 64, lambda **_: None)
-    Migration.objects.update(state="planned")
+    Migration.objects.filter(pk=made.pk).update(state="planned")
     made.refresh_from_db()
-    service.request_apply(actor=alice, migration=made, digest=made.plan_digest)
+    for rule in rules:
+        for folder, uuid in rule.environments.items():
+            MigrationLine.objects.create(
+                migration=made,
+                plan=made.plan,
+                environment_uuid=uuid,
+                place=rule.place,
+                path=f"{folder}/x" if folder else "x",
+                word=Word.SAME if carried else Word.REFUSED,
+            )
+    service.request_apply(actor=actor, migration=made, digest=made.plan_digest)
+    service.finish_apply(made, lambda **_: None)
+    return made
 
 
 def by_folder(cast: Cast, place: str = "secret", prefix: str = "") -> Rule:
@@ -133,3 +148,75 @@ def test_mounts_are_shown_as_the_old_ones(cast: Cast, client: Client) -> None:
         "/vault/v1/sys/capabilities-self", {"paths": ["teams/data/dev/a"]}, "application/json", headers=token
     ).json()
     assert able["data"]["teams/data/dev/a"] == ["read"]
+
+
+def whole(environment: Environment, prefix: str = "", place: str = "teams") -> Rule:
+    return Rule(place=place, how=How.ALL, environments={"": str(environment.uuid)}, prefix=prefix)
+
+
+def limit_erin(cast: Cast, prefix: str = "evil") -> None:
+    membership = Membership.objects.get(user=cast.erin, environment=cast.development)
+    membership.prefix = prefix
+    membership.save()
+
+
+def test_who_is_limited_to_a_path_neither_makes_nor_changes_a_rule(cast: Cast, client: Client) -> None:
+    keep(cast, "k/s1", "one")
+    keep(cast, "evil/s1", "taken over")
+    keep(cast, "evil/k/s1", "taken over")
+    limit_erin(cast)
+    token = headers(cast)
+    made = mount(cast, whole(cast.development, "evil"), who=cast.erin)
+    assert not MountRule.objects.exists()
+    assert "not led to development: /evil" in service.led(made)[0]
+    mount(cast, whole(cast.development))
+    mount(cast, whole(cast.development, "evil"), who=cast.erin)
+    assert value(client, "teams/data/k/s1", token) == "one"
+
+
+def test_an_editor_does_not_lead_a_mount_elsewhere_and_a_manager_does(cast: Cast, client: Client) -> None:
+    keep(cast, "k/s1", "one")
+    keep(cast, "other/k/s1", "two")
+    mount(cast, whole(cast.development), who=cast.erin)
+    token = headers(cast)
+    made = mount(cast, whole(cast.development, "other"), who=cast.erin)
+    assert value(client, "teams/data/k/s1", token) == "one"
+    assert "stays development: /: a manager" in service.led(made)[0]
+    mount(cast, whole(cast.development, "other"))
+    assert value(client, "teams/data/k/s1", token) == "two"
+    assert not [*verify(), *run_checks()]
+
+
+def test_a_migration_of_a_manager_is_applied_by_nobody_with_less(cast: Cast) -> None:
+    limit_erin(cast)
+    made = service.start(
+        actor=cast.principal(cast.alice),
+        source="vault",
+        settings={"address": "http://127.0.0.1:1"},
+        credentials={"token": "t"},
+        rules=[whole(cast.development)],
+    )
+    service.store_plan(made, "0" * 64, lambda **_: None)
+    Migration.objects.update(state="planned")
+    made.refresh_from_db()
+    with pytest.raises(Forbidden):
+        service.request_apply(actor=cast.principal(cast.erin), migration=made, digest=made.plan_digest)
+
+
+def test_no_rule_is_made_where_nothing_was_carried(cast: Cast) -> None:
+    mount(cast, whole(cast.development), carried=False)
+    assert not MountRule.objects.exists()
+
+
+def test_a_right_that_is_lost_while_it_is_applied_makes_no_rule(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = service.finish_apply
+
+    def finish(*given: Any) -> None:
+        limit_erin(cast)
+        real(*given)
+
+    monkeypatch.setattr(service, "finish_apply", finish)
+    mount(cast, whole(cast.development), who=cast.erin)
+    assert not MountRule.objects.exists()

@@ -158,7 +158,11 @@ class Command(BaseCommand):
         left = lines.exclude(state=LineState.LEFT).filter(word__in=_UNSETTLED, chosen="") | lines.filter(
             state=LineState.LEFT
         )
-        report = {**_summary(migration), "lines": [_line(each) for each in left.order_by("id")[:_SHOWN]]}
+        report = {
+            **_summary(migration),
+            "mounts": _led(migration),
+            "lines": [_line(each) for each in left.order_by("id")[:_SHOWN]],
+        }
         self.stdout.write(json.dumps(report) if self._as_json else _text(report))
         if migration.state in {MigrationState.FAILED, MigrationState.STOPPED}:
             return STOPPED
@@ -222,6 +226,12 @@ def _summary(migration: Migration) -> dict[str, Any]:
     }
 
 
+def _led(migration: Migration) -> list[str]:
+    """Return what becomes of the paths of old clients where they are not led as the rules say."""
+    is_ended = migration.state in {MigrationState.STOPPED, MigrationState.FAILED}
+    return [] if is_ended else service.led(migration)
+
+
 def _line(line: MigrationLine) -> dict[str, Any]:
     return {
         "place": line.place,
@@ -246,6 +256,7 @@ def _text(report: Mapping[str, Any]) -> str:
     lines = [head, f"  {states}"] if states else [head]
     if report["error"]:
         lines.append(f"  {report['error']}")
+    lines += [f"  old paths, not led yet: {each}" for each in report["mounts"]]
     lines += [
         f"  {each['word']} [{each['state']}] {each['place']}/{each['path']}: {each['reason']}"
         for each in report["lines"]

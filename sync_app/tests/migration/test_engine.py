@@ -23,7 +23,7 @@ from sync_app.migration import engine, passes, service
 from sync_app.migration.placing import How, Rule
 from sync_app.migration.sources import registry
 from sync_app.migration.sources.base import Found, FoundVersion, Source, Value
-from sync_app.models import Migration, MigrationLine, SourceCredentials
+from sync_app.models import Migration, MigrationLine, MountRule, SourceCredentials
 from sync_app.models.migration import LineState, MigrationState, Word
 
 pytestmark = pytest.mark.every_database
@@ -275,6 +275,31 @@ def test_a_protected_environment_asks_for_one_approval_of_the_plan(cast: Cast, e
         str(approval.uuid)
     }
     assert not [*verify(), *run_checks()]
+
+
+def test_the_request_tells_what_is_approved(cast: Cast, signed_in: Any) -> None:
+    protect(cast.development)
+    migration = work(start(cast))
+    with pytest.raises(ApprovalNeeded) as asked:
+        apply(cast, migration, follow_seconds=300)
+    page = signed_in(cast.alice).get(f"/approvals/{asked.value.approval}").content.decode()
+    for text in (
+        "mem → development: /", "mem: development: /", f'href="/migrations/{migration.pk}"', ">s3<", "every 300 s"
+    ):  # fmt: skip
+        assert text in page, text
+
+
+def test_what_old_clients_reach_is_approved_as_it_was_shown(cast: Cast) -> None:
+    protect(cast.development)
+    migration = work(start(cast))
+    with pytest.raises(ApprovalNeeded) as asked:
+        apply(cast, migration)
+    approval = Approval.objects.get(pk=asked.value.approval)
+    approvals.approve(actor=cast.principal(cast.alice), approval=approval)
+    approval.refresh_from_db()
+    MountRule(environment=cast.development, mount="mem", prefix="elsewhere").save()
+    with pytest.raises(ApprovalVoid):
+        approvals.carry_out(actor=cast.principal(cast.erin), approval=approval)
 
 
 def test_an_approval_is_of_one_plan(cast: Cast) -> None:
