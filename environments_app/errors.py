@@ -27,6 +27,12 @@ class AdministratorsOnly(Forbidden):
     problem = Kind(403, "Administrators only", for_administrators=True)
 
 
+class ManagersOnly(Forbidden):
+    """The act is for who manages a whole environment, whichever it is."""
+
+    problem = Kind(403, "Forbidden")
+
+
 class Suspended(Forbidden):
     """A grant would allow the act, and is suspended until a manager of the environment confirms it."""
 

@@ -63,6 +63,7 @@ TABLE: Final[list[tuple[str, Row]]] = [
     ("JwtRefused", Row(401, "Not signed in", None, _NOT_SIGNED_IN, False)),
     ("Suspended", Row(403, "Access is suspended", None, {}, False)),
     ("AdministratorsOnly", Row(403, "Administrators only", None, {}, False)),
+    ("ManagersOnly", Row(403, "Forbidden", None, {}, False)),
     ("ConfirmationNeeded", Row(403, "Confirm your password", None, {}, False)),
     ("Forbidden", Row(403, "Forbidden", "You don't have permission to do this.", {}, False)),
     ("Invisible", Row(404, "Not found", "It may have been deleted, or you don't have access.", {}, False)),

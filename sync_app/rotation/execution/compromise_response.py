@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 from audit_app.events.actions import Action
 from audit_app.queries.access_log import record_view
 from core.db.bulk import in_batches
-from environments_app.authorization.policy import Principal, allows, environments_for, require
-from environments_app.errors import AccessError, ApprovalNeeded, InvalidField, Invisible
+from environments_app.authorization.policy import Principal, allows, environments_for, record_denial
+from environments_app.errors import AccessError, ApprovalNeeded, InvalidField, Invisible, ManagersOnly
 from environments_app.models import Environment, ServiceToken, User
 from secrets_app.errors import SecretError
 from secrets_app.exposure import Known, known_to
@@ -83,7 +83,8 @@ class CompromiseResponse:
 def require_managing(actor: Principal) -> None:
     """Ask for the right to read the audit log of any environment at all. Raises Forbidden; it is recorded."""
     if environments_for(actor, Action.TRAIL_VIEW) is None:
-        require(actor=actor, action=Action.TRAIL_VIEW, environment=None)
+        record_denial(actor=actor, action=Action.TRAIL_VIEW, environment=None)
+        raise ManagersOnly("Only managers of a whole environment, auditors and administrators can do this.")
 
 
 def find_reader(*, actor: Principal, name: str) -> SecretReader:

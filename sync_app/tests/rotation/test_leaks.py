@@ -13,10 +13,11 @@ from audit_app.errors import TooManyRefusals
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import sql
-from environments_app.authorization.principals import system_principal
+from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.errors import Forbidden
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.tests.cast import Cast
+from environments_app.tokens.children import issue_child
 from environments_app.tokens.personal import issue_personal
 from environments_app.tokens.service import issue
 from secrets_app.errors import InvalidInput
@@ -111,6 +112,31 @@ def test_only_managers_may_search(cast: Cast, signed_in: SignedIn) -> None:
             signed_in(user).post("/api/leaked", {"text": "x"}, content_type="application/json").status_code
             == 403
         )
+
+
+def test_who_may_search_is_told_to_a_manager_of_a_path(cast: Cast, signed_in: SignedIn) -> None:
+    Membership.objects.create(environment=cast.production, user=cast.charlie, role=Role.MANAGER, prefix="app")
+    for path in ("/rotation/leaked", "/rotation/exposure"):
+        page = signed_in(cast.charlie).get(path)
+        shown = page.content.decode()
+        assert (page.status_code, "Only managers of a whole environment" in shown) == (403, True), path
+
+
+def test_a_child_of_a_manager_token_adds_no_searches(cast: Cast) -> None:
+    """The limit of the parent would not count them."""
+    parent, _ = issue(
+        actor=system_principal(is_admin=True), environment=cast.development, role="manager", name="ci"
+    )
+    assert find_leaked(actor=token_principal(parent), text="x") == []
+    child, _ = issue_child(actor=token_principal(parent), parent=parent, less={})
+    with pytest.raises(Forbidden, match="managers of a whole environment"):
+        find_leaked(actor=token_principal(child), text="x")
+
+
+def test_the_field_of_a_value_is_not_found_and_the_page_says_so(cast: Cast, signed_in: SignedIn) -> None:
+    keep(cast, value='{"user": "u", "password": "S3cret"}')
+    page = signed_in(cast.alice).post("/rotation/leaked", {"text": "S3cret"}).content.decode()
+    assert "A part of a value, such as a field of JSON, is not found." in page
 
 
 def test_a_right_that_ends_meanwhile_shows_nothing(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
