@@ -99,7 +99,8 @@ def session_principal(request: HttpRequest) -> Principal:
 def is_confirmed(request: HttpRequest) -> bool:
     """Return whether the session's user has a fresh proof of identity."""
     session = request.session
-    since = time.time() - (session.get(CONFIRMED) or session.get(SIGNED_IN) or 0)
+    # 0: signed in by a provider that does not say when it asked for credentials.
+    since = time.time() - session.get(CONFIRMED, session.get(SIGNED_IN, 0))
     # One that is to come was noted by a clock that was ahead.
     return bool(-SLACK.total_seconds() <= since <= settings.KEEPER_REAUTH_SECONDS)
 

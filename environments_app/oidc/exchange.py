@@ -27,7 +27,7 @@ from environments_app.single_sign_on.account_binding import Vouched
 from environments_app.single_sign_on.answers import Answer
 from environments_app.single_sign_on.pending import Requests
 from environments_app.trusts.jwt.document import Jwt, Key
-from environments_app.trusts.jwt.rules import MAX_ID, claim_texts
+from environments_app.trusts.jwt.rules import claim_texts
 from environments_app.trusts.key_source import KeySource, find_key
 
 # Salts are frozen: they do not follow the name of the module.
@@ -76,7 +76,7 @@ def answer_to(provider: OidcProvider, *, state: str, code: str) -> Answer:
     """
     tokens = _tokens(provider, state=state, code=code)
     text, access_token = tokens.get("id_token"), tokens.get("access_token")
-    if not isinstance(text, str) or not isinstance(access_token, str):
+    if not isinstance(text, str) or not isinstance(access_token, str) or not access_token.isascii():
         refuse("oidc-token")
     expected = expected_of(provider)
     jwt = id_tokens.read_token(text)
@@ -89,13 +89,14 @@ def answer_to(provider: OidcProvider, *, state: str, code: str) -> Answer:
         now=time.time(),
     )
     described = _described(provider, claims, access_token)
-    sid = claims.get("sid")
-    index = sid if isinstance(sid, str) and len(sid) <= MAX_ID else ""
     return Answer(
         vouched=_vouched(provider, claims["sub"], described),
         groups=id_tokens.groups_of(described, expected),
         subject=ProviderSubject(
-            issuer=provider.subject_issuer, name_id=claims["sub"], name_id_format="", session_index=index
+            issuer=provider.subject_issuer,
+            name_id=claims["sub"],
+            name_id_format="",
+            session_index=claims.get("sid", ""),
         ),
         proved_at=id_tokens.proved_at(claims),
         ends_at=int(time.time()) + 3600 * int(provider.session_hours),

@@ -76,8 +76,11 @@ def judge_id_token(
         refuse("oidc-nonce")
     if "at_hash" in claims and claims["at_hash"] != _half_hash(access_token, expected.algorithm):
         refuse("oidc-at-hash")
-    if "auth_time" in claims and _seconds(claims["auth_time"]) is None:
+    if "auth_time" in claims and not 0 < (_seconds(claims["auth_time"]) or 0) <= now + LEEWAY_SECONDS:
         refuse("oidc-auth-time")
+    if "sid" in claims and not _is_id(claims["sid"]):
+        # No logout could name it.
+        refuse("oidc-sid")
     _require_member(claims, expected)
     return claims
 
@@ -94,9 +97,7 @@ def judge_logout_token(jwt: Jwt, key: Key | None, expected: Expected, *, now: fl
     if "nonce" in claims:
         refuse("oidc-logout-nonce")
     for name, kind in (("jti", "oidc-no-id"), ("sid", "oidc-logout-nobody")):
-        value = claims.get(name)
-        is_id = isinstance(value, str) and 1 <= len(value) <= MAX_ID
-        if not is_id and (name in claims or name == "jti"):
+        if not _is_id(claims.get(name)) and (name in claims or name == "jti"):
             refuse(kind)
     return claims
 
@@ -169,6 +170,10 @@ def _half_hash(token: str, algorithm: str) -> str:
     """Return the first half of a token's digest (OpenID Connect Core, 3.1.3.6)."""
     digest = _HASHES.get(algorithm[-3:], hashlib.sha512)(token.encode()).digest()
     return base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= MAX_ID
 
 
 def _seconds(value: Any) -> float | None:

@@ -313,6 +313,16 @@ HOSTILE: list[tuple[str, str, Callable[[Attempt], Any]]] = [
     ("oidc-subject", "a subject that is no text", claim(sub=7)),
     ("oidc-subject", "a subject of 256 characters", claim(sub="x" * 256)),
     ("oidc-auth-time", "a time of sign-in as text", claim(auth_time="yesterday")),
+    ("oidc-auth-time", "a time of sign-in to come", lambda a: a.claims.update(auth_time=ago(-120))),
+    ("oidc-sid", "a session of 201 characters", claim(sid="x" * 201)),
+    ("oidc-sid", "a session that is no text", claim(sid=7)),
+    ("oidc-sid", "a session without a name", claim(sid="")),
+    ("oidc-malformed", "half a character as subject", claim(sub="\ud800")),
+    ("oidc-malformed", "half a character as session", claim(sid="\ud800")),
+    ("oidc-malformed", "half a character as nonce", claim(nonce="\udfff")),
+    ("oidc-malformed", "half a character as name of a claim", claim(**{"\ud800": "x"})),
+    ("oidc-userinfo", "half a character in userinfo", _userinfo({"sub": "sub-of-dora", "groups": ["\ud800"]})),
+    ("oidc-token", "an access token that no header can hold", lambda a: (_userinfo({"sub": "sub-of-dora"})(a), setattr(a, "access_token", "tökén☃"), a.claims.pop("at_hash"))),
     ("oidc-groups-unknown", "groups left out by hasgroups", lambda a: (a.claims.pop("groups"), a.claims.update(hasgroups=True))),
     ("oidc-groups-unknown", "groups elsewhere", lambda a: (a.claims.pop("groups"), a.claims.update(_claim_names={"groups": "src1"}))),
     ("oidc-groups-unknown", "groups by groups:src1", lambda a: a.claims.update({"groups:src1": "x"})),
@@ -617,6 +627,26 @@ def test_what_proves_nothing_confirms_nothing(
     assert not is_fresh(client)
 
 
+def test_a_sign_in_without_a_time_is_no_fresh_proof(
+    cast: Cast, provider: OidcProvider, issuer: Issuer
+) -> None:
+    root = user_principal(cast.root).proven()
+    map_group(actor=root, group="admins", environment=None, role="admin", provider=provider)
+    client = Client()
+    attempt = issuer.attempt(ask(client), groups=["admins"])
+    del attempt.claims["auth_time"]
+    assert answer(client, issuer.accept(attempt)).status_code == 302
+    assert who(client) == "dora"
+    assert issue_administering(client) == 403
+    assert confirm(client, issuer, groups=["admins"])["Location"] == "/profile"
+    assert issue_administering(client) == 201
+
+
+def issue_administering(client: Client) -> int:
+    token = {"name": f"t{time.time_ns()}", "role": "admin"}
+    return client.post("/api/tokens", token, content_type="application/json").status_code
+
+
 def test_a_session_that_ended_meanwhile_is_not_confirmed(
     provider: OidcProvider, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -699,6 +729,9 @@ HOSTILE_LOGOUTS: list[tuple[str, str, dict[str, Any]]] = [
     ("oidc-too-old", "old", {"iat": ago(600)}),
     ("oidc-expired", "expired", {"exp": ago(60)}),
     ("oidc-subject", "a subject that is no text", {"sub": 1}),
+    ("oidc-malformed", "half a character as id", {"jti": "\ud800"}),
+    ("oidc-malformed", "half a character as session", {"sid": "\ud800"}),
+    ("oidc-malformed", "half a character as subject", {"sub": "\ud800"}),
 ]
 
 

@@ -116,6 +116,8 @@ def test_json_is_read_strictly() -> None:
         '{"a": 1, "a": 2}',
         '{"a": NaN}',
         '{"a": Infinity}',
+        '{"a": ["\\ud800"]}',
+        '{"\\udfff": 1}',
         "[1]",
         "7",
         "{",

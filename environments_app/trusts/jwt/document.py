@@ -37,6 +37,8 @@ def read_object(text: bytes | str) -> dict[str, Any]:
             object_pairs_hook=_unique_names,
             parse_constant=_refuse_constant,
         )
+        # Half of a surrogate pair is no text: it can be neither stored nor compared.
+        json.dumps(value, ensure_ascii=False).encode()
     except BadJson:
         raise
     except (ValueError, RecursionError) as error:
