@@ -1,17 +1,21 @@
 """What a provider states of itself: its discovery document, fetched by the outbound rule and kept on its row.
 
-Each request to a provider has one deadline and a largest answer, and follows no redirect. Addresses are
-those of the stored document, never of a token.
+Each request to a provider has one deadline and a largest answer, and follows no redirect; few wait at once.
+Addresses are those of the stored document, never of a token.
 """
 
 import json
 import re
-from collections.abc import Mapping
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import requests
 
+from core.config.sizes import WEB_THREADS
 from core.errors import AnswerTooLarge, BadEndpoint, OutboundError
 from core.network.limits import limited
 from core.network.outbound import session
@@ -19,7 +23,8 @@ from environments_app.errors import InvalidField, SignOnUnavailable
 from environments_app.trusts.jwt.document import BadJson, read_object
 from environments_app.trusts.key_source import require_key_url
 
-SECONDS: Final = 5.0
+# So many requests of a process wait for one provider at once.
+AT_ONCE: Final = 2
 MAX_BYTES: Final = 64 * 1024
 GOOGLE: Final = "https://accounts.google.com"
 _GITLAB: Final = "https://gitlab.com"
@@ -35,6 +40,8 @@ _ANNOUNCES_ISS: Final = "authorization_response_iss_parameter_supported"
 _MAX_ADDRESS: Final = 500
 _GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ENTRA_HOSTS: Final = frozenset({"login.microsoftonline.com", "login.microsoftonline.us", "sts.windows.net"})
+_waiting: Final = Counter[str]()
+_waiting_lock: Final = threading.Lock()
 _OKTA: Final = (".okta.com", ".oktapreview.com", ".okta-emea.com", ".okta-gov.com")
 
 
@@ -78,7 +85,9 @@ def discovered(issuer: str) -> str:
 
     Raises SignOnUnavailable, which names the cause.
     """
-    document = read_answer(ask("GET", issuer.rstrip("/") + _DISCOVERY), "The discovery document")
+    with limit_waiting(issuer):
+        content = ask("GET", issuer.rstrip("/") + _DISCOVERY)
+    document = read_answer(content, "The discovery document")
     if document.get("issuer") != issuer:
         raise SignOnUnavailable("The discovery document is of another issuer: copy its issuer exactly.")
     kept: dict[str, Any] = {"issuer": issuer, _ANNOUNCES_ISS: document.get(_ANNOUNCES_ISS) is True}
@@ -104,6 +113,29 @@ def announces_iss(document: Mapping[str, Any]) -> bool:
     return document.get(_ANNOUNCES_ISS) is True
 
 
+@contextmanager
+def limit_waiting(issuer: str) -> Iterator[None]:
+    """Bound all requests of the block together. Raises SignOnUnavailable where this process waits for enough.
+
+    Providers that do not answer never hold all threads of a web server.
+    """
+    with _waiting_lock:
+        if _waiting[issuer] >= AT_ONCE or _waiting.total() >= WEB_THREADS - 1:
+            raise SignOnUnavailable(
+                "The identity provider is slow to answer, and others wait for it already. "
+                "Try again in some seconds."
+            )
+        _waiting[issuer] += 1
+    try:
+        with limited():
+            yield
+    finally:
+        with _waiting_lock:
+            _waiting[issuer] -= 1
+            if not _waiting[issuer]:
+                del _waiting[issuer]
+
+
 def ask(method: str, address: str, **options: Any) -> bytes:
     """Return a provider's answer with status 200, within one deadline. Raises SignOnUnavailable."""
     response = answer_of(method, address, **options)
@@ -116,8 +148,8 @@ def answer_of(method: str, address: str, **options: Any) -> requests.Response:
     """Send one request to a provider, and return the answer whatever its status. Raises SignOnUnavailable."""
     headers = {"Accept": "application/json", **options.pop("headers", {})}
     try:
-        with limited(SECONDS, most=2 * MAX_BYTES), session(most=MAX_BYTES) as http:
-            return http.request(method, address, headers=headers, timeout=SECONDS, **options)
+        with limited(most=2 * MAX_BYTES), session(most=MAX_BYTES) as http:
+            return http.request(method, address, headers=headers, **options)
     except AnswerTooLarge as error:
         raise SignOnUnavailable("The identity provider's answer is too large.") from error
     except (requests.RequestException, OutboundError, OSError) as error:

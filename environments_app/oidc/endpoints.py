@@ -28,7 +28,7 @@ from environments_app.authorization.principals import system_principal
 from environments_app.errors import SignOnRefused, SignOnUnavailable
 from environments_app.models import OIDC_ISSUER, OidcProvider, UsedJwt, User
 from environments_app.oidc import id_tokens
-from environments_app.oidc.discovery import announces_iss
+from environments_app.oidc.discovery import announces_iss, limit_waiting
 from environments_app.oidc.exchange import (
     answer_to,
     authorization_address,
@@ -104,6 +104,18 @@ def callback(request: HttpRequest, provider: OidcProvider) -> HttpResponse:
     pending = requests.pending(request).get(state)
     if pending is None:
         refuse("oidc-other-browser", "This sign-in was started in another browser. Sign in again.")
+    with limit_waiting(provider.issuer):
+        answer = _answer_of(provider, request, state)
+    # The provider took seconds to answer: what an administrator changed meanwhile counts.
+    meanwhile = find_provider(provider.slug)
+    if meanwhile is None or bytes(meanwhile.row_mac) != bytes(provider.row_mac):
+        refuse("oidc-provider-changed", "The sign-in was changed meanwhile. Sign in again.")
+    return _completed(request, answer, pending, meanwhile)
+
+
+def _answer_of(provider: OidcProvider, request: HttpRequest, state: str) -> Answer:
+    """Use up a state, and return what the provider proves. Raises SignOnRefused, SignOnUnavailable."""
+    query = request.GET
     _use_once(f"oidc state\n{provider.uuid}\n{state}", "oidc-replayed")
     if "error" in query:
         _refuse_error(provider, query["error"])
@@ -113,12 +125,7 @@ def callback(request: HttpRequest, provider: OidcProvider) -> HttpResponse:
     code = query.get("code", "")
     if not 1 <= len(code) <= _MAX_CODE:
         refuse("oidc-no-code")
-    answer = answer_to(provider, state=state, code=code)
-    # The provider took seconds to answer: what an administrator changed meanwhile counts.
-    meanwhile = find_provider(provider.slug)
-    if meanwhile is None or bytes(meanwhile.row_mac) != bytes(provider.row_mac):
-        refuse("oidc-provider-changed", "The sign-in was changed meanwhile. Sign in again.")
-    return _completed(request, answer, pending, meanwhile)
+    return answer_to(provider, state=state, code=code)
 
 
 def _completed(

@@ -4,6 +4,8 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from threading import Event
 from typing import Any
 
 import pytest
@@ -264,6 +266,12 @@ def _userinfo(answer: dict[str, Any] | None) -> Callable[[Attempt], None]:
     return change
 
 
+def _unsendable(attempt: Attempt) -> None:
+    _userinfo({"sub": "sub-of-dora"})(attempt)
+    attempt.claims.pop("at_hash")
+    attempt.access_token = "tökén☃"
+
+
 def ago(seconds: int) -> int:
     return int(time.time()) - seconds
 
@@ -322,7 +330,7 @@ HOSTILE: list[tuple[str, str, Callable[[Attempt], Any]]] = [
     ("oidc-malformed", "half a character as nonce", claim(nonce="\udfff")),
     ("oidc-malformed", "half a character as name of a claim", claim(**{"\ud800": "x"})),
     ("oidc-userinfo", "half a character in userinfo", _userinfo({"sub": "sub-of-dora", "groups": ["\ud800"]})),
-    ("oidc-token", "an access token that no header can hold", lambda a: (_userinfo({"sub": "sub-of-dora"})(a), setattr(a, "access_token", "tökén☃"), a.claims.pop("at_hash"))),
+    ("oidc-token", "an access token that no header can hold", _unsendable),
     ("oidc-groups-unknown", "groups left out by hasgroups", lambda a: (a.claims.pop("groups"), a.claims.update(hasgroups=True))),
     ("oidc-groups-unknown", "groups elsewhere", lambda a: (a.claims.pop("groups"), a.claims.update(_claim_names={"groups": "src1"}))),
     ("oidc-groups-unknown", "groups by groups:src1", lambda a: a.claims.update({"groups:src1": "x"})),
@@ -471,6 +479,50 @@ def test_an_endpoint_that_cannot_be_used_is_not_believed(
     attempt = issuer.attempt(ask(client))
     attempt.body, attempt.status = content, 200 if content else 500
     assert answer(client, issuer.accept(attempt)).status_code == 503
+    assert who(client) is None
+
+
+def test_who_comes_while_enough_wait_for_the_provider_is_answered_at_once(
+    provider: OidcProvider, issuer: Issuer
+) -> None:
+    client = Client()
+    honest = issuer.accept(issuer.attempt(ask(client)))
+    asked = len(issuer.asked)
+    with ExitStack() as waiting:
+        for _ in range(discovery.AT_ONCE):
+            waiting.enter_context(discovery.limit_waiting(issuer.name))
+        response = answer(client, honest)
+        # Signing in begins without the provider.
+        ask(Client())
+    assert response.status_code == 503
+    assert "Try again in some seconds" in response.content.decode()
+    assert len(issuer.asked) == asked
+    # Nothing was used up: the page is loaded again.
+    assert answer(client, honest).status_code == 302
+
+
+def test_all_requests_of_an_answer_have_one_deadline(
+    provider: OidcProvider, issuer: Issuer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The keys are known then.
+    signed_in(issuer)
+    settings.KEEPER_OUTBOUND_SECONDS = 3.0
+    described, over = issuer.described, Event()
+
+    def slow(authorization: str) -> Any:
+        over.wait(20)
+        return described(authorization)
+
+    client, began = Client(), time.monotonic()
+    attempt = issuer.attempt(ask(client))
+    attempt.userinfo = {"sub": attempt.claims["sub"], "groups": attempt.claims.pop("groups")}
+    issuer.meanwhile = lambda: over.wait(2)
+    monkeypatch.setattr(issuer, "described", slow)
+    try:
+        assert answer(client, issuer.accept(attempt)).status_code == 503
+        assert 2.5 < time.monotonic() - began < 4.5
+    finally:
+        over.set()
     assert who(client) is None
 
 

@@ -1,13 +1,15 @@
 """What is taken of a discovery document, over HTTP on the loopback address."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from pytest_django import Settings
 
+from core.config.sizes import WEB_THREADS
 from environments_app.errors import SignOnUnavailable
-from environments_app.oidc.discovery import discovered
+from environments_app.oidc.discovery import AT_ONCE, discovered, limit_waiting
 from tests.oidc_issuer.server import Issuer, serving
 
 
@@ -55,3 +57,23 @@ def test_an_issuer_that_does_not_answer_or_answers_without_end_is_refused(issuer
         discovered(f"{issuer.base}/nothing")
     with pytest.raises(SignOnUnavailable, match="reached"):
         discovered("http://127.0.0.1:1")
+
+
+def test_few_wait_for_a_provider_and_never_all_threads_for_providers(issuer: Issuer) -> None:
+    with ExitStack() as waiting:
+        for _ in range(AT_ONCE):
+            waiting.enter_context(limit_waiting(issuer.base))
+        with pytest.raises(SignOnUnavailable, match="Try again in some seconds"):
+            discovered(issuer.base)
+        assert issuer.asked == []
+        for number in range(WEB_THREADS - 1 - AT_ONCE):
+            waiting.enter_context(limit_waiting(f"https://{number}.example"))
+        with pytest.raises(SignOnUnavailable), limit_waiting("https://another.example"):
+            pass
+    assert discovered(issuer.base)
+
+
+def test_a_place_is_given_back_whatever_happens(issuer: Issuer) -> None:
+    for _ in range(AT_ONCE + WEB_THREADS):
+        with pytest.raises(SignOnUnavailable, match="404"):
+            discovered(f"{issuer.base}/nothing")
