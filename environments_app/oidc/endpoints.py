@@ -5,12 +5,14 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Final, NoReturn
 
 import structlog
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.sessions.backends.base import UpdateError
 from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
@@ -22,7 +24,7 @@ from django.views.decorators.http import require_GET, require_POST
 from audit_app.recording.refusals import check_allowance
 from audit_app.recording.refusals import refuse as count_refusal
 from environments_app.authentication.drf import address_of, request_id_of
-from environments_app.authentication.sign_in import ProviderSubject, record_denied
+from environments_app.authentication.sign_in import ProviderSubject, provider_subject, record_denied
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import SignOnRefused, SignOnUnavailable
@@ -47,6 +49,8 @@ from environments_app.trusts.jwt.rules import MAX_ID
 
 View = Callable[[HttpRequest, OidcProvider], HttpResponse]
 _MAX_CODE: Final = 2048
+# How long a state or a logout is remembered: longer than a sign-in lasts.
+_KEPT: Final = timedelta(seconds=2 * LIFETIME_SECONDS)
 _MAX_LOGOUT: Final = 20 * 1024
 # What answers carry that Keeper never asks for: other flows.
 _FOREIGN: Final = frozenset({"id_token", "access_token", "token", "response", "request", "request_uri"})
@@ -99,8 +103,11 @@ def callback(request: HttpRequest, provider: OidcProvider) -> HttpResponse:
     if any(len(query.getlist(name)) > 1 for name in query) or _FOREIGN.intersection(query):
         refuse("oidc-malformed")
     state, requests = query.get("state", ""), requests_of(provider)
-    if requests.issued_at(state) is None:
+    issued = requests.issued_at(state)
+    if issued is None:
         refuse("oidc-state", "This sign-in is over, or was not started here. Sign in again.")
+    # The state has whole seconds: a logout just before it is not of this sign-in.
+    since = min(issued + 1.0, time.time())
     pending = requests.pending(request).get(state)
     if pending is None:
         refuse("oidc-other-browser", "This sign-in was started in another browser. Sign in again.")
@@ -110,7 +117,7 @@ def callback(request: HttpRequest, provider: OidcProvider) -> HttpResponse:
     meanwhile = find_provider(provider.slug)
     if meanwhile is None or bytes(meanwhile.row_mac) != bytes(provider.row_mac):
         refuse("oidc-provider-changed", "The sign-in was changed meanwhile. Sign in again.")
-    return _completed(request, answer, pending, meanwhile)
+    return _completed(request, answer, pending, meanwhile, since=since)
 
 
 def _answer_of(provider: OidcProvider, request: HttpRequest, state: str) -> Answer:
@@ -129,10 +136,11 @@ def _answer_of(provider: OidcProvider, request: HttpRequest, state: str) -> Answ
 
 
 def _completed(
-    request: HttpRequest, answer: Answer, pending: PendingRequest, provider: OidcProvider
+    request: HttpRequest, answer: Answer, pending: PendingRequest, provider: OidcProvider, *, since: float
 ) -> HttpResponse:
     try:
         target = complete(request, answer, pending)
+        _require_not_ended(request, provider, since=since)
     except SignOnRefused as error:
         user = bound_user(answer.vouched.issuer, answer.vouched.subject)
         record_denied(request, user, reason=error.reason)
@@ -174,6 +182,7 @@ def back_channel_logout(request: HttpRequest, slug: str) -> HttpResponse:
         logger.warning("logout_not_judged", provider=provider.slug, reason=str(error))
         return JsonResponse({"error": "temporarily_unavailable"}, status=503)
     actor, issuer, sid = _keeper(request), provider.subject_issuer, str(claims.get("sid", ""))
+    _note_ended(provider, sid=sid, subject=claims.get("sub", ""))
     if "sub" not in claims:
         end_named_session(actor=actor, issuer=issuer, index=sid)
     else:
@@ -188,6 +197,7 @@ def front_channel_logout(request: HttpRequest, provider: OidcProvider) -> HttpRe
     issuer, sid = request.GET.get("iss", ""), request.GET.get("sid", "")
     if issuer != provider.issuer or not 1 <= len(sid) <= MAX_ID:
         refuse("oidc-front-channel", "The sign-out names no session of this provider.")
+    _note_ended(provider, sid=sid, subject="")
     ended = end_named_session(actor=_keeper(request), issuer=provider.subject_issuer, index=sid)
     if not ended:
         # Guesses are counted like any refusal.
@@ -217,12 +227,50 @@ def _keeper(request: HttpRequest) -> Principal:
 
 def _use_once(name: str, reason: str) -> None:
     """Use up a state or a logout token, whatever process takes it. Raises SignOnRefused if it was used."""
-    until: datetime = timezone.now() + timedelta(seconds=2 * LIFETIME_SECONDS)
     try:
         with transaction.atomic():
-            UsedJwt.objects.create(digest=hashlib.sha256(name.encode()).hexdigest(), until=until)
+            UsedJwt.objects.create(digest=_digest(name), until=timezone.now() + _KEPT)
     except IntegrityError as error:
         raise SignOnRefused(reason, "This sign-in was used before. Sign in again.") from error
+
+
+def _note_ended(provider: OidcProvider, *, sid: str, subject: str) -> None:
+    """Let no sign-in that has begun go on with what the provider logs out now.
+
+    It comes before the sessions are looked for: a session that is stored later finds the note.
+    """
+    names = [
+        f"sid\n{sid}" if sid else f"sub\n{subject}",
+        *([f"no sid\n{subject}"] if sid and subject else []),
+    ]
+    for name in names:
+        UsedJwt.objects.update_or_create(
+            digest=_digest(f"oidc ended\n{provider.uuid}\n{name}"), defaults={"until": timezone.now() + _KEPT}
+        )
+
+
+def _require_not_ended(request: HttpRequest, provider: OidcProvider, *, since: float) -> None:
+    """Raise SignOnRefused if the provider has ended the session of a request since a time."""
+    subject = provider_subject(request)
+    if subject is None:
+        return
+    sid = subject.session_index
+    names = [f"sid\n{sid}" if sid else f"no sid\n{subject.name_id}", f"sub\n{subject.name_id}"]
+    digests = [_digest(f"oidc ended\n{provider.uuid}\n{name}") for name in names]
+    until = datetime.fromtimestamp(since, UTC) + _KEPT
+    try:
+        # Stored first, then asked: a logout that is not noted yet finds the session.
+        request.session.save()
+        is_ended = UsedJwt.objects.filter(digest__in=digests, until__gte=until).exists()
+    except UpdateError:
+        is_ended = True
+    if is_ended:
+        logout(request)
+        refuse("oidc-session-ended", "Your session was ended meanwhile. Sign in again.")
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _refuse_error(provider: OidcProvider, error: str) -> NoReturn:

@@ -16,6 +16,7 @@ from pytest_django import Settings
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
+from environments_app.authentication.sign_in import start_provider_session
 from environments_app.authorization.principals import user_principal
 from environments_app.models import Membership, OidcProvider, Role, Session, User
 from environments_app.oidc import discovery, providers
@@ -597,6 +598,77 @@ def test_what_happens_before_the_answer_counts(
         assert refusals() == [kind]
     assert who(client) is None
     assert not Session.objects.filter(user__username="dora").exists() or act is _change_claims
+
+
+def _frame(issuer: Issuer) -> HttpResponse:
+    return Client().get("/oidc/acme/front-channel-logout", {"iss": issuer.name, "sid": "sid-1"})  # type: ignore[return-value]
+
+
+LOGOUTS: list[tuple[str, dict[str, Any], Callable[[Issuer], HttpResponse]]] = [
+    ("by sid", {}, lambda issuer: log_out(issuer, sid="sid-1", sub=None)),
+    ("by sid and subject", {}, lambda issuer: log_out(issuer, sid="sid-1")),
+    ("by subject", {}, lambda issuer: log_out(issuer, sid=None)),
+    ("in a frame", {}, _frame),
+    ("of a session without a sid", {"sid": None}, lambda issuer: log_out(issuer, sid="sid-1")),
+]
+
+
+@pytest.mark.parametrize(("claims", "end"), [each[1:] for each in LOGOUTS], ids=[each[0] for each in LOGOUTS])
+def test_a_logout_while_the_code_is_exchanged_ends_the_session_that_begins(
+    provider: OidcProvider,
+    issuer: Issuer,
+    claims: dict[str, Any],
+    end: Callable[[Issuer], HttpResponse],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exchanged, client = discovery.answer_of, Client()
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        response = exchanged(*arguments, **options)
+        assert end(issuer).status_code == 200
+        return response
+
+    attempt = issuer.attempt(ask(client), **claims)
+    attempt.claims = {name: value for name, value in attempt.claims.items() if value is not None}
+    with monkeypatch.context() as during:
+        during.setattr("environments_app.oidc.exchange.answer_of", late)
+        response = answer(client, issuer.accept(attempt))
+    assert response.status_code == 403
+    assert refusals()[-1] == "oidc-session-ended"
+    assert who(client) is None
+    assert not Session.objects.exclude(user=None).exists()
+    # The next sign-in is another one.
+    assert who(signed_in(issuer)) == "dora"
+
+
+def test_a_logout_of_another_session_ends_no_sign_in(
+    provider: OidcProvider, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchanged = discovery.answer_of
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        response = exchanged(*arguments, **options)
+        for sid, subject in (("sid-2", None), ("sid-2", "sub-of-dora"), (None, "sub-of-another")):
+            assert log_out(issuer, sid=sid, sub=subject).status_code == 200
+        return response
+
+    monkeypatch.setattr("environments_app.oidc.exchange.answer_of", late)
+    assert who(signed_in(issuer)) == "dora"
+
+
+def test_a_logout_that_finds_the_session_before_it_is_whole_leaves_none(
+    provider: OidcProvider, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client()
+
+    def ended(*arguments: Any, **options: Any) -> None:
+        start_provider_session(*arguments, **options)
+        Session.objects.all().delete()
+
+    monkeypatch.setattr("environments_app.single_sign_on.answers.start_provider_session", ended)
+    assert sign_in(client, issuer).status_code == 403
+    assert refusals() == ["oidc-session-ended"]
+    assert who(client) is None
 
 
 def test_a_rotated_key_counts_and_the_old_one_no_more(
