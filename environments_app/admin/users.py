@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
@@ -32,7 +33,7 @@ from environments_app.models import (
     User,
 )
 from environments_app.users import accounts
-from environments_app.users.suspensions import awaiting_confirmation, places_of
+from environments_app.users.suspensions import awaiting_confirmation, waiting_places
 
 # Importing Django's own page registered it, which would save past the use cases.
 admin.site.unregister(django_admin.Group)  # type: ignore[attr-defined]  # the stub of the admin leaves out what it imports
@@ -95,11 +96,16 @@ class UserAdmin(ServiceAdmin):
         return format_html('<a href="{}">What they know, disabling and rotation</a>', url)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        """Save, and show whose confirmation a suspended account waits for."""
+        """Save, and show whose confirmation a suspended account waits for, or that it waits for none."""
         before = obj.suspended_at
         super().save_model(request, obj, form, change)
-        places = [place.name for place in places_of(obj)] if obj.suspended_at != before else []
-        if places:
+        enabled = change and "is_active" in form.changed_data and obj.is_active
+        if before and obj.suspended_at is None:
+            hours = settings.KEEPER_RETURN_HOURS
+            told = f"The access of {obj} counts again, also to values: it ended less than {hours} hours ago."
+            self.message_user(request, told, messages.WARNING)
+        elif (enabled or obj.suspended_at != before) and (waiting := waiting_places(obj)):
+            places = [place.name for place in waiting]
             warning = f"The access of {obj} is suspended: it waits for a manager of {', '.join(places)}."
             self.message_user(request, warning, messages.WARNING)
 

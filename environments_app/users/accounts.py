@@ -26,7 +26,16 @@ from environments_app.authorization.break_glass import administers, with_alert
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.rows import clean_fields, lock_authentic, set_fields
 from environments_app.errors import Conflict, Forbidden, InvalidField, NameInUse
-from environments_app.models import Departure, DepartureKind, Membership, PasswordLink, Source, User, UserRole
+from environments_app.models import (
+    AccessConfirmation,
+    Departure,
+    DepartureKind,
+    Membership,
+    PasswordLink,
+    Source,
+    User,
+    UserRole,
+)
 from environments_app.names import normalise_username, validate_new_username
 from environments_app.sessions.service import end_sessions
 from environments_app.users.password_backend import named_user
@@ -172,9 +181,11 @@ def end_account(*, actor: Principal, stored: User) -> None:
     if stored.is_admin:
         _require_another_admin(stored)
     if not stored.is_active and stored.suspended_at:
-        return
-    stored.is_active = False
-    stored.suspended_at = stored.suspended_at or timezone.now()
+        confirmed = AccessConfirmation.objects.filter(user=stored, suspended_at=stored.suspended_at)
+        if not confirmed.exists():
+            return
+    # Also where it was suspended before: what managers confirmed then is no word about a return.
+    stored.is_active, stored.suspended_at = False, timezone.now()
     stored.save(update_fields=["is_active", "suspended_at"])
     record_user(actor, stored, {"is_active": False})
 
@@ -182,8 +193,8 @@ def end_account(*, actor: Principal, stored: User) -> None:
 def come_back(*, actor: Principal, stored: User) -> None:
     """Prepare a locked account that is enabled again, in the caller's transaction, before it is saved.
 
-    What began before opens nothing: its links, sessions and personal tokens end. The suspension
-    of its end is lifted if that is not KEEPER_RETURN_HOURS ago; else managers are told of it.
+    What began before opens nothing: its links, sessions and personal tokens end. The suspension that its
+    end began is lifted if that is not KEEPER_RETURN_HOURS ago; else managers are told of it.
     """
     rows = Departure.objects.filter(user=stored, kind=DepartureKind.LEFT).select_related("user")
     last = next(iter(verified_rows(rows.order_by("-pk")[:1])), None)

@@ -54,13 +54,13 @@ def mark_suspended(actor: Principal, user: User) -> bool:
 
 
 def tell_suspended(actor: Principal, user: User, cause: str = "") -> None:
-    """Record a suspension in each environment that the account has a role in, and alert there.
+    """Record a suspension in each environment where the account waits for a manager, and alert there.
 
     `cause` is a sentence, by default that its credentials were replaced.
 
     In the caller's transaction, before it records anything in the system's stream.
     """
-    for environment in places_of(user):
+    for environment in waiting_places(user):
         record(
             actor=actor,
             action=Action.ACCESS_SUSPEND,
@@ -240,6 +240,13 @@ def places_of(user: User) -> Iterable[Environment]:
     """Return the environments of an account's memberships, in the order in which streams are locked."""
     rows = Membership.objects.filter(Q(user=user) | Q(group__group_members__user=user))
     return Environment.objects.filter(pk__in=rows.values("environment_id")).order_by("pk")
+
+
+def waiting_places(user: User) -> list[Environment]:
+    """Return the environments where a suspended account has a role that no manager has confirmed since."""
+    if user.suspended_at is None:
+        return []
+    return [place for place in places_of(user) if confirmed_accounts(place).get(user.pk) != user.suspended_at]
 
 
 def _about(user: UUID, environment: Environment) -> UUID:

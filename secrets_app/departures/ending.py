@@ -5,7 +5,7 @@ What the person knows is left to a worker (`following`), which finds it by the r
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db.models import Q
@@ -107,8 +107,11 @@ def _end(actor: Principal, user: User, right: Action, lease: timedelta | None) -
         ended["sign_ins"] = end_device_sign_ins(stored)
         ended["password_links"] = end_links(stored)
         end_sessions(stored, actor=actor)
+        was_active, was_suspended = stored.is_active, stored.suspended_at is not None
         end_account(actor=actor, stored=stored)
-        return _departure(actor, stored, ended, lease)
+        # Coming back lifts the suspension of this moment, and never one that was there before.
+        at = (stored.suspended_at or timezone.now()) - was_suspended * timedelta.resolution
+        return _departure(actor, stored, ended, lease, at=at, again=was_active)
 
 
 def _end_requests(actor: Principal, user: User) -> dict[str, int]:
@@ -134,12 +137,25 @@ def _end_requests(actor: Principal, user: User) -> dict[str, int]:
     return ended
 
 
-def _departure(actor: Principal, user: User, ended: Mapping[str, int], lease: timedelta | None) -> Departure:
-    """Store the open departure of a person, or have the open one counted again."""
+def _departure(
+    actor: Principal,
+    user: User,
+    ended: Mapping[str, int],
+    lease: timedelta | None,
+    *,
+    at: datetime,
+    again: bool,
+) -> Departure:
+    """Store the open departure of a person, or have the open one counted again.
+
+    `again`: the account was active, so that an open one begins anew.
+    """
     now = timezone.now()
     row = Departure.objects.filter(user=user, kind=DepartureKind.LEFT, open=True).first()
     if row is None:
-        row = Departure(user=user, kind=DepartureKind.LEFT, at=user.suspended_at or now)
+        row = Departure(user=user, kind=DepartureKind.LEFT, at=at)
+    elif again:
+        row.at = at
     row.ended_by_kind, row.ended_by_uuid, row.ended_by_name = actor.kind, actor.uuid, actor.name
     row.ended = {name: row.ended.get(name, 0) + count for name, count in ended.items()}
     row.counted_at = row.settled_at = None

@@ -36,12 +36,13 @@ from environments_app.models import (
     UserRole,
 )
 from environments_app.single_sign_on.group_mapping import apply_groups
-from environments_app.tests.cast import Cast
+from environments_app.tests.cast import Cast, choose_password
 from environments_app.tokens import device
 from environments_app.tokens.personal import issue_personal
 from environments_app.tokens.service import issue, revoke
 from environments_app.users import accounts
 from environments_app.users.accounts import update_user
+from environments_app.users.suspensions import confirm_account
 from secrets_app.departures import decisions, ending, following
 from secrets_app.departures.ending import end_person, offboard
 from secrets_app.models import DepartureValue, Secret, Share
@@ -123,6 +124,22 @@ def test_a_worker_marks_what_they_know_and_the_departure_closes_by_itself(cast: 
     assert row.is_authentic()
     assert not Alert.objects.filter(kind=following.KIND, open=True).exists()
     assert '"closed"' in events(Action.USER_OFFBOARD)[-1].details
+
+
+def test_a_version_before_counts_while_it_is_served_as_the_previous_one_and_no_longer(cast: Cast) -> None:
+    erin = cast.principal(cast.erin)
+    for name, later_values in (("previous", ["second"]), ("long-ago", ["second", "third"])):
+        reveal(actor=erin, secret=keep(cast, name))
+        for value in later_values:
+            change(cast, Secret.objects.get(name=name), value)
+    end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    assert [row.secret.name for row in DepartureValue.objects.all()] == ["previous"]
+    # AWSPREVIOUS still gets what they read.
+    version = Secret.objects.get(name="previous").previous_number
+    assert version == 1
+    change(cast, Secret.objects.get(name="previous"), "third")
+    assert DepartureValue.objects.get().state == "replaced"
 
 
 def test_a_value_that_was_read_while_the_account_ended_is_found_by_the_second_look(cast: Cast) -> None:
@@ -472,6 +489,69 @@ class TestComingBack:
             reveal(actor=acting, secret=secret)
         [event] = events(Action.ACCESS_SUSPEND)
         assert event.object_name == "erin"
+
+    def test_the_page_says_what_is_so(self, cast: Cast, signed_in: Callable[[User], Client]) -> None:
+        form = {"email": "", "display_name": "", "role": "user", "is_active": "on"}
+        address, root = f"/admin/environments_app/user/{cast.erin.pk}/change/", signed_in(cast.root)
+        departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+        page = root.post(address, form, follow=True).content.decode()
+        assert "The access of erin counts again, also to values: it ended less than 24 hours ago." in page
+        assert "is suspended" not in page
+        end_person(actor=cast.principal(cast.root), user=User.objects.get(pk=cast.erin.pk))
+        user = User.objects.get(pk=cast.erin.pk)
+        user.suspended_at = old = timezone.now() - timedelta(hours=25)
+        user.save()
+        row = Departure.objects.get(pk=departure.pk)
+        row.at = old
+        row.save()
+        page = root.post(address, form, follow=True).content.decode()
+        assert "The access of erin is suspended: it waits for a manager of development." in page
+        assert "counts again" not in page
+
+    def test_a_suspension_from_before_is_not_lifted(self, cast: Cast) -> None:
+        root = cast.principal(cast.root)
+        accounts.set_password(actor=root, user=cast.erin, password="another-long-passphrase")
+        end_person(actor=root, user=User.objects.get(pk=cast.erin.pk))
+        update_user(actor=root, user=User.objects.get(pk=cast.erin.pk), is_active=True)
+        assert User.objects.get(pk=cast.erin.pk).suspended_at is not None
+
+    @pytest.mark.parametrize("disabled", [False, True])
+    def test_what_managers_confirmed_before_the_end_opens_nothing_after_it(
+        self, cast: Cast, disabled: bool
+    ) -> None:
+        secret, root = keep(cast, "one"), cast.principal(cast.root)
+        accounts.set_password(actor=root, user=cast.erin, password="another-long-passphrase")
+        choose_password(cast.erin)
+        erin = User.objects.get(pk=cast.erin.pk)
+        confirm_account(
+            actor=cast.principal(cast.alice),
+            environment=cast.development,
+            user=erin,
+            since=erin.suspended_at,
+        )
+        reveal(actor=cast.principal(User.objects.get(pk=erin.pk)), secret=secret)
+        if disabled:
+            update_user(actor=root, user=erin, is_active=False)
+        end_person(actor=root, user=User.objects.get(pk=erin.pk))
+        update_user(actor=root, user=User.objects.get(pk=erin.pk), is_active=True)
+        with pytest.raises(Forbidden):
+            reveal(actor=cast.principal(User.objects.get(pk=erin.pk)), secret=secret)
+
+    def test_the_second_end_of_a_person_who_was_back_has_its_own_time(self, cast: Cast) -> None:
+        root = cast.principal(cast.root)
+        later(end_person(actor=root, user=cast.erin), days=3)
+        update_user(actor=root, user=User.objects.get(pk=cast.erin.pk), is_active=True)
+        user = User.objects.get(pk=cast.erin.pk)
+        user.suspended_at = None
+        user.save()
+        end_person(actor=root, user=user)
+        departure = Departure.objects.get()
+        assert departure.at > timezone.now() - timedelta(minutes=1)
+        following.run()
+        # Requests that are under way may read yet.
+        assert Departure.objects.get().settled_at is None
+        update_user(actor=root, user=User.objects.get(pk=cast.erin.pk), is_active=True)
+        assert User.objects.get(pk=cast.erin.pk).suspended_at is None
 
     def test_a_departure_that_was_deleted_by_sql_lifts_nothing(self, cast: Cast) -> None:
         end_person(actor=cast.principal(cast.root), user=cast.erin)
