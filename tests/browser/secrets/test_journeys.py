@@ -48,6 +48,8 @@ def test_find_reveal_and_copy_by_the_keyboard_alone(
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("payments/db")
+    # The part that names who viewed it is loaded by itself, and both requests use one connection here.
+    page.wait_for_load_state("networkidle")
 
     page.keyboard.press("r")
     expect(page.locator("[data-value]")).to_have_text(VALUE)
