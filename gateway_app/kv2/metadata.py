@@ -1,6 +1,6 @@
 """What a secret has besides its values: `metadata`, `config`, and the names below a path."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -24,7 +24,7 @@ from gateway_app.kv2.answers import (
     time_text,
     whole_number,
 )
-from gateway_app.kv2.mounts import environment_of, known_at, path_of, place_of
+from gateway_app.kv2.mounts import environment_of, folder_of, known_at, path_of, place_of
 from gateway_app.kv2.views import Kv2View, body_of
 from secrets_app.models import Secret, SecretVersion, VersionOrigin
 from secrets_app.models.version_rules import DELETED
@@ -38,6 +38,7 @@ from secrets_app.queries.lookup import (
 from secrets_app.services import versions as service
 from secrets_app.services import write
 from secrets_app.values.metadata import Metadata
+from sync_app.migration.mounts import Mounted, old_paths
 
 _NO_VALUE: Final = (
     "Keeper keeps metadata of secrets that have a version: write data first. Nothing was stored."
@@ -60,15 +61,12 @@ class NamesView(Kv2View):
 
         `after` is the last name that the caller has, `limit` how many more it takes.
         """
-        place, folder = place_of(self.actor, mount, path.strip("/"))
+        place, folder, old = folder_of(self.actor, mount, path.strip("/"))
         if not can_in_any_scope(self.actor, Action.SECRET_VIEW, place):
             raise Invisible
         after, limit = request.GET.get("after", ""), request.GET.get("limit", "")
-        start = len(folder) + 1 if folder else 0
-        found = set()
-        for name in _names(self.actor, place, folder):
-            first, slash, _ = name[start:].partition("/")
-            found.add(path_of(first) + slash)
+        names = _names(self.actor, place, folder)
+        found = set(_keys(folder, names) if old is None else _old_keys(old, mount, path.strip("/"), names))
         keys = sorted(name for name in found if name > after)
         count = max(0, whole_number(limit, "limit")) if limit else 0
         if not keys:
@@ -217,6 +215,27 @@ def _names(actor: Principal, place: Environment, folder: str) -> Sequence[str]:
         secrets, withdrawn = (each.filter(name__startswith=f"{folder}/") for each in (secrets, withdrawn))
     living = [each.name for each in genuine([*listed(secrets.order_by("name"))])]
     return [*living, *(each.name for each in withdrawn if each.is_withdrawn and each.is_authentic())]
+
+
+def _keys(folder: str, names: Sequence[str]) -> Iterator[str]:
+    start = len(folder) + 1 if folder else 0
+    for name in names:
+        first, slash, _ = name[start:].partition("/")
+        yield path_of(first) + slash
+
+
+def _old_keys(old: Mounted, mount: str, path: str, names: Sequence[str]) -> Iterator[str]:
+    """Yield the names in a folder of an old mount as they were there, whatever they became here."""
+    carried = old_paths(old.environment, mount, names)
+    start, skipped = len(old.name) + 1 if old.name else 0, len(path) + 1 if path else 0
+    for name in names:
+        if name not in carried and old.is_there:
+            first, slash, _ = name[start:].partition("/")
+            yield first + slash
+        for there in carried.get(name, ()):
+            if not path or there.startswith(f"{path}/"):
+                first, slash, _ = there[skipped:].partition("/")
+                yield first + slash
 
 
 def custom_of(secret: Secret) -> Json:

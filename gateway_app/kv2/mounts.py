@@ -15,7 +15,7 @@ from gateway_app.kv2.answers import Kv2Error, missing
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_secret_by_name, find_withdrawn
 from secrets_app.values.names import validate_secret_name
-from sync_app.migration.mounts import find_mounted, rules_of
+from sync_app.migration.mounts import Mounted, find_mounted, is_of_another, rules_of
 
 # What every tutorial mounts: here the environment of the token.
 OWN: Final = "secret"
@@ -41,14 +41,37 @@ def place_of(actor: Principal, mount: str, path: str) -> tuple[Environment, str]
     """Return the environment and the name that a path of a mount means. Raises Invisible.
 
     An environment of the mount's name comes first. Under `secret` a secret that the token's environment has
-    at the very path comes before what came from an old mount (`MountRule`). Raises Kv2Error as `name_of`.
+    at the very path comes before what came from an old mount (`MountRule`). Raises Kv2Error as `name_of`, and
+    for a path of an old mount whose name here is another path's.
     """
     name = name_of(path)
     if not _is_name(actor, mount) and (found := find_mounted(actor, mount, path.rstrip("/"))):
         own = actor.grants[0].environment_id if actor.grants and mount == OWN else None
-        if own is None or not _has(own, name):
-            return found
+        if own is None or not _has(own, name) or is_of_another(own, mount, path.rstrip("/"), name):
+            return _required(actor, found)
     return environment_of(actor, mount), name
+
+
+def folder_of(actor: Principal, mount: str, path: str) -> tuple[Environment, str, Mounted | None]:
+    """Return the environment and the name of a folder, and what it is of an old mount; None if of none.
+
+    Raises Invisible, and Kv2Error as `name_of`.
+    """
+    name = name_of(path)
+    if not _is_name(actor, mount) and (found := find_mounted(actor, mount, path, folder=True)):
+        own = actor.grants[0].environment_id if actor.grants and mount == OWN else None
+        if own is None or not _has(own, name):
+            return found.environment, found.name, found
+    return environment_of(actor, mount), name, None
+
+
+def _required(actor: Principal, found: Mounted) -> tuple[Environment, str]:
+    if found.is_there:
+        return found.environment, found.name
+    if allows(actor, Action.SECRET_VIEW, environment_id=found.environment.pk, name=found.name):
+        raise missing()
+    # Who may not know of the name does not learn whether it is there.
+    raise Invisible
 
 
 def _has(environment_id: int, path: str) -> bool:

@@ -233,7 +233,7 @@ def _capabilities(actor: Principal, path: str) -> list[str]:
     kind, _, name = rest.partition("/")
     try:
         environment, name = place_of(actor, mount, name)
-    except Invisible:
+    except (Invisible, Kv2Error):
         return _NOTHING
     return [
         word

@@ -4,27 +4,36 @@ They are made once a plan is applied, and are kept. A rule decides only in its o
 token may not see that finds nothing by it.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
 
 from audit_app.events.actions import Action
+from core.db.bulk import in_batches
 from environments_app.approvals.gate import unneeded_approval
 from environments_app.authorization.policy import Principal, grants_allow, visible_environments
 from environments_app.models import Environment
+from secrets_app.models import VersionOrigin
+from secrets_app.values.names import MAX_NAME_LENGTH
 from sync_app.migration.placing import How, Rule, usable_name
 from sync_app.models.migration import MAX_MOUNT, LineState, Migration, MigrationLine, MountRule, Word
 
+_NUMBERED: Final = re.compile(r"-[0-9]+$")
 _WHOLE: Final = "this needs the right to create and update in the whole environment"
 _MANAGERS: Final = "a manager of the whole environment changes it"
 
 
 class Mounted(NamedTuple):
-    """What a path of a mount means here; the name is empty for the environment as a whole."""
+    """What a path of a mount means here; the name is empty for the environment as a whole.
+
+    `is_there` is False where the name is another path's, or the path (or folder) has one that is changed.
+    """
 
     environment: Environment
     name: str
+    is_there: bool
 
 
 class RuleChange(NamedTuple):
@@ -129,13 +138,57 @@ def rules_of(actor: Principal, mount: str = "") -> list[MountRule]:
     return [rule for rule in found if rule.is_authentic()]
 
 
-def find_mounted(actor: Principal, mount: str, path: str) -> Mounted | None:
-    """Return what a path of an old mount means here; None if no rule of the mount has it."""
+def find_mounted(actor: Principal, mount: str, path: str, *, folder: bool = False) -> Mounted | None:
+    """Return what a path of an old mount, or a folder of it, means here; None if no rule of the mount has it.
+
+    A name that was changed as it was carried is found by the path that is stored with it, and by no other.
+    """
     for rule in rules_of(actor, mount):
-        folder, _, rest = path.partition("/")
-        if rule.folder and folder != rule.folder:
+        first, _, rest = path.partition("/")
+        if rule.folder and first != rule.folder:
             continue
         inside = rest if rule.folder else path
-        name = "/".join(filter(None, (str(rule.prefix), usable_name(inside) if inside else "")))
-        return Mounted(rule.environment, name)
+        own = "/".join(filter(None, (str(rule.prefix), inside)))
+        name = usable_name(own) if own else ""
+        if folder or not inside:
+            return Mounted(rule.environment, name, is_there=name == own)
+        if carried := _carried_name(rule, path, name):
+            return Mounted(rule.environment, carried, is_there=True)
+        is_free = name == own and not is_of_another(rule.environment.pk, mount, path, name)
+        return Mounted(rule.environment, name, is_there=is_free)
     return None
+
+
+def _origins(environment_id: int, mount: str) -> QuerySet[VersionOrigin]:
+    """Return the origins in a mount of secrets that live, or are back once a version of them is restored."""
+    is_known = Q(version__secret__live=True) | Q(version__secret__version_rules__isnull=False)
+    return VersionOrigin.objects.filter(is_known, version__secret__environment=environment_id, place=mount)
+
+
+def _carried_name(rule: MountRule, path: str, name: str) -> str:
+    start = f"{name[: MAX_NAME_LENGTH - 8]}-"
+    is_near = Q(version__secret__name=name) | Q(version__secret__name__startswith=start)
+    rows = _origins(rule.environment_id, str(rule.mount)).filter(is_near, path=path)
+    rows = rows.select_related("version__secret").defer("version__value")
+    for origin in rows.order_by(F("version__secret__live").desc(nulls_last=True), "-version__number")[:20]:
+        secret = origin.version.secret
+        if (secret.live or secret.is_withdrawn) and origin.is_authentic():
+            return str(secret.name)
+    return ""
+
+
+def is_of_another(environment_id: int, mount: str, path: str, name: str) -> bool:
+    """Return whether the secret of a name has come from another path of the mount than this."""
+    rows = _origins(environment_id, mount).filter(version__secret__name=name, version__secret__live=True)
+    return rows.exists() and not rows.filter(path=path).exists()
+
+
+def old_paths(environment: Environment, mount: str, names: Sequence[str]) -> dict[str, set[str]]:
+    """Return the paths in a mount of the names that may have been changed as they were carried."""
+    changed = [name for name in names if "_" in name or _NUMBERED.search(name)]
+    found: dict[str, set[str]] = {}
+    for some in in_batches(changed):
+        rows = _origins(environment.pk, mount).filter(version__secret__name__in=some)
+        for name, path in rows.values_list("version__secret__name", "path").distinct():
+            found.setdefault(name, set()).add(path)
+    return found

@@ -1,4 +1,4 @@
-"""Where the secrets of a place of the source go: an environment and a name. Pure rules."""
+"""Where the secrets of a place of the source go: an environment and a name."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Self
 
+from environments_app.models import Environment
+from secrets_app.models import Secret
 from secrets_app.values.names import MAX_NAME_LENGTH
 
 _OTHER: Final = re.compile(r"[^A-Za-z0-9_.+=@/-]")
@@ -73,6 +75,20 @@ def usable_name(name: str) -> str:
     segments = [_OTHER.sub("_", segment) or "_" for segment in name.split("/")]
     renamed = "/".join(re.sub(r"\.", "_", each) if _DOTS.fullmatch(each) else each for each in segments)
     return renamed[:MAX_NAME_LENGTH].rstrip("/")
+
+
+def is_numbered_name(name: str, base: str) -> bool:
+    """Return whether a name is another, or that with a number at its end as `free_name` makes it."""
+    start = f"{base[: MAX_NAME_LENGTH - 8]}-"
+    return name == base or (name.startswith(start) and name.removeprefix(start).isdecimal())
+
+
+def numbered_names(environment: Environment, base: str) -> list[str]:
+    """Return the names of living secrets that are a name with a number at its end."""
+    near = Secret.objects.filter(
+        environment=environment, live=True, name__startswith=f"{base[: MAX_NAME_LENGTH - 8]}-"
+    )
+    return [name for name in near.values_list("name", flat=True) if is_numbered_name(name, base)]
 
 
 def free_name(name: str, taken: Sequence[str] | set[str]) -> str:

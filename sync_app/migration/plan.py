@@ -40,6 +40,8 @@ _ANOTHER: Final = (
 _FORMER: Final = (
     "a deleted secret of this name has versions of these numbers: restore it, or delete it permanently"
 )
+_OTHER: Final = "its name there has characters that names in Keeper have not"
+_TAKEN: Final = "another path of the source has its name in Keeper"
 _GONE: Final = "a version changed in the source while it was read: plan again"
 _WRITING: Final = frozenset({Word.NEW, Word.RENAMED, Word.NEWER, Word.CHANGED})
 
@@ -83,6 +85,11 @@ class Existing:
                     break
                 found[there] = (number, origin)
         return found
+
+    def is_of_renamed(self, system: str, place: str, path: str) -> bool:
+        """Return whether this has come from another path, which was renamed to this name."""
+        paths = {each.path for _, each in self.origins if (each.system, each.place) == (system, place)}
+        return path not in paths and any(each != placing.usable_name(each) for each in paths)
 
 
 class Judge:
@@ -143,17 +150,29 @@ class Judge:
         return placed._replace(name=placing.usable_name(placed.name)) if placed.name else placed
 
     def _existing(self, batch: Sequence[Seen]) -> dict[tuple[str, str], Existing]:
-        wanted: dict[str, list[str]] = {}
+        found: dict[tuple[str, str], Existing] = {}
+        self._add(found, {(placed.environment, placed.name) for placed in map(self._placed, batch)})
+        near: set[tuple[str, str]] = set()
         for seen in batch:
             placed = self._placed(seen)
-            names = [placed.name, *(f"{placed.name}-{number}" for number in (2, 3))]
-            wanted.setdefault(placed.environment, []).extend(names)
-        found: dict[tuple[str, str], Existing] = {}
-        for uuid, names in wanted.items():
-            if environment := self._environments.get(uuid):
-                for some in in_batches(sorted(set(names))):
-                    found |= _stored(environment, some)
+            if self._is_moved(found, placed, seen) and (place := self._environments.get(placed.environment)):
+                near |= {(placed.environment, name) for name in placing.numbered_names(place, placed.name)}
+        self._add(found, near)
         return found
+
+    def _add(self, found: dict[tuple[str, str], Existing], wanted: set[tuple[str, str]]) -> None:
+        for uuid, environment in self._environments.items():
+            for some in in_batches(sorted(name for place, name in wanted if place == uuid)):
+                found |= _stored(environment, some)
+
+    def _is_moved(self, existing: Mapping[tuple[str, str], Existing], placed: Placed, seen: Seen) -> bool:
+        """Return whether a path cannot have the name of its own: of other characters, or another path's."""
+        if not placed.name:
+            return False
+        if placing.place(self._rules[seen.place], seen.found.path).name != placed.name:
+            return True
+        known = existing.get((placed.environment, placed.name))
+        return known is not None and known.is_of_renamed(self._migration.source, seen.place, seen.found.path)
 
     def _known(
         self, existing: Mapping[tuple[str, str], Existing], placed: Placed, seen: Seen
@@ -161,22 +180,37 @@ class Judge:
         return existing.get((placed.environment, self._name(existing, placed, seen)))
 
     def _name(self, existing: Mapping[tuple[str, str], Existing], placed: Placed, seen: Seen) -> str:
-        """Return the name of a path: of one that had to be renamed the first that no other has."""
-        rule = self._rules[seen.place]
-        is_renamed = placing.place(rule, seen.found.path).name != placed.name
-        if not is_renamed:
-            return placed.name
+        """Return the name by which a path was carried; else its own, or the first that no other has."""
         mine = (seen.place, seen.found.path)
-        taken: set[str] = set()
-        for (environment, name), known in existing.items():
-            if environment == placed.environment and not known.carried_from(self._migration.source, *mine):
-                taken.add(name)
+        if carried := self._carried_name(existing, placed, mine):
+            return carried
+        if not self._is_moved(existing, placed, seen):
+            return placed.name
+        taken = {name for environment, name in existing if environment == placed.environment}
         taken |= {
             name
             for (place, name), path in self._names.items()
             if place == placed.environment and path != mine
         }
         return placing.free_name(placed.name, taken)
+
+    def _carried_name(
+        self, existing: Mapping[tuple[str, str], Existing], placed: Placed, mine: tuple[str, str]
+    ) -> str:
+        """Return the name of the secret that has come from a path; empty if none has."""
+        for environment, name in sorted(existing):
+            is_near = environment == placed.environment and placing.is_numbered_name(name, placed.name)
+            if is_near and existing[environment, name].carried_from(self._migration.source, *mine):
+                return name
+        return ""
+
+    def _has_name(
+        self, existing: Mapping[tuple[str, str], Existing], placed: Placed, name: str, mine: tuple[str, str]
+    ) -> bool:
+        """Return whether a path has its name in this pass: by what it carried, or as the first one."""
+        if self._carried_name(existing, placed, mine):
+            self._names[placed.environment, name] = mine
+        return self._names.setdefault((placed.environment, name), mine) == mine
 
     def _judged(  # noqa: PLR0911 - one return a word
         self, seen: Seen, existing: Mapping[tuple[str, str], Existing], former: Mapping[tuple[str, str], int]
@@ -200,8 +234,7 @@ class Judge:
         name = self._name(existing, placed, seen)
         is_renamed = placing.place(self._rules[seen.place], found.path).name != name
         line.environment_uuid, line.name = environment.uuid, name
-        owner = self._names.setdefault((placed.environment, name), (seen.place, found.path))
-        if owner != (seen.place, found.path):
+        if not self._has_name(existing, placed, name, (seen.place, found.path)):
             return _ended(line, Word.REFUSED, "another path of the source has this name: change the rules")
         rights = (Action.SECRET_IMPORT, Action.SECRET_CREATE)
         if not all(allows(self.actor, each, environment_id=environment.pk, name=name) for each in rights):
@@ -212,7 +245,7 @@ class Judge:
                 return self._compared(line, seen, known)
             line.word = Word.RENAMED if is_renamed else Word.NEW
             if is_renamed:
-                line.reason = "its name there has characters that names in Keeper have not"
+                line.reason = _TAKEN if name != placed.name else _OTHER
             offset = former.get((placed.environment, name), 1) - 1
             versions = found.versions[-MAX_VERSIONS:]
             if offset and found.is_numbered and versions[0].number <= offset:

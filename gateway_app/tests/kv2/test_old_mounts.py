@@ -1,6 +1,7 @@
 """Clients of an old Vault find under its paths what was carried from there, with only the address changed."""
 
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -12,7 +13,7 @@ from environments_app.errors import Forbidden
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.tests.cast import Cast
 from environments_app.tokens import service as tokens
-from secrets_app.models import Secret
+from secrets_app.models import Secret, SecretVersion, VersionOrigin
 from secrets_app.services import write
 from secrets_app.types.registry import SecretType
 from sync_app.migration import service
@@ -220,3 +221,105 @@ def test_a_right_that_is_lost_while_it_is_applied_makes_no_rule(
     monkeypatch.setattr(service, "finish_apply", finish)
     mount(cast, whole(cast.development), who=cast.erin)
     assert not MountRule.objects.exists()
+
+
+def carry(cast: Cast, name: str, value: str, path: str, place: str = "teams") -> Secret:
+    """Keep a secret that has come from a path of an old mount."""
+    secret = keep(cast, name, value)
+    VersionOrigin.objects.create(
+        version=SecretVersion.objects.get(secret=secret),
+        migration=uuid4(),
+        system="vault",
+        place=place,
+        path=path,
+    )
+    return secret
+
+
+CHANGED = {
+    "n/a_b": "n/a_b",
+    "n/a|b": "n/a_b-13",
+    "n/a b": "n/a_b-2",
+    "n/a=20b": "n/a=20b",
+    "n/é": "n/_",
+    "n/=C3=A9": "n/=C3=A9",
+    "my team/x": "my_team/x",
+}
+
+
+@pytest.mark.parametrize("place", ["teams", "secret"])
+def test_a_changed_name_is_found_by_its_own_path_alone(cast: Cast, client: Client, place: str) -> None:
+    for path, name in CHANGED.items():
+        carry(cast, name, f"of {path}", path, place)
+    mount(cast, whole(cast.development, place=place))
+    token = headers(cast, Role.EDITOR)
+    for path in CHANGED:
+        assert value(client, f"{place}/data/{quote(path)}", token) == f"of {path}", path
+    for path in ("n/a~b", "n/a_b-13", "n/a_b-2", "n/_", "n/è", "my_team/x", "n/a_b-3 "):
+        assert value(client, f"{place}/data/{quote(path)}", token) == 404, path
+        count = SecretVersion.objects.count()
+        written = client.post(
+            f"/vault/v1/{place}/data/{quote(path)}",
+            {"data": {"value": "v"}},
+            "application/json",
+            headers=token,
+        )
+        assert (written.status_code, SecretVersion.objects.count()) == (404, count), path
+    written = client.post(
+        f"/vault/v1/{place}/data/n/a%7Cb", {"data": {"value": "v"}}, "application/json", headers=token
+    )
+    assert written.status_code == 200
+    assert Secret.objects.get(name="n/a_b-13").current_number == 2
+    assert value(client, f"{place}/data/n/a_b", token) == "of n/a_b"
+    assert value(client, f"{place}/data/n/a%7Cb", token) == "v"
+    client.delete(f"/vault/v1/{place}/data/n/a%7Cb", headers=token)
+    assert value(client, f"{place}/data/n/a%7Cb", token) == 404
+    back = {"versions": [2]}
+    client.post(f"/vault/v1/{place}/undelete/n/a%7Cb", back, "application/json", headers=token)
+    assert value(client, f"{place}/data/n/a%7Cb", token) == "v"
+
+    def keys(path: str) -> list[str]:
+        answer = client.get(f"/vault/v1/{place}/metadata/{quote(path)}?list=true", headers=token)
+        found: list[str] = answer.json()["data"]["keys"] if answer.status_code == 200 else []
+        return found
+
+    assert keys("n") == sorted(path[2:] for path in CHANGED if path[:2] == "n/")
+    assert (keys("my team"), keys("my_team")) == (["x"], [])
+
+
+def test_a_newer_path_of_the_name_finds_its_own(cast: Cast, client: Client) -> None:
+    carry(cast, "p_q", "of p|q", "p|q")
+    carry(cast, "p_q-2", "of p_q", "p_q")
+    mount(cast, whole(cast.development))
+    token = headers(cast)
+    assert value(client, "teams/data/p_q", token) == "of p_q"
+    assert value(client, "teams/data/p%7Cq", token) == "of p|q"
+
+
+def test_an_origin_that_keeper_did_not_write_finds_nothing(cast: Cast, client: Client) -> None:
+    carry(cast, "a_b", "here", "a|b")
+    mount(cast, whole(cast.development))
+    VersionOrigin.objects.update(path="a~b")
+    assert value(client, "teams/data/a~b", headers(cast)) == 404
+
+
+def test_who_may_not_see_a_name_does_not_learn_whether_it_is_there(cast: Cast, client: Client) -> None:
+    carry(cast, "n/a_b", "here", "n/a|b")
+    mount(cast, whole(cast.development))
+    _, secret = tokens.issue(
+        actor=cast.principal(cast.alice), environment=cast.development, name="c", role=Role.READER, prefix="m"
+    )
+    token = {"X-Vault-Token": secret}
+    asked = [value(client, f"teams/data/n/{path}", token) for path in ("a%7Cb", "a~b", "a_b", "none")]
+    assert asked == [403] * 4
+
+
+def test_lists_have_the_old_names_below_a_folder_and_a_prefix(cast: Cast, client: Client) -> None:
+    carry(cast, "old/app/a_b", "one", "dev/app/a b")
+    carry(cast, "old/my_team/x", "two", "dev/my team/x")
+    keep(cast, "old/plain", "three")
+    mount(cast, by_folder(cast, "teams", "old"))
+    token = headers(cast)
+    for path, keys in (("dev", ["app/", "my team/", "plain"]), ("dev/app", ["a b"]), ("dev/my team", ["x"])):
+        answer = client.get(f"/vault/v1/teams/metadata/{quote(path)}?list=true", headers=token)
+        assert answer.json()["data"]["keys"] == keys

@@ -16,7 +16,7 @@ from environments_app.approvals import service as approvals
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Forbidden, Invisible
 from environments_app.models import Approval, Environment, Membership
 from environments_app.tests.cast import Cast
-from secrets_app.models import Secret, SecretVersion
+from secrets_app.models import Secret, SecretVersion, VersionOrigin
 from secrets_app.services import histories
 from sync_app.errors import BadDestination, MigrationNotReady, PermissionMissing, TargetUnreachable
 from sync_app.migration import engine, passes, service
@@ -436,3 +436,45 @@ def test_environments_that_are_unprotected_do_not_wait_for_those_that_are_not(ca
     assert len(apply(cast, migration, who=cast.alice)) == 1
     assert work(migration).state == MigrationState.PLANNED
     assert [secret.environment for secret in Secret.objects.all()] == [cast.development]
+
+
+FALLING = [f"n/a{each}b" for each in " \"#%&'()*,:;<>?[]^`{|}~"]
+
+
+def again(cast: Cast) -> Migration:
+    migration = work(start(cast))
+    apply(cast, migration)
+    return work(migration)
+
+
+def names() -> dict[str, str]:
+    return dict(VersionOrigin.objects.values_list("path", "version__secret__name"))
+
+
+def test_names_that_fall_together_are_known_again(cast: Cast) -> None:
+    Memory.secrets.clear()
+    Memory.secrets.update({path: [f"of {path}"] for path in (*FALLING, "n/a_b")})
+    again(cast)
+    carried = names()
+    assert carried["n/a_b"] == "n/a_b"
+    assert len(set(carried.values())) == len(FALLING) + 1
+    assert again(cast).counts["words"] == {"same": len(FALLING) + 1}
+    Memory.secrets[FALLING[-1]].append("newer")
+    Memory.secrets["n/a!b"] = ["one more"]
+    found = again(cast)
+    assert found.counts["words"] == {"same": len(FALLING), "newer": 1, "renamed": 1}
+    assert (found.state, names() | carried) == (MigrationState.DONE, names())
+    assert Secret.objects.get(name=carried[FALLING[-1]]).current_number == 2
+
+
+def test_a_new_path_of_a_carried_name_does_not_take_its_place(cast: Cast) -> None:
+    Memory.secrets.clear()
+    Memory.secrets.update({"s/p|q": ["one"], "s/p~q": ["two"]})
+    again(cast)
+    carried = names()
+    assert carried == {"s/p|q": "s/p_q", "s/p~q": "s/p_q-2"}
+    Memory.secrets.update({"s/p!q": ["three"], "s/p_q": ["four"]})
+    assert again(cast).counts["words"] == {"same": 2, "renamed": 2}
+    assert names().items() >= carried.items()
+    assert (len(names()), Secret.objects.count()) == (4, 4)
+    assert again(cast).counts["words"] == {"same": 4}
