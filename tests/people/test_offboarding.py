@@ -72,6 +72,22 @@ def test_it_finds_what_they_saw_and_what_of_it_stands(cast: Cast, known: dict[st
     assert {secret.name for secret in found.could_read} == set(known) - {"gone"}
 
 
+def test_a_version_that_a_rollback_made_of_one_they_know_is_known(cast: Cast) -> None:
+    alice, erin = cast.principal(cast.alice), cast.principal(cast.erin)
+    for name in ("again", "other"):
+        reveal(actor=erin if name == "again" else alice, secret=keep(cast, name))
+        change(cast, Secret.objects.get(name=name), "second")
+    reveal(actor=erin, secret=Secret.objects.get(name="other"))
+    # That of "again" is made of what erin read, twice over; that of "other" is not.
+    for name, number in (("again", 1), ("other", 1), ("again", 3), ("other", 3)):
+        write.rollback(actor=alice, secret=Secret.objects.get(name=name), number=number)
+    found = offboarding_report(actor=cast.principal(cast.root), user=cast.erin)
+    assert {each.secret.name: (each.numbers, each.stands) for each in found.known} == {
+        "again": ((1, 3, 4), True),
+        "other": ((2,), False),
+    }
+
+
 @pytest.mark.every_database
 def test_one_act_disables_and_queues(
     cast: Cast, known: dict[str, Secret], signed_in: Callable[[User], Client], events: Events
