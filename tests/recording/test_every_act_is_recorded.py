@@ -555,6 +555,8 @@ SILENT: Final[dict[str, str]] = {
     "sync_app.targets.lookup.*": _SHOWS,
     "*.panel": _SHOWS,
     "sync_app.migration.mounts.rules_of": _SHOWS,
+    "sync_app.migration.mounts.rule_changes": _SHOWS,
+    "sync_app.migration.mounts.make_rules": "service.finish_apply records them in the same transaction",
     "sync_app.migration.service.choose": "the event of the application has what was chosen",
     "*.panels_of": _SHOWS,
     "*.cells": _SHOWS,
