@@ -84,7 +84,7 @@ def test_a_tab_asks_for_its_own_alone(root: Client, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("name", "most"),
     [
-        ("installation", 6), ("checks", 4), ("health", 21), ("work", 12), ("schedules", 5), ("backups", 4),
+        ("installation", 6), ("checks", 4), ("health", 22), ("work", 12), ("schedules", 5), ("backups", 4),
         ("settings", 4),
     ],
 )  # fmt: skip

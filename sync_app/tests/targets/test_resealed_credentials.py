@@ -19,7 +19,7 @@ from secrets_app.keys.sealed_columns import credential_fields
 from secrets_app.models import EnvironmentSnapshot, PendingValue, SecretVersion, Webhook
 from secrets_app.webhooks import add_webhook
 from sync_app.backends.vault.tests.world import VaultWorld
-from sync_app.models import KeptCopy, RotationPolicy, Target
+from sync_app.models import KeptCopy, RotationPolicy, SourceCredentials, Target
 from sync_app.targets import service as targets
 from sync_app.targets.credentials import open_backend
 from sync_app.tests.making import made
@@ -47,7 +47,7 @@ def test_every_sealed_column_is_known() -> None:
     assert (
         {field.model for field in credential_fields()}
         == sealed - {SecretVersion, EnvironmentSnapshot}
-        == {KeptCopy, PendingValue, RotationPolicy, Target, Webhook}
+        == {KeptCopy, PendingValue, RotationPolicy, SourceCredentials, Target, Webhook}
     )
 
 
