@@ -45,5 +45,8 @@ def test_no_code_outside_its_folder_names_a_system(registry: str) -> None:
         folder = package.replace(".", "/")
         # A database that rotates has the name of an engine, which other code may mean.
         names = [re.escape(package) + r"\b"] + ([f'"{kind}"'] if "_" in kind else [])
-        found = [path for path in product(folder) if re.search("|".join(names), path.read_text("utf-8"))]
+        # A migration reads a system by the connection that a backend has.
+        source = Path("sync_app/migration/sources", f"{Path(folder).name}.py")
+        others = [path for path in product(folder) if not path.match(str(source))]
+        found = [path for path in others if re.search("|".join(names), path.read_text("utf-8"))]
         assert not found, f"{kind} is named outside {folder}"
