@@ -21,7 +21,7 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
 from environments_app.forms.fields import CommaSeparatedField
-from environments_app.models import Environment, User
+from environments_app.models import Departure, Environment, User
 from secrets_app import acts
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, SecretError
 from secrets_app.forms.secret import WrittenFields
@@ -29,6 +29,7 @@ from secrets_app.key_operations import key_check
 from secrets_app.models import (
     ChangePosition,
     DataKey,
+    DepartureValue,
     EnvironmentSnapshot,
     KeyJob,
     KeyMigration,
@@ -40,6 +41,7 @@ from secrets_app.models import (
     Share,
     Star,
     Sweep,
+    VersionOrigin,
     Webhook,
     WrappedRead,
     WrappingKey,
@@ -354,6 +356,23 @@ read_only(
 )
 read_only(PendingValue, "approval index environment created_at", joined="approval environment")
 read_only(Star, "user secret created_at", joined="user secret")
+read_only(
+    Departure,
+    "user kind open at ended_by_name closed_at closed_by",
+    joined="user",
+    search="=user__username",
+    period="at",
+    filters="kind open",
+    page=lambda row: reverse("departure", args=[row.pk]),
+)
+read_only(
+    DepartureValue,
+    "secret departure by_policy assignee kept_by",
+    joined="secret departure__user assignee",
+    search="=secret__name =departure__user__username",
+    page=lambda row: reverse("departure", args=[row.departure_id]),
+)
+read_only(VersionOrigin, "version system path number author", joined="version__secret", search="=path")
 read_only(ChangePosition, "head sequence")
 read_only(LastAsked, "secret_uuid actor_name number asked_at", ordering="-id")
 read_only(EnvironmentSnapshot, "environment created_at", joined="environment")

@@ -27,12 +27,16 @@ from sync_app.errors import SyncError
 from sync_app.models import (
     Acknowledgement,
     KeptCopy,
+    Migration,
+    MigrationLine,
+    MountRule,
     Plan,
     PlanItem,
     ReferenceConsent,
     Rotation,
     RotationPolicy,
     Run,
+    SourceCredentials,
     SyncEntry,
     SyncPause,
     Target,
@@ -189,6 +193,30 @@ read_only(
     attention=(
         Attention(key="failed", label="runs failed in the last 24 hours", rows=_failed_runs, tone="bad"),
     ),
+)
+read_only(
+    Migration,
+    "__str__ environment state actor_name plan created_at ended_at error",
+    search="=endpoint =actor_name",
+    period="created_at",
+    filters="state environment",
+    joined="environment",
+    page=lambda row: reverse("migration-detail", args=[row.pk]),
+)
+read_only(
+    MigrationLine,
+    "path place name word state reason migration",
+    search="=path =name",
+    filters="word state",
+    joined="migration",
+    page=lambda row: reverse("migration-detail", args=[row.migration_id]),
+)
+read_only(MountRule, "mount folder environment created_at", filters="environment", joined="environment")
+read_only(
+    SourceCredentials,
+    "migration environment created_at",
+    joined="migration environment",
+    hidden="credentials",
 )
 read_only(
     ReferenceConsent,

@@ -24,6 +24,7 @@ KEEPER_INTEGRITY_CHECKS = [
     "secrets_app.maintenance.integrity_checks.versions",
     "secrets_app.maintenance.integrity_checks.losses",
     "secrets_app.maintenance.integrity_checks.origins",
+    "secrets_app.maintenance.integrity_checks.departures",
     "sync_app.runs.row_checks.targets",
     "sync_app.runs.row_checks.entries",
     "sync_app.runs.row_checks.migrations",

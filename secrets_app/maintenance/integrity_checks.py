@@ -18,6 +18,7 @@ from core.canonical_json import parsed_details
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.keys import data_keys
 from secrets_app.models import (
+    DepartureValue,
     KeyMigration,
     Secret,
     SecretVersion,
@@ -50,6 +51,11 @@ def secrets() -> Iterator[Problem]:
 def origins() -> Iterator[Problem]:
     """Find origins of carried versions that Keeper did not write."""
     return check_rows(VersionOrigin.objects.prefetch_related("version"), _EDITED)
+
+
+def departures() -> Iterator[Problem]:
+    """Find values of departures that Keeper did not write: what a person knows, and who keeps it."""
+    return check_rows(DepartureValue.objects.prefetch_related("departure", "secret"), _EDITED)
 
 
 def shares() -> Iterator[Problem]:

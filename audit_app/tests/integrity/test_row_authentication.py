@@ -216,6 +216,8 @@ def test_no_way_of_djangos_leads_past_that() -> None:
     """What a manager gives refuses, and no foreign key takes rows away with what it leads to."""
     # A purge tells of the shares that go with their secret.
     told = {("Share", "secret")}
+    # No event names these rows: lines of a plan, values of a departure, origins of versions.
+    unnamed = {("MigrationLine", "migration"), ("DepartureValue", "secret"), ("VersionOrigin", "version")}
     for model in apps.get_models():
         if not issubclass(model, AuthenticatedRow):
             continue
@@ -225,4 +227,4 @@ def test_no_way_of_djangos_leads_past_that() -> None:
             for field in model._meta.concrete_fields
             if field.remote_field and field.remote_field.on_delete is models.CASCADE
         }
-        assert cascades <= told
+        assert cascades <= told | unnamed
