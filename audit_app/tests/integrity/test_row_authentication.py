@@ -214,8 +214,8 @@ def test_a_row_is_deleted_only_once_an_event_was_told_that_it_is_gone() -> None:
 
 def test_no_way_of_djangos_leads_past_that() -> None:
     """What a manager gives refuses, and no foreign key takes rows away with what it leads to."""
-    # A purge tells of the shares that go with their secret.
-    told = {("Share", "secret")}
+    # A purge tells of the shares and wrapped reads that go with their secret.
+    told = {("Share", "secret"), ("WrappedRead", "secret")}
     # No event names these rows: lines of a plan, values of a departure, origins of versions.
     unnamed = {("MigrationLine", "migration"), ("DepartureValue", "secret"), ("VersionOrigin", "version")}
     for model in apps.get_models():

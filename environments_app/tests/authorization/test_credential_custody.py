@@ -336,7 +336,8 @@ OTHERS: Final = {
     **dict.fromkeys((action for action in Action if action.endswith(".view")), _READS),
     **dict.fromkeys((action for action in Action if action.startswith("secret.")), _VALUES),
     **dict.fromkeys(
-        (a for a in Action if a.startswith(("target.", "rotation.", "consent.", "notification."))), _SYSTEMS
+        (a for a in Action if a.startswith(("target.", "rotation.", "consent.", "notification.", "migration."))),
+        _SYSTEMS,
     ),
     **dict.fromkeys((a for a in Action if a.startswith("approval.")), _APPROVES),
     **dict.fromkeys(
@@ -352,13 +353,15 @@ OTHERS: Final = {
     **dict.fromkeys((Action.TOKEN_REVOKE, Action.TRUST_DELETE, Action.TRUST_PURGE, Action.USER_OFFBOARD, Action.USER_MOVE), _ENDS),
     Action.TOKEN_CHANGE: "it narrows a token, whose text stays with who has it",
     Action.TRUST_TEST: "it lets no workload in",
+    Action.LEAK_SEARCH: "it tells whose a value is, to somebody who has it",
+    Action.SSO_PROVIDER_CHANGE: "the issuer of a provider is fixed: no account changes hands by it",
     Action.SECOND_FACTOR_CHANGE: f"{_OWN}; what an administrator removes is a change of the account as well",
     **dict.fromkeys(
         (Action.SIGN_IN, Action.SIGN_OUT, Action.SESSION_END, Action.SESSION_CONFIRM, Action.REFUSAL), _OWN
     ),
     **dict.fromkeys(
         (
-            Action.SAML_METADATA_CHANGE, Action.SSO_PROVIDER_CHANGE, Action.INTEGRITY_VIOLATION, Action.INTEGRITY_SWEEP,
+            Action.SAML_METADATA_CHANGE, Action.INTEGRITY_VIOLATION, Action.INTEGRITY_SWEEP,
             Action.SYSTEM_CHECK, Action.PROCESS_RESTART, Action.SCHEDULE_RUN, Action.CONFIGURATION_CHANGE,
             Action.DEPLOYMENT_INITIALISE, Action.DEPLOYMENT_RESTORE, Action.DEPLOYMENT_ACTIVATE,
             Action.RESTORE_SUSPEND, Action.TRAIL_RESUME, Action.TRAIL_PRUNE, Action.STREAM_OPEN,

@@ -93,7 +93,11 @@ def _routes(patterns: list[Any], prefix: str = "") -> list[str]:
                 else _routes(pattern.url_patterns, path)
             )
         elif isinstance(pattern, URLPattern) and pattern.name:
-            kinds = {"IntConverter": 1, "UUIDConverter": "00000000-0000-0000-0000-000000000001"}
+            kinds = {
+                "IdConverter": 1,
+                "IntConverter": 1,
+                "UUIDConverter": "00000000-0000-0000-0000-000000000001",
+            }
             found.append(
                 reverse(
                     str(pattern.name),

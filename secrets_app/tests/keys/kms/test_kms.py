@@ -197,8 +197,9 @@ class TestKeyInfo:
         active_key(development)
         before = provider().calls.copy()
         # Data keys of the system, the environments, one's data keys, legacy, and each kind of what else they
-        # seal: targets, copies kept by targets, rotation policies, values that wait for approval, webhooks.
-        with django_assert_num_queries(9):
+        # seal: targets, copies kept by targets, rotation policies, values that wait for approval, webhooks,
+        # sources of migrations.
+        with django_assert_num_queries(10):
             answers(capsys, "key-info")
         assert provider().calls - before == {"DescribeKey": 1, "GetKeyRotationStatus": 1}
 
