@@ -455,7 +455,6 @@ def test_a_read_gets_nothing_that_another_of_its_batch_may_have(cast: Cast, bear
     assert others == [None] * 3
 
 
-@pytest.mark.every_database
 def test_a_poll_is_noted_in_memory_and_stored_beside_the_reads(cast: Cast, bearer: Bearer) -> None:
     last_asked._noted.clear()
     secret, client = keep(cast, NAME), bearer("reader", cast.development)
