@@ -119,16 +119,16 @@ def _begun(application: Any, port: int, threads: int, make_front: MakeFront | No
     configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
     # The socket listens by now.
     processes.note_ready(WEB_SERVER)
-    fronted = {}
+    fronted: dict[str, Any] = {}
     if make_front:
         fronted["front"] = make_front()
+        from gateway_app.refusals import refusal_form  # noqa: PLC0415 - it takes what the application has loaded
         from operations_app.health import running  # noqa: PLC0415 - a model, and no program waits for it
 
+        fronted["form"] = refusal_form
         running.show_running(running.WEB)
-    from gateway_app.refusals import refusal_form  # noqa: PLC0415 - it takes what the application has loaded
-
     longest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    made = RequestThreads(application, threads, longest=longest, form=refusal_form, **fronted)
+    made = RequestThreads(application, threads, longest=longest, **fronted)
     close_stuck_connections(port, has_late_bodies=made.has_late_bodies)
     return made
 
