@@ -18,7 +18,7 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent, RefusalCount
 from environments_app.authentication.sign_in import start_provider_session
 from environments_app.authorization.principals import user_principal
-from environments_app.models import Membership, OidcProvider, Role, Session, User
+from environments_app.models import Membership, OidcProvider, Role, Session, UsedJwt, User
 from environments_app.oidc import discovery, providers
 from environments_app.oidc.id_tokens import LOGOUT_EVENT
 from environments_app.single_sign_on.group_mapping import map_group
@@ -942,3 +942,17 @@ def test_a_forged_provider_signs_nobody_in(provider: OidcProvider, issuer: Issue
     OidcProvider.objects.filter(pk=provider.pk).update(issuer="https://evil.example")
     assert Client().get("/oidc/acme/start").status_code == 404
     assert "Acme" not in Client().get("/sign-in").content.decode()
+
+
+def test_guesses_of_sessions_in_a_frame_are_limited(
+    provider: OidcProvider, issuer: Issuer, settings: Settings
+) -> None:
+    """Each is noted in a row: without a limit anybody could fill the database."""
+    settings.KEEPER_REFUSALS_PER_MINUTE = 2
+    query = {"iss": issuer.name, "sid": "nobody"}
+    answers = [
+        Client().get("/oidc/acme/front-channel-logout", query | {"sid": f"guess-{number}"}).status_code
+        for number in range(4)
+    ]
+    assert answers == [200, 200, 429, 429]
+    assert UsedJwt.objects.count() == 2
