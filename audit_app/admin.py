@@ -116,6 +116,7 @@ admin.site.unregister(LogEntry)
 class HistoryAdmin(OperatorAdmin, LogEntryAdmin):  # type: ignore[misc]  # without stubs
     """The history of configuration as django-auditlog shows it, whose search asks for names users lack."""
 
+    absent = frozenset({"add", "delete"})
     list_display = ("created", "resource_url", "action", "msg_short", "user_url")
     list_filter = (period_of("timestamp"), "action")
     # A hierarchy of dates goes through the whole table.
@@ -138,10 +139,12 @@ read_only(UsageEntry, "object_uuid number actor_name means count last_at", order
 read_only(ManifestUse, "manifest_id actor_name means count last_at", ordering="-id")
 read_only(SecretUse, "secret_uuid last_at", ordering="-id")
 read_only(UsagePosition, "head sequence")
-read_only(Checkpoint, "number at key_id", ordering="-number", period="at", page=lambda _row: reverse("trail"))
+read_only(
+    Checkpoint, "number at key_id", ordering="-number", period="at", page=lambda _row: reverse("admin-audit")
+)
 read_only(
     SinkState,
-    "name position succeeded_at failures due_at error",
+    "name position succeeded_at failures due_at error refused_stream refused_sequence",
     attention=(
         Attention(
             key="failing", label="sinks failing", tone="bad", rows=lambda rows: rows.filter(failures__gt=0)

@@ -11,13 +11,18 @@ from django.utils.module_loading import import_string
 from audit_app.errors import BadSink
 from audit_app.integrity.config_history import exposed_fields
 from audit_app.retention.prune import MINIMUM_DAYS
-from audit_app.sinks.registry import checkpoint_sinks, event_sinks
+from audit_app.sinks.registry import checkpoint_sinks, configured_event_sinks
 from core.network.client_address import networks
 from core.network.outbound import allowed_networks
 
 # Columns whose text is a credential or its hash; binary columns are refused by their type.
 SECRET_COLUMNS = frozenset({"password", "secret_hash", "session_key"})
-_WIRING = ("KEEPER_KEYRING", "KEEPER_AUDIT_ACCESS_POLICY", "KEEPER_AUDIT_ALERTS")
+_WIRING = (
+    "KEEPER_KEYRING",
+    "KEEPER_AUDIT_ACCESS_POLICY",
+    "KEEPER_AUDIT_ALERTS",
+    "KEEPER_STORED_EVENT_SINKS",
+)
 _WIRING_LISTS = (
     "KEEPER_INTEGRITY_CHECKS",
     "KEEPER_REPORT_SECTIONS",
@@ -76,7 +81,7 @@ def sinks(**_kwargs: Any) -> list[CheckMessage]:
     """Refuse what is no sink, before the audit log goes unsigned or events wait."""
     name = "KEEPER_EVENT_SINKS"
     try:
-        event_sinks()
+        configured_event_sinks()
         name = "KEEPER_AUDIT_SINKS"
         readable = checkpoint_sinks()
     except BadSink as error:

@@ -78,6 +78,10 @@ class SinkDown(AuditError):
     """A sink did not take what it was given, or cannot be read; it is tried again."""
 
 
+class LineRefused(AuditError):
+    """A sink refuses lines for what they are: the same are refused again. The message says why."""
+
+
 class TooManyRefusals(AuditError):
     """An address, or a source of tries for an account, was refused too often."""
 

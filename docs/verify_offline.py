@@ -12,10 +12,17 @@ What is trusted is what you bring:
   --public-key   a signing key that was written down elsewhere (`keeper checkpoint --public-keys`); repeatable
   --checkpoint   what a sink holds, fetched by you and not by Keeper, *before* the export; the highest number
                  in the file counts
+  --file         a file of an evidence pack (`keeper evidence-pack`), which the event of the newest pack in
+                 the bundle must record under this name; repeatable
+                 A review of access (review-*.jsonl) is held against the events, entry by entry
+  --pack         the number of the event of an older pack, if you mean that one
+  --since        the first day that you verify, if it is a segment and you give no file of its pack
   --stream       the streams that you asked `keeper audit-export` for; by default, all
 
 Several bundles are verified in their order: what retention sealed, oldest first, and then the export. A
-bundle that begins after another one's end is complete only together with that one.
+bundle that begins after another one's end is complete only together with that one. A segment, as evidence
+packs have it, begins after a checkpoint that it holds: with the event after each head that this signs. It is
+complete for its pack, whose files you give, or for a time that you name, and never for a whole export.
 
 Exit codes: 0 sound, 1 damaged, 2 a file cannot be read, 3 incomplete: nothing contradicts what is signed, but
 not all of it is there. The last lines state what was not proven. Needs Python 3.10 and `cryptography`.
@@ -29,6 +36,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +55,26 @@ LONGEST_LINE = 256 * 1024 * 1024
 HASH, SIGNATURE = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{128}")
 # Between the time in a checkpoint and its row: an export of that moment lacks it, and nothing was set back.
 SIGNING_TAKES = timedelta(minutes=5)
+# The events of reviews of access, and those of acts that end access.
+STEPS = frozenset({"review.start", "review.decide", "review.sign", "review.cancel"})
+ENDS = frozenset(
+    {"member.revoke", "member.expire", "token.revoke", "trust.delete", "group.change", "user.change"}
+)
+CHANGES = frozenset({"member.change", "trust.change", "user.change"})
+# What the event of a review's start, of its end and of a decision must say as the file has it.
+STARTED = (
+    "scope", "prefix", "kinds", "ends_undecided", "items", "population", "population_at", "due_at",
+)  # fmt: skip
+CLOSED = ("closed_at", "comment")
+DECIDED = ("decision", "reason", "kept", "decided_at")
+# After a review was due: from then on Keeper itself may end what nobody decided.
+GRACE = timedelta(days=7)
+# The parts of the lines whose content is signed.
+PARTS = {
+    "event": ("stream", "text", "previous", "hash", "mac"),
+    "manifest": ("digest", "read"),
+    "checkpoint": ("checkpoint", "signature"),
+}
 SOUND, DAMAGED, UNREADABLE, INCOMPLETE = range(4)
 
 Line = dict[str, Any]
@@ -120,6 +148,34 @@ class Brought(NamedTuple):
     # What a file of a sink holds, by number; the last one is what the bundle must reach.
     held: list[Checkpoint]
     streams: frozenset[str] | None
+    # SHA-256 of files that the event of a pack must record, by name; the number of an older pack's event.
+    files: dict[str, str]
+    pack: int | None
+    # The reviews of access among them, by the uuid of the review.
+    reviews: dict[str, "Review"]
+    # The time from which on a segment is to hold the log.
+    since: datetime | None
+
+
+class Pack(NamedTuple):
+    """An evidence pack, as its event records it: SHA-256 by file name, when it was made, and its period."""
+
+    files: Line
+    at: str
+    since: str
+    until: str
+    # The event up to which it lists the reviews of access.
+    through: int
+    # The checkpoint after which its log begins; 0 for all of it.
+    after: int
+
+
+class Review(NamedTuple):
+    """A review of access as a file of a pack has it: its head, its entries by uuid, and the file."""
+
+    head: Line
+    items: dict[str, Line]
+    path: str
 
 
 def verifies(public_key: str, message: bytes, signature: bytes) -> bool:
@@ -137,10 +193,17 @@ def hashed(previous: str, text: str) -> str:
     return hashlib.sha256(bytes.fromhex(previous) + text.encode(errors="surrogatepass")).hexdigest()
 
 
+def unique(pairs: list[tuple[str, Any]]) -> Line:
+    """Return the parts of a JSON object. Raises ValueError if two have one name: which counts, is open."""
+    if len(found := dict(pairs)) != len(pairs):
+        raise ValueError("an object names a part twice")
+    return found
+
+
 def parsed(text: str) -> Line:
     """Return a JSON object. Raises Unreadable if the text is none."""
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise Unreadable("it is no JSON") from error
     if not isinstance(found, dict):
@@ -156,6 +219,11 @@ def matches(pattern: re.Pattern[str], value: object) -> bool:
 def is_number(value: object) -> bool:
     """Return whether a value is a whole number that Keeper can count."""
     return type(value) is int and 0 <= value < 2**63
+
+
+def digits(uuid: object) -> str:
+    """Return the hexadecimal digits of a UUID: events have no hyphens in theirs, and details have."""
+    return str(uuid).replace("-", "")
 
 
 def shown(text: str) -> str:
@@ -206,23 +274,24 @@ class Stream:
         self.damage: Damage | None = None
         self.digests = [hashlib.sha256(b"keeper/v1/kept-events") for _ in cuts]
         self.kept = [0] * len(cuts)
-        self.last_kept = self.uncovered = 0
+        self.last_kept = 0
         # Of a bundle that begins later: the hash before its first event, empty if it has none.
         self.first = ""
         self.is_chained = False
 
     def take_kept(self, sequence: int, line: Line, named: Head | None) -> None:
-        """Add an event that a cut kept to the digest of that cut."""
-        if sequence <= self.last_kept:
+        """Add an event that a cut kept to the digest of that cut; before a begin there is no such event."""
+        if self.begins:
+            self.damage = ("inserted", sequence, f"the bundle begins after event {self.begins}")
+        elif sequence <= self.last_kept:
             self.damage = ("reordered", sequence, "the event is listed twice, or in another place")
         elif hashed(line["previous"], line["text"]) != line["hash"]:
             self.damage = ("edited", sequence, "the event is not the one that was recorded")
         elif named and named.link != line["hash"]:
             self.damage = ("forked", sequence, f"checkpoint {named.checkpoint} names another event")
-        self.last_kept = sequence
-        if self.begins:
-            self.uncovered += 1
+        if self.damage:
             return
+        self.last_kept = sequence
         place = next(place for place, cut in enumerate(self.cuts) if sequence <= cut.through)
         self.digests[place].update(sequence.to_bytes(8, "big") + bytes.fromhex(line["hash"]))
         self.kept[place] += 1
@@ -276,6 +345,10 @@ class Verification:
         self.newest: Checkpoint | None = None
         self.waiting: list[int] = []
         self.resumed: dict[str, tuple[int, int]] = {}
+        # Whether one of them counts; a segment may begin after the trusted key had spoken for the next one.
+        self.is_rooted = self.is_unrooted = False
+        # The newest checkpoint that the log had when an operator resumed it, as an event says.
+        self.stored: dict[str, tuple[int, object]] = {}
         self.trusted = set(brought.keys or [checkpoint.key for checkpoint in brought.held[-1:]])
         for checkpoint in brought.held:
             self.trust_successor(checkpoint)
@@ -286,9 +359,21 @@ class Verification:
         self.named: dict[str, dict[int, Head]] = defaultdict(dict)
         self.cuts: dict[str, list[Cut]] = defaultdict(list)
         self.begins: dict[str, int] = {}
+        # Of a segment: the number of the checkpoint after which it begins, and that checkpoint.
+        self.after = 0
+        self.first: Checkpoint | None = None
+        self.is_continued = False
+        self.pack: Pack | None = None
         self.streams: dict[str, Stream] = {}
         self.opened: set[str] = set()
         self.covered: dict[str, Head] = {}
+        # The packs that events record, by the number of the event.
+        self.packs: dict[int, Pack] = {}
+        self.proven: list[str] = []
+        # Of the reviews: their events by number, the last event that ended each row, those that changed it.
+        self.steps: dict[str, dict[int, Line]] = defaultdict(dict)
+        self.ended: dict[str, tuple[str, int]] = {}
+        self.changed: dict[str, list[tuple[str, int, Line]]] = defaultdict(list)
         # Lists of what was read or created: those that events name, and those in the bundle.
         self.wanted: set[str] = set()
         self.listed: set[str] = set()
@@ -310,6 +395,11 @@ class Verification:
         self.judge_bundle()
         self.judge_streams()
         self.judge_held()
+        self.judge_resumed()
+        self.judge_files()
+        self.judge_extent()
+        for uuid, review in self.brought.reviews.items() if self.is_last else ():
+            self.judge_review(uuid, review)
         self.state_limits()
 
     def lines(self) -> Iterator[Line]:
@@ -320,7 +410,7 @@ class Verification:
                 number += 1
                 try:
                     line = parsed(raw.decode())
-                    check_form(line)
+                    check_form(line, raw.decode())
                 except UnicodeDecodeError as error:
                     raise Unreadable(f"line {number}: it is no UTF-8") from error
                 except Unreadable as error:
@@ -340,6 +430,7 @@ class Verification:
                     f"it is no bundle of a format that this program reads ({', '.join(FORMATS)})"
                 )
             self.header, self.begins = line, dict(line.get("begins", {}))
+            self.after = line.get("after", 0)
             return
         if kind == "bundle" or self.claimed is not None:
             raise Unreadable("it holds more than one bundle: nothing may follow the end")
@@ -382,8 +473,10 @@ class Verification:
         # A checkpoint counts by a trusted key, or if one that counts names its digest.
         if not is_signed or (self.trusted and found.key not in self.trusted):
             self.waiting.append(found.number)
-        elif follows:
-            self.waiting.clear()
+        else:
+            self.is_rooted = True
+            if follows:
+                self.waiting.clear()
         if self.brought.held and found.number == self.brought.held[-1].number:
             self.same = found.digest
         for name, head in found.heads.items():
@@ -392,6 +485,10 @@ class Verification:
 
     def follows(self, found: Checkpoint, before: Checkpoint | None) -> bool:
         """Return whether a checkpoint names the previous one; one after a resumption need not."""
+        if before is None and found.number == self.after:
+            # What is before the first one of a segment is not in it.
+            self.first = found
+            return True
         where, number = f"checkpoint {found.number}", before.number if before else 0
         follows: bool = found.previous == (before.digest if before else GENESIS)
         if found.resumed and not follows:
@@ -416,7 +513,14 @@ class Verification:
 
     def judge_waiting(self) -> None:
         """Report checkpoints that nothing trusted signs or names."""
-        if self.waiting:
+        if self.waiting and self.after and not self.is_rooted:
+            self.is_unrooted = True
+            self.lacking.append(
+                f"checkpoint {self.waiting[0]}: no key that you trust has signed it. The segment begins "
+                "with it, and does not show which key followed yours. Pin the newer key, if you have it from "
+                "elsewhere, or bring all checkpoints of the sink up to it."
+            )
+        elif self.waiting:
             what = "neither a trusted key nor one that follows it has signed it"
             self.problem("forged", f"checkpoint {self.waiting[0]}", what)
         self.waiting.clear()
@@ -433,17 +537,25 @@ class Verification:
     def judge_checkpoints(self) -> None:
         """Hold the checkpoint that was kept elsewhere against the bundle's, and let it count too."""
         self.judge_waiting()
+        if self.after:
+            self.judge_begin()
         if not self.brought.held:
             return
         held, newest = self.brought.held[-1], self.newest
         where = f"checkpoint {held.number}, held elsewhere"
         if str(held.deployment) != self.header["deployment"]:
             self.problem("forged", where, "it is of another deployment than the bundle")
-        elif not held.is_signed() or held.key not in self.trusted:
+        elif not held.is_signed() or not (held.key in self.trusted or self.is_unrooted):
             self.problem("forged", where, "neither a trusted key nor one that follows it has signed it")
         elif self.is_left_behind(held):
             self.unproven.append(
                 f"The audit log continues without checkpoint {held.number}: an operator resumed it."
+            )
+            return
+        elif held.number < self.after:
+            self.lacking.append(
+                f"{where}, is older than the first of this segment. Fetch a newer one: the segment does not "
+                "show what became of that one."
             )
             return
         elif self.same and self.same != held.digest:
@@ -453,6 +565,29 @@ class Verification:
         self.held = held
         for name, head in held.heads.items():
             self.name_head(name, head)
+
+    def judge_begin(self) -> None:
+        """Hold the begin of a segment against the heads of its first checkpoint, and rest on those."""
+        first, where = self.first, f"checkpoint {self.after}"
+        if first is None:
+            self.problem("missing", where, "the segment begins after it, and lacks it")
+            return
+        if any(held.number == first.number and held.digest != first.digest for held in self.brought.held):
+            self.problem("exchanged", where, "the one held elsewhere is another")
+        for name, begins in sorted(self.begins.items()):
+            signed = first.heads[name].sequence if name in first.heads else 0
+            if begins != signed:
+                what = f"the segment begins after event {begins}, and {where} names event {signed}"
+                self.problem("missing" if begins > signed else "exchanged", f"stream {name}", what)
+        self.is_continued = all(
+            name in self.earlier and self.earlier[name].sequence >= begins
+            for name, begins in self.begins.items()
+        )
+        self.earlier = {**first.heads, **self.earlier}
+        self.unproven.append(
+            f"The {sum(self.begins.values())} events up to {where} of {first.at:%Y-%m-%d %H:%M} UTC are not "
+            "in this segment. A review of access that began before is not missed."
+        )
 
     # The second pass.
 
@@ -476,8 +611,48 @@ class Verification:
             return
         if said.get("manifest"):
             self.wanted.add(said["manifest"])
-        if name == SYSTEM and said["action"] == "stream.open":
+        if name == SYSTEM:
+            self.read_of_system(said)
+        self.read_review(name, said)
+
+    def read_of_system(self, said: Line) -> None:
+        """Note what an event of the installation says: a stream, a pack, or a resumption."""
+        if said["action"] == "stream.open":
             self.opened.add(said["object_name"])
+        elif said["action"] == "trail.export":
+            self.read_files(said)
+        elif said["action"] == "trail.resume":
+            with suppress(Unreadable):
+                details = parsed(said["details"])
+                self.stored[str(details.get("digest"))] = (said["sequence"], details.get("stored"))
+
+    def read_review(self, stream: str, said: Line) -> None:
+        """Note an event of a review of access, and the rows whose access an event ended."""
+        about = digits(said.get("object_uuid"))
+        if stream == SYSTEM and said["action"] in STEPS:
+            self.steps[about][said["sequence"]] = said
+        if not self.brought.reviews or said.get("outcome") != "allowed":
+            return
+        if said["action"] in CHANGES:
+            with suppress(Unreadable):
+                self.changed[about].append((stream, said["sequence"], parsed(said["details"])))
+        if said["action"] in ENDS:
+            with suppress(Unreadable):
+                rows = parsed(said["details"]).get("rows")
+                named = {about, *map(digits, rows if isinstance(rows, dict) else ())}
+                self.ended |= dict.fromkeys(named, (stream, said["sequence"]))
+
+    def read_files(self, said: Line) -> None:
+        """Note the files of an evidence pack that an event records."""
+        try:
+            details = parsed(said["details"])
+        except Unreadable:
+            return
+        if isinstance(files := details.get("files"), dict):
+            since, until = (str(details.get(name)) for name in ("since", "until"))
+            through = details["reviews_through"] if is_number(details.get("reviews_through")) else 0
+            after = details["after"] if is_number(details.get("after")) else 0
+            self.packs[said["sequence"]] = Pack(files, str(said.get("at")), since, until, through, after)
 
     def open_stream(self, name: str) -> Stream:
         """Begin to walk a stream where its cuts, its bundle or its genesis place its begin."""
@@ -525,9 +700,10 @@ class Verification:
         whole = self.header["whole"]
         for name in sorted(self.opened - self.streams.keys() - self.named.keys() if whole else ()):
             self.problem("missing", f"stream {name}", "the system stream records that it was opened")
-        # A bundle that begins later holds no record of what was opened before.
-        known = {SYSTEM, *self.opened}
-        for name in sorted(self.streams.keys() - known if whole and SYSTEM not in self.begins else ()):
+        # A bundle that begins later holds no record of what was opened before; the first of a segment does.
+        known = {SYSTEM, *self.opened, *(self.first.heads if self.first else ())}
+        is_known = whole and (SYSTEM not in self.begins or self.first is not None)
+        for name in sorted(self.streams.keys() - known if is_known else ()):
             self.problem("inserted", f"stream {name}", "the system stream does not record that it was opened")
         for digest in sorted(self.wanted - self.listed):
             self.problem("missing", f"manifest {digest[:12]}", "an event names it")
@@ -613,8 +789,195 @@ class Verification:
             "bundle is older even then, the audit log was set back."
         )
 
+    def judge_resumed(self) -> None:
+        """Hold the checkpoints before a resumption against its event, which names the last one."""
+        for digest, (last, number) in self.resumed.items():
+            event, stored = self.stored.get(digest, (0, None))
+            if not self.is_covered(SYSTEM, event) or not is_number(stored):
+                self.unproven.append(
+                    f"Checkpoint {number} continues a log that an operator resumed. No event says which one "
+                    f"was the last before: some after {last} may be missing here."
+                )
+            elif last != stored:
+                what = f"event {SYSTEM} #{event} says that checkpoint {stored} was the last before it"
+                self.problem("missing", f"checkpoint {number}", what)
+
+    def judge_extent(self) -> None:
+        """Ask of a segment whether it holds what the auditor verifies: a pack, or the time since a day."""
+        since = self.brought.since
+        if self.first is None or self.is_continued or self.pack:
+            return
+        if since is None or self.first.at + SIGNING_TAKES > since:
+            self.lacking.append(
+                f"the segment begins after checkpoint {self.after} of {self.first.at:%Y-%m-%d %H:%M} UTC: "
+                "what was before is not in it. Give the files of its pack by --file, or the first day that "
+                "you verify by --since."
+            )
+
+    def judge_files(self) -> None:
+        """Hold the files against one pack: the newest that is proven, or the one that the auditor names."""
+        if not self.is_last or not self.brought.files:
+            return
+        proven = [number for number in self.packs if self.is_covered(SYSTEM, number)]
+        chosen = self.brought.pack or max(proven, default=0)
+        pack = self.packs[chosen] if chosen in proven else None
+        for path, digest in self.brought.files.items():
+            file = f"file {path}"
+            of = [number for number, each in self.packs.items() if digest in each.files.values()]
+            if not of:
+                self.problem("edited", file, "no event records a file with this content")
+            elif not self.is_covered(SYSTEM, min(of)):
+                self.lacking.append(f"{file}: no signed head covers event {SYSTEM} #{min(of)}.")
+            elif pack is None or chosen not in of:
+                self.problem(
+                    "exchanged",
+                    file,
+                    f"it is of the pack of event {SYSTEM} #{max(of)}, and not of #{chosen}. If you mean the "
+                    f"older pack, name it with all its files: --pack {max(of)}",
+                )
+            elif pack.files.get(Path(path).name) != digest:
+                self.problem("exchanged", file, f"event {SYSTEM} #{chosen} records it as another file")
+            else:
+                self.proven.append(
+                    f"{file}: event {SYSTEM} #{chosen} records it, at {pack.at}, of {pack.since} to "
+                    f"{pack.until}"
+                )
+        given = {Path(path).name for path in self.brought.files}
+        for name in sorted(pack.files.keys() - given) if pack else ():
+            what = f"The pack of event {SYSTEM} #{chosen} has {name} too, which was not given."
+            (self.lacking if review_of(name) else self.unproven).append(what)
+        self.pack = pack
+        if pack:
+            self.judge_begin_of(chosen, pack)
+            self.judge_reviews_of(chosen, pack)
+
+    def judge_begin_of(self, number: int, pack: Pack) -> None:
+        """Hold the begin of a segment against the pack, whose event names its first checkpoint."""
+        since = moment(pack.since)
+        if self.after > pack.after:
+            begins = f"after checkpoint {pack.after}" if pack.after else "with the first event"
+            what = (
+                f"it begins after checkpoint {self.after}, and the pack of event {SYSTEM} #{number} {begins}"
+            )
+            self.problem("exchanged", "bundle", what)
+        elif self.first and since and self.first.at > since:
+            self.problem("exchanged", "bundle", f"it begins after checkpoint {self.after}, in its period")
+
+    def judge_reviews_of(self, number: int, pack: Pack) -> None:
+        """Report the reviews that signed events start in the period of a pack, and that it has no file of."""
+        if not pack.through:
+            self.unproven.append(f"Event {SYSTEM} #{number} does not say which reviews the pack lists.")
+        for uuid in sorted(self.steps):
+            steps = self.covered_steps(uuid, 2**63)
+            starts = [(at, said, told) for at, said, told in steps if said["action"] == "review.start"]
+            ended = any(
+                told["closed_at"] < pack.since
+                for _, _, told in steps
+                if isinstance(told.get("closed_at"), str)
+            )
+            for at, said, told in starts:
+                is_of_it = at <= pack.through and str(told.get("population_at")) < pack.until
+                if is_of_it and not ended and uuid not in map(review_of, pack.files):
+                    self.problem(
+                        "missing",
+                        f"review {said['object_name']}",
+                        f"event {SYSTEM} #{at} starts it, and the pack of event {SYSTEM} #{number} lacks it",
+                    )
+
+    def covered_steps(self, uuid: str, through: int) -> list[tuple[int, Line, Line]]:
+        """Return the events of a review up to one that count, each with its number and details."""
+        return [
+            (number, said, parsed(said["details"]))
+            for number, said in sorted(self.steps[uuid].items())
+            if number <= through and self.is_covered(SYSTEM, number) and said.get("outcome") == "allowed"
+        ]
+
+    def is_covered(self, stream: str, number: int) -> bool:
+        """Return whether a signed head covers an event that is in the bundle."""
+        begins = self.streams[stream].begins if stream in self.streams else 0
+        return stream in self.covered and begins < number <= self.covered[stream].sequence
+
+    def judge_review(self, uuid: str, review: Review) -> None:
+        """Hold a review of access against its events: the frozen list, each decision, and the sign-off."""
+        if self.is_unrooted:
+            self.lacking.append(f"review {review.path}: no signed head covers its events.")
+            return
+        head, items = review.head, review.items
+        through = head["through"] if is_number(head.get("through")) else 0
+        steps = self.covered_steps(uuid, through)
+        starts = [(said, details) for _, said, details in steps if said["action"] == "review.start"]
+        frozen = hashlib.sha256(
+            "\n".join(sorted(item["frozen"] for item in items.values())).encode(errors="surrogatepass")
+        ).hexdigest()
+        flaws = []
+        if [(start.get("items"), start.get("population")) for _, start in starts] != [(len(items), frozen)]:
+            flaws.append("its list is not the one that the event of its start names")
+        for said, start in starts:
+            told = {name: start.get(name) for name in STARTED}
+            told |= {"name": said["object_name"], "started_by": said.get("actor_name")}
+            flaws += [
+                f"the event of its start has another {name}" for name in told if head.get(name) != told[name]
+            ]
+        last = {d.get("item"): (said, d) for _, said, d in steps if said["action"] == "review.decide"}
+        flaws += [f"an event decides about {item}, which is not in it" for item in last.keys() - items.keys()]
+        for item, entry in items.items():
+            flaws += self.flaws_of_entry(head, entry, *last.get(item, (None, {})))
+        flaws += flaws_of_end(head, [(said, details) for _, said, details in steps], items)
+        for flaw in flaws:
+            self.problem("edited", f"review {review.path}", flaw)
+        if not flaws:
+            kinds = Counter(str(entry["decision"]) or "undecided" for entry in items.values())
+            counted = ", ".join(f"{count} {word}" for word, count in sorted(kinds.items()))
+            by = f" by {head['closed_by']} at {head['closed_at']}" if head["closed_at"] else ""
+            if head["state"] == "signed":
+                by += f", with {len(head['given'])} given since"
+            self.unproven.append(
+                "That a review listed all access of its time, and all that was given since, is Keeper's word."
+            )
+            self.proven.append(
+                f"review {head['name']}: {len(items)} entries ({counted}), {head['state']}{by}, as of event "
+                f"{SYSTEM} #{through}"
+            )
+
+    def flaws_of_entry(self, head: Line, entry: Line, said: Line | None, details: Line) -> Iterator[str]:
+        """Yield what an entry has that its last event does not say."""
+        held = parsed(entry["frozen"])
+        where = f"{held.get('subject_name')} in {held.get('environment_name') or 'the installation'}"
+        if held.get("uuid") != entry["uuid"]:
+            yield f"{where}: another entry is under its name"
+        if said is None:
+            if any(entry.get(name) for name in (*DECIDED, "decided_by", "decided_by_uuid")):
+                yield f"{where}: no event decides about it"
+            return
+        if [entry.get(name) for name in DECIDED] != [details.get(name) for name in DECIDED]:
+            yield f"{where}: its event has another decision"
+        by = said.get("actor_name"), digits(said.get("actor_uuid"))
+        if (entry["decided_by"], digits(entry["decided_by_uuid"])) != by:
+            yield f"{where}: its event was made by another person"
+        if by[1] == digits(held.get("subject_uuid")):
+            yield f"{where}: its holder decided about it"
+        if said.get("actor_kind") == "system" and not may_be_keepers(head, entry):
+            yield f"{where}: Keeper itself decided about it, which the review does not say, or not yet"
+        yield from (f"{where}: {flaw}" for flaw in self.flaws_of_act(entry, details))
+
+    def flaws_of_act(self, entry: Line, details: Line) -> Iterator[str]:
+        """Yield what the decision about an entry did and no event confirms."""
+        for row in listed_in(details, "ended"):
+            if (place := self.ended.get(digits(row))) is None or not self.is_covered(*place):
+                yield "no event ends the access that was ended"
+        changed = listed_in(details, "changed")
+        if bool(changed) != (entry["decision"] == "change"):
+            yield "its event does not change the access"
+        for row in changed:
+            acts = self.changed[digits(row)]
+            kept = entry.get("kept")
+            if not any(self.is_covered(stream, at) and is_right(told, kept) for stream, at, told in acts):
+                yield "no event changes the access to what is left of it"
+
     def note_covered(self) -> None:
         """Note the last signed head that each stream reaches: what is after it does not count."""
+        if self.is_unrooted:
+            return
         for name, stream in self.streams.items():
             held = self.held.heads.get(name) if self.held else None
             signed = [head for head in (self.signed_head(name), held) if head]
@@ -633,6 +996,8 @@ class Verification:
             "The header, the lines `cut` of format 1, and the order of streams and manifests are not signed, "
             "and excuse nothing."
         )
+        if self.brought.files:
+            say("Of a file it is proven that Keeper wrote it, and not that its rows follow from the events.")
         if not self.brought.keys:
             who = "the key of the checkpoint held elsewhere was taken" if held else "anybody may have signed"
             say(f"No public key was pinned: {who}.")
@@ -645,8 +1010,6 @@ class Verification:
         for name, stream in sorted(self.streams.items()):
             signed = self.covered[name].sequence if name in self.covered else 0
             newer += 0 if stream.damage else stream.sequence - max(signed, stream.begins)
-            if stream.uncovered:
-                say(f"{stream.uncovered} events of stream {name} are in the bundle before and count there.")
             if stream.cuts and not stream.begins:
                 removed = stream.through - sum(stream.kept)
                 say(
@@ -664,8 +1027,102 @@ class Verification:
             say(f"Only {len(self.streams)} streams were exported.")
 
 
-def check_form(line: Line) -> None:
-    """Raise Unreadable unless a line has the fields of its kind."""
+def review_of(name: str) -> str:
+    """Return the uuid of the review that a file of a pack is of, empty if it is of none."""
+    return digits(name.removeprefix("review-").removesuffix(".jsonl")) if name.startswith("review-") else ""
+
+
+def listed_in(details: Line, name: str) -> list[Any]:
+    """Return a list in the details of an event, empty if it has none."""
+    found = details.get(name)
+    return found if isinstance(found, list) else []
+
+
+def moment(text: object) -> datetime | None:
+    """Return a time with its zone, None for what is none."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+def day(text: str) -> datetime:
+    """Return the begin of a day in UTC. Raises ValueError if it is none."""
+    return datetime.fromisoformat(f"{text}T00:00:00+00:00")
+
+
+def is_right(details: Line, kept: object) -> bool:
+    """Return whether the event of a change leaves this right; one of an account names its role alone."""
+    if not isinstance(kept, dict) or details.get("role") != kept.get("role"):
+        return False
+    return "prefix" not in details or (
+        details["prefix"] == kept.get("prefix")
+        and moment(details.get("expires_at")) == moment(kept.get("expires_at"))
+    )
+
+
+def may_be_keepers(head: Line, entry: Line) -> bool:
+    """Return whether Keeper itself may have decided about an entry: it ends what is left a week later."""
+    due, at = moment(head.get("due_at")), moment(entry.get("decided_at"))
+    ends = head.get("ends_undecided") is True and entry["decision"] == "end"
+    return ends and due is not None and at is not None and at >= due + GRACE
+
+
+def flaws_of_end(head: Line, steps: list[tuple[Line, Line]], items: dict[str, Line]) -> Iterator[str]:
+    """Yield what is wrong with the end of a review: who closed it, and what was not decided."""
+    closed = {"review.sign": "signed", "review.cancel": "cancelled"}
+    ends = [(said, details) for said, details in steps if said["action"] in closed]
+    told = [
+        (closed[said["action"]], said.get("actor_name"), *(details.get(name) for name in CLOSED))
+        for said, details in ends
+    ]
+    if (told or [("open", "", None, "")]) != [
+        tuple(head.get(name) for name in ("state", "closed_by", *CLOSED))
+    ]:
+        yield "its events end it otherwise"
+    given = listed_in(head, "given")
+    text = json.dumps(given, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest() if given else ""
+    signed = [details for said, details in ends if said["action"] == "review.sign"]
+    noted = [(details.get("given"), details.get("given_digest")) for details in signed] or [(0, "")]
+    if head.get("given") != given or noted != [(len(given), digest)]:
+        yield "what was given since is not what was acknowledged"
+    if head.get("state") == "signed":
+        if not all(entry["decision"] for entry in items.values()):
+            yield "it is signed off, and not all is decided"
+        deciders = {digits(entry["decided_by_uuid"]) for entry in items.values()}
+        if deciders & {digits(said.get("actor_uuid")) for said, _ in ends}:
+            yield "a person who decided signed it off"
+
+
+def read_review(path: Path) -> Review | None:
+    """Return the review of access that a file holds, None if it is none. Raises Unreadable."""
+    if not path.name.startswith("review-"):
+        return None
+    # At \n alone: a reason may hold other characters that end a line for Python.
+    text = path.read_bytes().decode(errors="replace").removesuffix("\n")
+    lines = [parsed(line) for line in text.split("\n")]
+    names = ("uuid", "frozen", "decision", "reason")
+    sound = (
+        bool(lines)
+        and isinstance(lines[0].get("uuid"), str)
+        and all(
+            all(isinstance(line.get(name), str) for name in names)
+            and all(name in line for name in ("decided_by", "decided_by_uuid", "decided_at"))
+            for line in lines[1:]
+        )
+    )
+    items = {line["uuid"]: line for line in lines[1:]} if sound else {}
+    if not sound or len(items) != len(lines) - 1:
+        raise Unreadable("it is no review of access")
+    return Review(lines[0], items, str(path))
+
+
+def check_form(line: Line, text: str) -> None:
+    """Raise Unreadable unless a line has the fields of its kind, and is written as Keeper writes it."""
+    if text != json.dumps(line, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n":
+        raise Unreadable("it is not written as Keeper writes it")
     kind = line.get("kind")
     sound = {
         "bundle": lambda: (
@@ -675,6 +1132,7 @@ def check_form(line: Line) -> None:
             and isinstance(line["streams"], list)
             and all(isinstance(name, str) for name in line["streams"])
             and all(map(is_number, line.get("begins", {}).values()))
+            and is_number(line.get("after", 0))
             and ("as_of" not in line or datetime.fromisoformat(line["as_of"]).tzinfo is not None)
         ),
         "event": lambda: (
@@ -689,6 +1147,8 @@ def check_form(line: Line) -> None:
     }
     if not isinstance(kind, str) or kind not in sound:
         raise Unreadable("it is of a kind that this program does not know")
+    if kind in PARTS and line.keys() != {"kind", *PARTS[kind]}:
+        raise Unreadable(f"it has not the parts of a line of the kind {kind}, and no others")
     try:
         if sound[kind]():
             return
@@ -700,7 +1160,7 @@ def check_form(line: Line) -> None:
 def held_elsewhere(path: Path) -> list[Checkpoint]:
     """Return the checkpoints in a file that a sink holds, by number; a torn line is none."""
     found = []
-    for raw in path.read_bytes().splitlines():
+    for raw in path.read_bytes().split(b"\n"):
         try:
             found.append(Checkpoint(parsed(raw.decode())))
         except (Unreadable, UnicodeDecodeError):
@@ -718,6 +1178,8 @@ def report(done: Verification) -> int:
         print(shown(f"incomplete: {sentence}"))
     counted = ", ".join(f"{done.counts[kind]:,} {kind}s" for kind in ("checkpoint", "event", "manifest"))
     print(f"{counted}, {len(done.problems)} problems")
+    for sentence in done.proven:
+        print(shown(f"proven: {sentence}"))
     for sentence in done.unproven:
         print(shown(f"not proven: {sentence}"))
     return DAMAGED if done.problems else INCOMPLETE if done.lacking else SOUND
@@ -725,7 +1187,7 @@ def report(done: Verification) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Verify bundles and print the result."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundle", type=Path, nargs="+")
     parser.add_argument(
         "--public-key", metavar="HEX", action="append", help="a signing key that you trust, 64 digits"
@@ -734,7 +1196,16 @@ def main(arguments: list[str] | None = None) -> int:
         "--checkpoint", type=Path, metavar="FILE", help="what a sink holds; its highest number counts"
     )
     parser.add_argument(
+        "--file", type=Path, action="append", help="a file of an evidence pack; repeatable", default=[]
+    )
+    parser.add_argument(
+        "--pack", type=int, metavar="NUMBER", help="the event of an older pack; the newest by default"
+    )
+    parser.add_argument(
         "--stream", action="append", help="a stream that you exported, if not all; repeatable"
+    )
+    parser.add_argument(
+        "--since", type=day, metavar="DATE", help="the first day that you verify, of a segment; in UTC"
     )
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -748,7 +1219,14 @@ def main(arguments: list[str] | None = None) -> int:
     earlier: dict[str, Head] = {}
     try:
         held = held_elsewhere(options.checkpoint) if options.checkpoint else []
-        brought = Brought(keys, held, frozenset(options.stream) if options.stream else None)
+        files: dict[str, str] = {}
+        reviews: dict[str, Review] = {}
+        for reading in options.file:
+            if review := read_review(reading):
+                reviews[digits(review.head["uuid"])] = review
+            files[str(reading)] = hashlib.sha256(reading.read_bytes()).hexdigest()
+        streams = frozenset(options.stream) if options.stream else None
+        brought = Brought(keys, held, streams, files, options.pack, reviews, options.since)
         for reading in options.bundle:
             done = Verification(reading, brought, earlier, is_last=reading is options.bundle[-1])
             done.run()

@@ -9,10 +9,12 @@ from functools import partial
 from typing import Final
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import Group
 
 from audit_app.events.actions import Action
 from core.workers import nudge
+from environments_app import event_sinks
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import applying, history
@@ -30,19 +32,29 @@ from environments_app.models import (
     ApprovalState,
     Environment,
     OidcProvider,
+    ProvisionedUser,
+    Role,
     SamlGroupMapping,
+    ScimClient,
     ServiceToken,
     TokenRole,
     User,
 )
 from environments_app.notifications.recipients import add_recipient, remove_addressee, try_addressee
+from environments_app.reviews import service as reviews
 from environments_app.sessions.service import end_other_sessions
 from environments_app.single_sign_on.group_mapping import Change, changed_by_mapping, changed_by_removal
 from environments_app.tokens import rotation as token_rotation
+from environments_app.tokens import scim_clients
 from environments_app.tokens import service as tokens
 from environments_app.trusts import service as trusts
 from environments_app.users import accounts
+from environments_app.users.handing_over import hand_over
 from environments_app.users.password_links import SENDING, invitation_of, invite, withdraw_invitation
+
+
+class NetworksForm(forms.Form):
+    cidrs = TokenForm.base_fields["cidrs"]
 
 
 class RoleForm(forms.Form):
@@ -53,6 +65,18 @@ class GroupForm(forms.Form):
     group = forms.ModelChoiceField(queryset=Group.objects.order_by("name"))
 
 
+class HandOverForm(forms.Form):
+    client = forms.ModelChoiceField(queryset=ScimClient.objects.filter(removed_at=None), label="SCIM client")
+    external_id = forms.CharField(
+        label="External ID",
+        max_length=255,
+        help_text="The provider's permanent name of this person, exactly: Okta's user ID, Entra's object ID.",
+    )
+    user_name = forms.CharField(
+        label="userName", max_length=255, help_text="The person's userName at the provider."
+    )
+
+
 class GrantForm(MemberForm):
     username = None  # type: ignore[assignment]  # Django's way to drop an inherited field
     environment = forms.ModelChoiceField(queryset=Environment.objects.order_by("position", "name"))
@@ -60,7 +84,7 @@ class GrantForm(MemberForm):
 
 
 class IssueForm(TokenForm):
-    role = forms.ChoiceField(choices=TokenRole.choices)
+    role = forms.ChoiceField(choices=[*Role.choices, (TokenRole.ADMIN.value, TokenRole.ADMIN.label)])
     environment = forms.ModelChoiceField(
         queryset=Environment.objects.order_by("position", "name"),
         required=False,
@@ -87,8 +111,20 @@ def _shown_token(issued: tuple[ServiceToken, str]) -> Shown:
     return Shown(lines=(f"{token.name}: {token.role}, {ends}.",), once=text)
 
 
+def _shown_client_token(issued: tuple[ServiceToken, str]) -> Shown:
+    shown = _shown_token(issued)
+    return Shown(
+        lines=(*shown.lines, f"Base URL: {settings.KEEPER_URL or 'https://KEEPER'}/scim/v2"), once=shown.once
+    )
+
+
 def _has_ended(token: ServiceToken) -> str:
     return "" if token.is_live else "It has ended."
+
+
+def _why_not_handed_over(user: User) -> str:
+    managed = ProvisionedUser.managing(user)
+    return f"{managed.client.name} manages it already." if managed else ""
 
 
 def _invite(*, actor: Principal, user: User) -> None:
@@ -98,6 +134,22 @@ def _invite(*, actor: Principal, user: User) -> None:
 
 
 _user_act: Final = partial(Act, permission=Action.USER_CHANGE, takes="user")
+HAND_OVER: Final = Act(
+    name="hand_over",
+    label="Hand over",
+    permission=Action.SCIM_CLIENT_CHANGE,
+    records=Action.USER_PROVISION,
+    use_case=hand_over,
+    against=_why_not_handed_over,
+    takes="user",
+    form=HandOverForm,
+    confirmation="The SCIM client changes and ends the account from now on. Whoever proves the external "
+    "ID at its identity provider signs in with it; the password ends then. Sessions and personal tokens "
+    "end now. An account without single sign-on shows names alone until managers confirm it; a role in "
+    "the installation stays in force. Where the person has access, this is a break-glass act.",
+    done="Handed over.",
+    bulk=False,
+)
 USERS: Final = (
     Act(
         name="invite",
@@ -190,6 +242,7 @@ USERS: Final = (
         "manager, this is a break-glass act: it is recorded, and managers are alerted.",
         done="Added.",
     ),
+    HAND_OVER,
 )
 GROUPS: Final = (
     Act(
@@ -246,6 +299,35 @@ TOKENS: Final = (
         "restored; a new one can be issued.",
         done="Token revoked.",
         named=lambda token: str(token.name),
+        dangerous=True,
+    ),
+)
+_client_act: Final = partial(
+    Act,
+    permission=Action.SCIM_CLIENT_CHANGE,
+    takes="client",
+    against=lambda client: "It was removed." if client.removed_at else "",
+    bulk=False,
+)
+SCIM_CLIENTS: Final = (
+    _client_act(
+        name="issue",
+        label="Issue a token",
+        records=Action.TOKEN_ISSUE,
+        use_case=scim_clients.issue_client_token,
+        form=NetworksForm,
+        confirmation="Keeper shows the token once. Whoever holds it makes and ends accounts of people; it "
+        "opens nothing else. An earlier token stays valid until it is revoked.",
+        done="Issued.",
+        show=_shown_client_token,
+    ),
+    _client_act(
+        name="remove",
+        label="Remove",
+        use_case=scim_clients.remove_client,
+        confirmation="Its tokens end at once. The accounts that it made stay as they are, and first sign-ins "
+        "are no longer bound to it. Another client can take its place.",
+        done="Removed.",
         dangerous=True,
     ),
 )
@@ -353,6 +435,29 @@ ACCESS_REQUESTS: Final = (
         summary="Withdraw a request for access",
         on_page=True,
         done="Request canceled.",
+    ),
+)
+_review_act: Final = partial(Act, takes="review", on_page=True, in_admin=False)
+REVIEWS: Final = (
+    _review_act(
+        name="sign",
+        label="Sign off",
+        permission=Action.REVIEW_SIGN,
+        use_case=reviews.sign,
+        summary="Sign off a review of access",
+        about="Acknowledge that what remains is appropriate, as an operator who decided nothing.",
+        done="Signed off.",
+    ),
+    _review_act(
+        name="cancel",
+        label="Cancel the review",
+        permission=Action.REVIEW_START,
+        records=Action.REVIEW_CANCEL,
+        use_case=reviews.cancel,
+        summary="Cancel a review of access",
+        about="What was ended stays ended.",
+        done="Review canceled.",
+        dangerous=True,
     ),
 )
 _approval_act: Final = partial(Act, permission=Action.APPROVAL_DECIDE, takes="approval", place=environment_of)
@@ -512,6 +617,36 @@ ADD_RECIPIENT: Final = Act(
 _REST: Final = "Keeper learns who is in a group at each sign-in: others in it change at their next one."
 
 
+EVENT_SINKS: Final = (
+    Act(
+        name="test",
+        label="Test",
+        permission=Action.SINK_TEST,
+        use_case=event_sinks.try_sink,
+        takes="sink",
+        confirmation="Keeper records an event and sends what the sink lacks, up to this event.",
+        done="Tested.",
+        show=lambda shown: shown,
+        bulk=False,
+    ),
+)
+SINK_STATES: Final = (
+    Act(
+        name="skip_event",
+        label="Skip the refused event",
+        permission=Action.SINK_SKIP,
+        use_case=event_sinks.skip_event,
+        takes="sink",
+        against=lambda sink: "" if sink.refused_stream else "It refuses no event.",
+        confirmation="The sink never gets this event. Keeper records that, and sends what waits behind it.",
+        foresee=lambda _actor, sink: [f"Event {sink.refused_stream} #{sink.refused_sequence}: {sink.error}"],
+        done="Skipped. What waits behind it is sent.",
+        dangerous=True,
+        bulk=False,
+    ),
+)
+
+
 class MappingForm(forms.Form):
     provider = forms.ModelChoiceField(
         queryset=OidcProvider.objects.order_by("slug"),
@@ -526,7 +661,7 @@ class MappingForm(forms.Form):
     )
     role = forms.ChoiceField(choices=SamlGroupMapping._meta.get_field("role").choices or ())
     # A field is no class attribute once the class is made: Form.prefix is not touched.
-    prefix = forms.CharField(required=False, max_length=512)  # type: ignore[assignment]
+    prefix = forms.CharField(required=False, max_length=512)  # type: ignore[assignment]  # not Form.prefix
 
 
 def _shown_changes(changes: Sequence[Change]) -> Shown:

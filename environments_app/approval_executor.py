@@ -13,6 +13,7 @@ from environments_app.approvals.group_members import REACHES
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups, memberships
 from environments_app.environments import service as environments
+from environments_app.environments.deletion import delete_environment
 from environments_app.errors import ApprovalVoid
 from environments_app.interfaces import ApprovalExecutor, ExecutionResult
 from environments_app.models import (
@@ -103,6 +104,13 @@ def _update(actor: Principal, approval: Approval) -> ExecutionResult:
     return ExecutionResult(sentence=" ".join(["Settings saved.", *stored.warnings]))
 
 
+def _delete(actor: Principal, approval: Approval) -> ExecutionResult:
+    delete_environment(actor=actor, environment=approval.environment)
+    return ExecutionResult(
+        sentence=f"Environment {approval.environment.name} deleted.", link=reverse("deleted-environments")
+    )
+
+
 def _join(actor: Principal, approval: Approval) -> ExecutionResult:
     user = _found(User.objects.filter(uuid=approval.arguments["user"]))
     group = _found(Group.objects.filter(name=approval.arguments["group"]))
@@ -149,6 +157,7 @@ class AccessApprovalExecutor(ApprovalExecutor):
         Action.TRUST_CREATE: _trust,
         Action.TRUST_CHANGE: _change_trust,
         Action.ENVIRONMENT_UPDATE: _update,
+        Action.ENVIRONMENT_DELETE: _delete,
         Action.GROUP_CHANGE: _join,
         Action.SAML_MAPPING_CHANGE: _map,
     }

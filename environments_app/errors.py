@@ -55,6 +55,15 @@ class BadToken(AccessError):
         self.reason = reason
 
 
+class SessionEnded(AccessError):
+    """The session of a request ended after the request began, before it could act."""
+
+    problem = Kind(401, "Not signed in")
+
+    def __init__(self) -> None:
+        super().__init__("Your session was ended meanwhile. Sign in again.")
+
+
 class TooManyRequests(AccessError):
     """A token has made all the requests that it may make in this minute."""
 
@@ -100,7 +109,7 @@ class AlreadyGranted(Conflict):
     """There is a membership for this holder and prefix: `membership` is its id, `environment` the name."""
 
     def __init__(self, *, environment: str, membership: int) -> None:
-        super().__init__("There is a membership for this prefix already; change that one.")
+        super().__init__("There is a membership for this path already; change that one.")
         self.environment = environment
         self.membership = membership
 
@@ -110,6 +119,13 @@ class LinkEnded(Conflict):
 
     def __init__(self) -> None:
         super().__init__("This link has been used or has expired. Request a new one.")
+
+
+class LastAdministrator(Conflict):
+    """The change would leave the installation without an active administrator."""
+
+    def __init__(self) -> None:
+        super().__init__("Keeper needs at least one active administrator. Add another one first.")
 
 
 class LastManager(Conflict):
@@ -123,8 +139,8 @@ class Tampered(Conflict):
 class ApprovalNeeded(AccessError):
     """The act needs an approval: nothing was done, and `approval` is the id of the request."""
 
-    def __init__(self, approval: int) -> None:
-        super().__init__(f"Changes to this environment need approval. Request {approval} was created.")
+    def __init__(self, approval: int, why: str = "Changes to this environment need approval.") -> None:
+        super().__init__(f"{why} Request {approval} was created.")
         self.approval = approval
 
 

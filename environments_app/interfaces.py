@@ -8,13 +8,15 @@ those who may see an environment's settings.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 from audit_app.events.actions import Action
+from audit_app.events.actors import Actor
 from environments_app.authorization.policy import Principal
 from environments_app.models import Approval, Environment
 
@@ -43,6 +45,17 @@ class ChangedNames:
     count: int
 
 
+# An approver of a read is shown who read the value in so many days.
+READERS_DAYS: Final = 30
+
+
+class Reader(NamedTuple):
+    """Who read a value, and when last."""
+
+    name: str
+    last_at: datetime
+
+
 class ApprovalExecutor(ABC):
     """One app's acts that need an approval."""
 
@@ -63,6 +76,17 @@ class ApprovalExecutor(ABC):
         """Return what the act does with secrets that its lines do not name, as far as the actor sees them."""
         return None
 
+    def readers(self, *, actor: Principal, approval: Approval) -> Sequence[Reader]:  # noqa: ARG002 - for the one that shows values
+        """Return who read of late what a request asks to read, the latest first."""
+        return ()
+
+    def has_guarded(self, environment: Environment) -> bool:  # noqa: ARG002 - for the one that guards
+        """Return whether something in an environment is read only after a second person has agreed."""
+        return False
+
+    def guard_names(self, *, actor: Actor, environment: Environment) -> None:  # noqa: B027 - as above
+        """Guard what lies under a guarded path of an environment, in the caller's transaction."""
+
     def forget(self, approval: Approval) -> None:  # noqa: B027 - most keep nothing
         """Destroy what is kept sealed for a request that is over, in the caller's transaction."""
 
@@ -76,6 +100,17 @@ def _owners() -> dict[str, ApprovalExecutor]:
 def owner_of(action: str) -> ApprovalExecutor:
     """Return the executor of an act. Raises LookupError if it has none."""
     return _owners()[action]
+
+
+def has_guarded(environment: Environment) -> bool:
+    """Return whether something in an environment is read only after a second person has agreed."""
+    return any(owner.has_guarded(environment) for owner in {*_owners().values()})
+
+
+def guard_names(*, actor: Actor, environment: Environment) -> None:
+    """Guard what lies under a guarded path of an environment, in the caller's transaction."""
+    for owner in {*_owners().values()}:
+        owner.guard_names(actor=actor, environment=environment)
 
 
 class EnvironmentPanel(Protocol):

@@ -23,6 +23,18 @@ from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from audit_app.middleware import Middleware
 from core.clock import ZONE
 from environments_app.authentication.drf import session_principal
+from environments_app.tokens.decoys import note_request
+
+
+class DecoyMiddleware(Middleware):
+    """Notes the decoy tokens that a refused request carries; the answer is the same without any."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            note_request(request)
+        return response
+
 
 # The variable in which Django's `require_http_methods` keeps its argument.
 _METHODS: Final = "request_method_list"

@@ -118,7 +118,7 @@ def normalise_username(text: str) -> str:
     """
     name = fold_username(text)
     if not 1 <= len(name) <= MAX_USERNAME:
-        raise BadName("username", f"A username has 1 to {MAX_USERNAME} characters.")
+        raise BadName("username", f"Use 1 to {MAX_USERNAME} characters.")
     letters = [character for character in name if unicodedata.category(character)[0] in "LM"]
     for character in name:
         _refuse_unless_allowed(character)
@@ -165,8 +165,7 @@ def validate_environment_name(name: str) -> str:
     if not _ENVIRONMENT_NAME.fullmatch(name):
         raise BadName(
             "name",
-            "An environment's name has 1 to 63 lower-case letters, digits, hyphens and underscores, "
-            "and starts with a letter or digit.",
+            "Use 1 to 63 lowercase letters, digits, - or _, starting with a letter or digit.",
         )
     return name
 
@@ -180,7 +179,7 @@ def validate_prefix(prefix: str) -> str:
     path = prefix.removesuffix("/")
     if prefix and not _is_path(path):
         raise BadName(
-            "prefix", "A prefix is a path of segments of A-Z a-z 0-9 _ . + = @ - joined by single slashes."
+            "prefix", "Enter a path such as apps/web, of A-Z a-z 0-9 _ . + = @ - and single slashes."
         )
     return path
 
@@ -196,7 +195,7 @@ def _refuse_unless_allowed(character: str) -> None:
     if character in _PUNCTUATION or (character.isascii() and character.isalnum()):
         return
     if unicodedata.category(character)[0] not in "LM" or _script(character) not in _SCRIPTS:
-        raise BadName("username", "A username holds letters, the digits 0 to 9 and . _ - @ + only.")
+        raise BadName("username", "Use only letters, the digits 0 to 9 and . _ - @ +.")
     if _script(character) == "LATIN" and not _has_ascii_base(character):
         raise BadName("username", "This username holds a letter that could be mistaken for another one.")
 

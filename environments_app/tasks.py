@@ -6,16 +6,20 @@ from typing import Final
 from celery import shared_task
 from django.conf import settings
 
-from core.workers import nudge, part, slot
+from core.workers import nudge, part, slot, work_alone
 from environments_app import operator_jobs
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import applying
 from environments_app.approvals import service as approvals
 from environments_app.authentication import lockout
+from environments_app.environments.deletion import purge_environments
 from environments_app.errors import SignOnUnavailable
 from environments_app.notifications.service import deliver_due
+from environments_app.oidc.client_keys import renew_keys
 from environments_app.oidc.providers import refresh_all
+from environments_app.reviews.decisions import end_undecided
+from environments_app.reviews.service import remind
 from environments_app.saml.metadata import refresh_metadata
 from environments_app.saml.protocol.replay_guard import purge
 from environments_app.sessions.service import end_impossible_sessions
@@ -54,9 +58,10 @@ def refresh_saml_metadata() -> None:
 
 @shared_task(name="environments_app.tasks.refresh_oidc_providers")
 def refresh_oidc_providers() -> None:
-    """Fetch the discovery documents of the providers of OpenID Connect."""
+    """Fetch the discovery documents of the providers of OpenID Connect, and renew Keeper's keys for them."""
     with slot("oidc") as is_free:
         if is_free:
+            renew_keys()
             refresh_all()
 
 
@@ -73,6 +78,12 @@ def purge_workload_tokens() -> None:
     purge_ended_tokens()
 
 
+@shared_task(name="environments_app.tasks.purge_environments")
+def purge_deleted_environments() -> None:
+    """Go on with the removal of the deleted environments whose recovery window is over."""
+    work_alone(slot("purge-environments"), purge_environments)
+
+
 @shared_task(name="environments_app.tasks.purge_saml_assertions")
 def purge_saml_assertions() -> None:
     """Forget assertions that could not be used again anyway, and tries that limit nothing any more."""
@@ -86,6 +97,13 @@ def expire_approvals() -> None:
     approvals.expire_due()
     access_requests.expire_due()
     applying.apply_left()
+
+
+@shared_task(name="environments_app.tasks.remind_reviewers")
+def remind_reviewers() -> None:
+    """Remind reviewers of what is undecided, tell administrators, and end what reviews say Keeper ends."""
+    remind()
+    end_undecided()
 
 
 @shared_task(name="environments_app.tasks.end_expired_access")

@@ -8,7 +8,9 @@ from environments_app.api import approvals as approvals_api
 from environments_app.api import audit_log as audit_trail_api
 from environments_app.api import device as device_api
 from environments_app.api import environments as environments_api
+from environments_app.api import people as people_api
 from environments_app.api import recipients as recipients_api
+from environments_app.api import reviews as reviews_api
 from environments_app.api import trusts as trusts_api
 from environments_app.oidc import endpoints as oidc
 from environments_app.saml import endpoints as saml
@@ -16,10 +18,10 @@ from environments_app.views import access as access_views
 from environments_app.views import access as memberships_views
 from environments_app.views import access_requests as access_requests_views
 from environments_app.views import approvals as approvals_views
-from environments_app.views import audit_log as audit_trail_views
 from environments_app.views import environments as pages
 from environments_app.views import people as people_views
 from environments_app.views import profile as profile_views
+from environments_app.views import reviews as reviews_views
 from environments_app.views import second_factor as second_factor_views
 from environments_app.views import sessions as sessions_views
 from environments_app.views import sign_in as password_links_views
@@ -40,6 +42,16 @@ API = [
     path("device/token", device_api.DeviceTokenView.as_view(), name="api-device-token"),
     path("environments", environments_api.EnvironmentListView.as_view(), name="api-environments"),
     path(_ENVIRONMENT, environments_api.EnvironmentView.as_view(), name="api-environment"),
+    path(
+        "deleted-environments",
+        environments_api.DeletedEnvironmentListView.as_view(),
+        name="api-deleted-environments",
+    ),
+    path(
+        "deleted-environments/<str:environment>/restore",
+        environments_api.EnvironmentRestoreView.as_view(),
+        name="api-environment-restore",
+    ),
     path(f"{_ENVIRONMENT}/members", environments_api.MemberListView.as_view(), name="api-members"),
     path(f"{_ENVIRONMENT}/members/<int:id>", environments_api.MemberView.as_view(), name="api-member"),
     path(f"{_ENVIRONMENT}/tokens", environments_api.TokenListView.as_view(), name="api-tokens"),
@@ -88,12 +100,25 @@ API = [
         for act, view in approvals_api.ACT_VIEWS.items()
     ),
     path("approvals/<int:id>/carry-out", approvals_api.CarryOutView.as_view(), name="api-approval-carry-out"),
+    path("users/<str:username>/hand-over", people_api.HandOverView.as_view(), name="api-user-hand-over"),
     path("access-requests", access_requests_api.AccessRequestListView.as_view(), name="api-access-requests"),
     *(
         path(f"{_REQUEST}/{act}", view.as_view(), name=f"api-access-request-{act}")
         for act, view in access_requests_api.ACT_VIEWS.items()
     ),
     path(_REQUEST, access_requests_api.AccessRequestView.as_view(), name="api-access-request"),
+    path("reviews", reviews_api.ReviewListView.as_view(), name="api-reviews"),
+    path("reviews/<int:id>", reviews_api.ReviewView.as_view(), name="api-review"),
+    path("reviews/<int:id>/items", reviews_api.ReviewItemListView.as_view(), name="api-review-items"),
+    path(
+        "reviews/<int:id>/items/<int:item>/decide",
+        reviews_api.ReviewItemView.as_view(),
+        name="api-review-decide",
+    ),
+    *(
+        path(f"reviews/<int:id>/{act}", view.as_view(), name=f"api-review-{act}")
+        for act, view in reviews_api.ACT_VIEWS.items()
+    ),
     path("tokens", environments_api.AdminTokenListView.as_view(), name="api-admin-tokens"),
     path(
         "tokens/<int:id>/rotate",
@@ -106,6 +131,7 @@ API = [
 _ACT_PAGES = (
     ("approvals/<int:id>", "approval", approvals_views.ACT_PAGES),
     ("access-requests/<int:id>", "access-request", access_requests_views.ACT_PAGES),
+    ("reviews/<int:id>", "review", reviews_views.ACT_PAGES),
     ("people/<str:username>", "person", people_views.ACT_PAGES),
     ("environments/<str:name>/members/<int:id>", "member", pages.MEMBER_ACT_PAGES),
     ("environments/<str:name>/trusts/<int:id>", "trust", trusts_views.ACT_PAGES),
@@ -122,15 +148,16 @@ urlpatterns = [
     ),
     path("sign-in", sign_in_views.sign_in, name="sign-in"),
     path("sign-in/code", sign_in_views.sign_in_code, name="sign-in-code"),
+    path("sign-in/passkey", sign_in_views.sign_in_passkey, name="sign-in-passkey"),
     path("forgot-password", password_links_views.forgotten, name="password-forgotten"),
     path("set-password", password_links_views.choose, name="password-choose"),
     path("sign-out", sign_in_views.sign_out, name="sign-out"),
     path("session", sessions_views.session_state, name="session-state"),
     path("signed-in", sessions_views.signed_in, name="signed-in"),
-    path("integrity/trail", audit_trail_views.trail, name="trail"),
-    path("integrity/trail/verify", audit_trail_views.trail_verify, name="trail-verify"),
     path("profile", profile_views.profile, name="profile"),
     path("profile/password", profile_views.password_change, name="password-change"),
+    path("profile/sign-ins/connect", profile_views.sign_in_connect, name="sign-in-connect"),
+    path("profile/sign-ins/disconnect", profile_views.sign_in_disconnect, name="sign-in-disconnect"),
     path("profile/sessions/end", profile_views.session_end, name="session-end"),
     path("profile/second-factor", second_factor_views.overview, name="second-factor"),
     path("profile/second-factor/start", second_factor_views.start, name="second-factor-start"),
@@ -150,6 +177,7 @@ urlpatterns = [
     path("device/approve", sessions_views.device_approve, name="device-approve"),
     path("device/deny", sessions_views.device_deny, name="device-deny"),
     path("confirm", profile_views.confirm, name="confirm"),
+    path("oidc/keys.json", oidc.client_keys, name="oidc-keys"),
     path("oidc/<slug:slug>/start", oidc.start, name="oidc-start"),
     path("oidc/<slug:slug>/callback", oidc.callback, name="oidc-callback"),
     path("oidc/<slug:slug>/signed-out", oidc.signed_out, name="oidc-signed-out"),
@@ -183,6 +211,10 @@ urlpatterns = [
     path("access-requests/new", access_requests_views.request_new, name="access-request-new"),
     path("access-requests/<int:id>", access_requests_views.request_detail, name="access-request-detail"),
     path("access-requests/<int:id>/grant", access_requests_views.request_grant, name="access-request-grant"),
+    path("reviews", reviews_views.review_list, name="review-list"),
+    path("reviews/new", reviews_views.review_new, name="review-new"),
+    path("reviews/<int:id>", reviews_views.review_detail, name="review-detail"),
+    path("reviews/<int:id>/decide", reviews_views.review_decide, name="review-decide"),
     path("environments", pages.environment_list, name="environment-list"),
     path("environments/new", pages.environment_new, name="environment-new"),
     path("environments/<str:name>", pages.environment_detail, name="environment-detail"),

@@ -70,11 +70,11 @@ class ProtocolView(View):
         raise NotImplementedError
 
 
-def signed_in(request: HttpRequest, token: str) -> Principal:
+def signed_in(request: HttpRequest, token: str, *, bearer: Callable[..., Principal] = bearer_of) -> Principal:
     """Return who bears a token. Raises BadToken, and TooManyRefusals for an address that guesses."""
     address = address_of(request)
     try:
-        return bearer_of(token, address=address, request_id=request_id_of(request))
+        return bearer(token, address=address, request_id=request_id_of(request))
     except BadToken as error:
         refuse(kind=error.reason if token else "no-credentials", address=address)
         raise

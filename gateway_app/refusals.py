@@ -8,6 +8,8 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from core.http.json import MEDIA_TYPE
 from gateway_app.aws.answers import MEDIA_TYPE as AWS_MEDIA_TYPE
 from gateway_app.aws.sts import NAMESPACE
+from gateway_app.scim.answers import MEDIA_TYPE as SCIM_MEDIA_TYPE
+from gateway_app.scim.answers import error_document
 
 _PROBLEM: Final = "application/problem+json"
 _PLAIN: Final = "text/plain; charset=utf-8"
@@ -24,6 +26,8 @@ def refusal_form(path: str, status: HTTPStatus, text: str) -> tuple[str, bytes]:
         return "text/xml", _xml(status, text)
     if path.rstrip("/") == "/aws" or path.startswith("/aws/"):
         return AWS_MEDIA_TYPE, _json({"__type": _kind(status), "Message": text})
+    if path.startswith("/scim/"):
+        return SCIM_MEDIA_TYPE, _json(error_document(status, "", text))
     return _PLAIN, f"{text}\n".encode()
 
 

@@ -2,6 +2,8 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.decorators.http import require_GET
+from django.views.generic import RedirectView
 
 from audit_app import urls as audit
 from environments_app import urls as environments
@@ -20,7 +22,6 @@ from operations_app.views import keys, system
 from operations_app.views import reports as reports_views
 from operations_app.views.dashboard import activity_charts, dashboard
 from operations_app.views.system import health as health_page
-from operations_app.views.system import operations
 from secrets_app import urls as secrets
 from sync_app import urls as sync
 
@@ -57,10 +58,7 @@ urlpatterns = [
     path("reports/<slug:key>", reports_views.report_detail, name="report-detail"),
     path("reports/<slug:key>.<str:form>", reports_views.report_file, name="report-file"),
     path("backups", backups_views.backups, name="backups"),
-    path("backups/new", backups_views.backup_now, name="backup-now"),
-    path("backups/<str:name>/verify", backups_views.backup_verify, name="backup-verify"),
     path("backups/release/<slug:kind>/<uuid:uuid>", backups_views.restore_release, name="restore-release"),
-    path("operations", operations, name="operations"),
     path("health", health_page, name="health"),
     path("", include(secrets)),
     path("", include(sync)),
@@ -74,6 +72,12 @@ urlpatterns = [
     path("admin/keys/", admin.site.admin_view(keys.keys), name="admin-keys"),
     path("admin/keys/new", admin.site.admin_view(keys.key_job_new), name="admin-key-job-new"),
     path("admin/keys/jobs/<int:pk>", admin.site.admin_view(keys.key_job), name="admin-key-job"),
+    # Where the page of the audit log was.
+    path(
+        "integrity/trail",
+        require_GET(RedirectView.as_view(url=admin_audit.VERIFICATION_URL)),
+        name="moved-trail",
+    ),
     path("admin/audit/", admin.site.admin_view(admin_audit.audit), name="admin-audit"),
     path("admin/audit/jobs/<int:pk>", admin.site.admin_view(admin_audit.audit_job), name="admin-audit-job"),
     path("admin/system/", admin.site.admin_view(system.system), name="admin-system"),

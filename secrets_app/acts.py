@@ -20,7 +20,7 @@ from secrets_app.forms.secret import AS_WRITTEN
 from secrets_app.key_operations.trial import Trial, test_key
 from secrets_app.models import MAX_NAME_LENGTH, Secret, WebhookStyle
 from secrets_app.models.version_rules import DESTROYED
-from secrets_app.services import lifecycle, transfer, write
+from secrets_app.services import decoys, guarded, lifecycle, transfer, write
 from secrets_app.services.bulk_actions import BULK_ACTIONS, Options
 
 
@@ -125,6 +125,26 @@ def _is_live(secret: Secret) -> str:
 
 def _is_deleted(secret: Secret) -> str:
     return "It is not deleted." if secret.live else ""
+
+
+def _is_open(secret: Secret) -> str:
+    return "It is guarded already." if secret.guarded else _is_live(secret)
+
+
+def _is_guarded(secret: Secret) -> str:
+    return _is_live(secret) if secret.guarded else "It is not guarded."
+
+
+def _may_end_guard(secret: Secret) -> str:
+    return _is_guarded(secret) or (guarded.PATH_GUARDED if secret.environment.guards(secret.name) else "")
+
+
+def _is_no_decoy(secret: Secret) -> str:
+    return "It is a decoy already." if secret.decoy else _is_live(secret)
+
+
+def _is_decoy(secret: Secret) -> str:
+    return _is_live(secret) if secret.decoy else "It is no decoy."
 
 
 def _restorable(secret: Secret) -> str:
@@ -272,6 +292,88 @@ SECRETS: Final = (
         use_case=lifecycle.mark_rotation_due,
         confirmation="The secrets are marked as due. The next value clears the mark.",
         done="Marked as due.",
+    ),
+    _secret_act(
+        name="guard",
+        label="Guard",
+        icon="lock",
+        permission=Action.SECRET_GUARD,
+        use_case=guarded.guard,
+        against=_is_open,
+        summary="Guard a secret",
+        about="Let each read take a second person. Programs, exports and targets no longer get the value.",
+        needs_approval=True,
+        conditional=True,
+        on_page=True,
+        question="Guard {row.name}?",
+        confirmation="A value is then shown to one person, once, after a second person has agreed. Programs, "
+        "exports, targets and rotations that use the secret no longer get it. To end the guard takes an "
+        "approval.",
+        done="Guarded {row.name}.",
+    ),
+    _secret_act(
+        name="unguard",
+        label="End the guard",
+        icon="lock",
+        permission=Action.SECRET_UNGUARD,
+        use_case=guarded.unguard,
+        against=_may_end_guard,
+        summary="End the guard of a secret",
+        about="Let readers read it again. It takes an approval in any environment.",
+        needs_approval=True,
+        conditional=True,
+        on_page=True,
+        question="End the guard of {row.name}?",
+        confirmation="Once another manager has approved, every reader gets the value again.",
+        done="Ended the guard of {row.name}.",
+    ),
+    _secret_act(
+        name="make_decoy",
+        label="Make a decoy",
+        icon="bell",
+        permission=Action.SECRET_DECOY_SET,
+        use_case=decoys.make_decoy,
+        against=_is_no_decoy,
+        summary="Make a secret a decoy",
+        about="Let each use raise an alert. Exports, targets and everything that reads many leave it out.",
+        needs_approval=True,
+        conditional=True,
+        on_page=True,
+        question="Make a decoy of {row.name}?",
+        confirmation="Each use then raises an alert for managers and auditors. Exports, targets and "
+        "references leave it out; a target that has it removes it, as if it were deleted. Choose a name and "
+        "a value that tempt, and nobody needs.",
+        done="{row.name} is a decoy. If a program of yours reads it, move it: the alert names the program.",
+    ),
+    _secret_act(
+        name="end_decoy",
+        label="End the decoy",
+        icon="bell",
+        permission=Action.SECRET_DECOY_END,
+        use_case=decoys.end_decoy,
+        against=_is_decoy,
+        summary="End a decoy",
+        about="Make it a secret like any other. Those who get its alerts are notified.",
+        needs_approval=True,
+        conditional=True,
+        on_page=True,
+        question="End the decoy {row.name}?",
+        confirmation="Its uses raise no alert any more, and exports and targets take it along.",
+        done="{row.name} is no decoy any more.",
+    ),
+    _secret_act(
+        name="request_read",
+        label="Request a read",
+        permission=Action.SECRET_REVEAL,
+        use_case=guarded.request_read,
+        against=_is_guarded,
+        records=Action.APPROVAL_ASK,
+        summary="Request a read of a guarded secret",
+        about="Ask for a second person's agreement. The answer names the request; once it is approved, its "
+        "requester carries it out, which returns the value, once.",
+        needs_approval=True,
+        on_page=True,
+        done="Requested.",
     ),
     _secret_act(
         name="delete",

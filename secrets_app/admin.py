@@ -197,12 +197,12 @@ class SecretAdmin(ServiceAdmin):
 
 read_only(
     Share,
-    "secret environment number shared_by recipient expires_at opened_at revoked_at",
-    joined="secret environment shared_by recipient",
+    "secret number shared_by recipient outside expires_at opened_at revoked_at",
+    joined="secret shared_by recipient",
     search="=secret__name =shared_by__username =recipient__username",
     period="created_at",
     filters="environment",
-    hidden="link_hash",
+    hidden="link_hash proof_mac",
     page=lambda row: reverse("secret-detail", args=[row.secret_id]),
 )
 read_only(

@@ -1,21 +1,24 @@
 """Carries out approved changes of secrets, each by its ordinary use case, and forgets what was sealed."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from django.urls import reverse
+from django.utils import timezone
 
 from audit_app.events.actions import Action
+from audit_app.events.actors import Actor
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid
-from environments_app.interfaces import ApprovalExecutor, ExecutionResult
+from environments_app.interfaces import READERS_DAYS, ApprovalExecutor, ExecutionResult, Reader
 from environments_app.models import Approval, Environment
 from secrets_app.errors import SecretError
+from secrets_app.exposure import seen_by
 from secrets_app.models import PendingValue, Secret
-from secrets_app.services import bulk_create, lifecycle, proposals, transfer, versions, write
+from secrets_app.services import bulk_create, decoys, guarded, lifecycle, proposals, transfer, versions, write
 from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 
@@ -31,6 +34,7 @@ def _create(actor: Principal, approval: Approval) -> ExecutionResult:
         secret_type=SecretType(given["secret_type"]),
         value=_value(actor, approval),
         comment=given["comment"],
+        decoy=given.get("decoy", False),
         **_metadata(given),
     )
     return _done(f"Created {secret.name}.", secret)
@@ -105,6 +109,36 @@ def _copy(actor: Principal, approval: Approval) -> ExecutionResult:
 
 def _move(actor: Principal, approval: Approval) -> ExecutionResult:
     return _done("Secret moved.", transfer.move(**_destination(actor, approval)))
+
+
+def _reveal(actor: Principal, approval: Approval) -> ExecutionResult:
+    given = approval.arguments
+    shown = guarded.open_released(
+        actor=actor, secret=_secret(approval), number=given["number"], was_current=given["current"]
+    )
+    return ExecutionResult(
+        sentence=f"Showed v{shown.version.number} of {shown.secret.name}.", plaintext=shown.value
+    )
+
+
+def _guard(actor: Principal, approval: Approval) -> ExecutionResult:
+    secret = guarded.guard(actor=actor, secret=_secret(approval), expected=approval.expected)
+    return _done(f"Guarded {secret.name}.", secret)
+
+
+def _unguard(actor: Principal, approval: Approval) -> ExecutionResult:
+    secret = guarded.unguard(actor=actor, secret=_secret(approval), expected=approval.expected)
+    return _done(f"Ended the guard of {secret.name}.", secret)
+
+
+def _make_decoy(actor: Principal, approval: Approval) -> ExecutionResult:
+    secret = decoys.make_decoy(actor=actor, secret=_secret(approval), expected=approval.expected)
+    return _done(f"Made a decoy of {secret.name}.", secret)
+
+
+def _end_decoy(actor: Principal, approval: Approval) -> ExecutionResult:
+    secret = decoys.end_decoy(actor=actor, secret=_secret(approval), expected=approval.expected)
+    return _done(f"Ended the decoy {secret.name}.", secret)
 
 
 def _create_many(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -199,6 +233,11 @@ class SecretsApprovalExecutor(ApprovalExecutor):
         Action.SECRET_COPY: _copy,
         Action.SECRET_MOVE: _move,
         Action.SECRET_IMPORT: _create_many,
+        Action.SECRET_REVEAL: _reveal,
+        Action.SECRET_GUARD: _guard,
+        Action.SECRET_DECOY_SET: _make_decoy,
+        Action.SECRET_DECOY_END: _end_decoy,
+        Action.SECRET_UNGUARD: _unguard,
     }
     refusals = (SecretError,)
 
@@ -206,6 +245,22 @@ class SecretsApprovalExecutor(ApprovalExecutor):
         """Return the page of the secret; empty if it does not exist yet."""
         secret = Secret.objects.filter(uuid=approval.object_uuid).only("pk").first()
         return reverse("secret-detail", args=[secret.pk]) if secret else ""
+
+    def readers(self, *, actor: Principal, approval: Approval) -> list[Reader]:
+        if approval.action != Action.SECRET_REVEAL:
+            return []
+        secret = Secret.objects.select_related("environment").filter(uuid=approval.object_uuid).first()
+        since = timezone.now() - timedelta(days=READERS_DAYS)
+        seen = seen_by(actor=actor, secret=secret, since=since) if secret else []
+        return [Reader(viewer.name, viewer.last_at) for viewer in seen]
+
+    def guard_names(self, *, actor: Actor, environment: Environment) -> None:
+        guarded.guard_names(actor=actor, environment=environment)
+
+    def has_guarded(self, environment: Environment) -> bool:
+        # Deleted ones as well: they can be restored.
+        rows = Secret.objects.filter(environment=environment, guarded=True)
+        return bool(environment.guarded_prefixes) or rows.exists()
 
     def forget(self, approval: Approval) -> None:
         """Destroy the proposed values, in the transaction in which their request ends."""

@@ -67,9 +67,11 @@ def _write(stream: str, after: int, until: int) -> None:
     if not hooks:
         return
     changes = list(_changes(stream, after, until))
-    ids = dict(
-        Secret.objects.filter(uuid__in={change.secret for change in changes}).values_list("uuid", "pk")
-    )
+    rows = Secret.objects.filter(uuid__in={change.secret for change in changes})
+    ids = dict(rows.values_list("uuid", "pk"))
+    # Nobody learns from a webhook when a guarded value, or that of a decoy, is new.
+    guarded = set(rows.filter(Q(guarded=True) | Q(decoy=True)).values_list("uuid"))
+    changes = [change for change in changes if (change.secret,) not in guarded]
     for hook in hooks:
         # Of several changes of a secret the newest is sent; what happened before the webhook is not.
         newest = {change.secret: change for change in changes if change.at >= hook.created_at}
@@ -87,7 +89,9 @@ def _hooks_of(stream: str) -> list[Webhook]:
         environment = UUID(stream.partition(":")[2])
     except ValueError:
         return []
-    rows = Webhook.objects.filter(style=WebhookStyle.CHANGES, environment__uuid=environment)
+    rows = Webhook.objects.filter(
+        style=WebhookStyle.CHANGES, environment__uuid=environment, environment__deleted_at__isnull=True
+    )
     return verified_rows(list(rows.select_related("environment").defer("sealed")))
 
 

@@ -24,7 +24,7 @@ One HMAC is the whole expand step, since the data key is uniform (RFC 5869, 3.3)
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hmac import compare_digest
 from typing import Final, NoReturn
@@ -115,6 +115,8 @@ class Context:
     row: UUID
     environment: UUID
     parent: tuple[bytes, ...] = ()
+    # No part of the place: whether only a released receipt opens what is there.
+    guarded: bool = field(default=False, compare=False)
 
     @property
     def max_plaintext_bytes(self) -> int:

@@ -134,6 +134,18 @@ class PlaintextRefused(SecretError):
 # --- Use cases -------------------------------------------------------------------------------
 
 
+class GuardedValue(SecretError):
+    """The secret is guarded: a person reads one version once, after a second person has released it."""
+
+    problem = Kind(403, "A second person is needed")
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This secret is guarded. Its value is shown to one person, once, after another has agreed. "
+            "A person asks for that on the secret's page, or with POST to …/request-read."
+        )
+
+
 class StaleVersion(SecretError):
     """The secret has changed since the caller read it; nothing was written."""
 

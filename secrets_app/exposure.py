@@ -47,7 +47,8 @@ class Known:
 def known_to(who: UUID) -> list[Known]:
     """Return what a person or token has seen or written, deleted secrets included, sorted by place and name.
 
-    A version that a rollback made of one that they know counts too: it holds the same value. It costs a
+    A version that a rollback made of one that they know counts too: it holds the same value. A decoy does
+    not count. It costs a
     statement for single acts, one for acts on many, and two for each 500 secrets.
     """
     seen: dict[UUID, set[int]] = {}
@@ -58,7 +59,7 @@ def known_to(who: UUID) -> list[Known]:
         for uuid, old, new in _rolled_back(uuids):
             if old in seen[uuid]:
                 seen[uuid].add(new)
-        secrets += Secret.objects.filter(uuid__in=uuids).select_related("environment")
+        secrets += Secret.objects.filter(uuid__in=uuids, decoy=None).select_related("environment")
     secrets.sort(key=attrgetter("environment.name", "environment_id", "name", "pk"))
     return [_known(secret, seen[secret.uuid]) for secret in secrets]
 
@@ -147,7 +148,7 @@ def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
 def tokens_in_hands(user: User, hands: CustodyGraph) -> list[ServiceToken]:
     """Return the live service tokens that a person, or a token of theirs, issued and so has seen."""
     # Those of workloads live for minutes, by their trusts; children live by their parents.
-    rows = ServiceToken.objects.filter(revoked_at=None, trust_uuid=None, parent_uuid=None)
+    rows = ServiceToken.objects.filter(revoked_at=None, trust_uuid=None, parent_uuid=None, decoy=None)
     return [token for token in _held(user, rows, hands) if token.is_live]
 
 

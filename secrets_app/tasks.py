@@ -8,7 +8,9 @@ from secrets_app import change_webhooks
 from secrets_app.departures import following
 from secrets_app.key_operations import jobs, key_check
 from secrets_app.maintenance import integrity_sweep
+from secrets_app.services import outside
 from secrets_app.services.lifecycle import purge_expired
+from secrets_app.services.versions import delete_ended
 from secrets_app.services.wrapped_reads import purge_wrapped_reads
 
 
@@ -17,6 +19,12 @@ def purge_deleted() -> None:
     """Destroy the deleted secrets whose recovery window is over, and remove wrapped reads that ended."""
     purge_wrapped_reads()
     purge_expired()
+
+
+@shared_task(name="secrets_app.tasks.delete_ended_versions")
+def delete_ended_versions() -> None:
+    """Delete the secrets whose current version's time is over (`delete_version_after` of KV v2)."""
+    work_alone(part("ended-versions"), delete_ended)
 
 
 @shared_task(name="secrets_app.tasks.sweep")
@@ -53,6 +61,12 @@ def check_requested_keys() -> None:
 def queue_changes() -> None:
     """Queue a message of each change since the last run for the change webhooks."""
     work_alone(part("change-webhooks"), change_webhooks.queue_changes)
+
+
+@shared_task(name=outside.SENDING)
+def send_share_codes() -> None:
+    """Send the codes that links for people outside wait for."""
+    work_alone(part("notifications"), outside.send_codes)
 
 
 @shared_task(name=following.RUN)

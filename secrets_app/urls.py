@@ -14,12 +14,11 @@ from secrets_app.api import webhooks as webhooks_api
 from secrets_app.models import Webhook
 from secrets_app.views import bulk as bulk_views
 from secrets_app.views import clone as clone_views
-from secrets_app.views import compare as compare_views
-from secrets_app.views import compare as version_diff_views
 from secrets_app.views import departures as departure_views
 from secrets_app.views import edit as edit_views
+from secrets_app.views import emergency as emergency_views
+from secrets_app.views import environment_deletion as deletion_views
 from secrets_app.views import import_export as import_export_views
-from secrets_app.views import import_export as table_views
 from secrets_app.views import integrity as integrity_views
 from secrets_app.views import lifecycle as lifecycle_views
 from secrets_app.views import listing as listing_views
@@ -28,6 +27,7 @@ from secrets_app.views import notifications as notices
 from secrets_app.views import offboarding as offboarding_views
 from secrets_app.views import secrets as secrets_views
 from secrets_app.views import share as share_views
+from secrets_app.views import version_diff as version_diff_views
 
 
 class IdConverter:
@@ -53,6 +53,11 @@ API = [
     path("departures", departures_api.DepartureListView.as_view(), name="api-departures"),
     path("departures/<id:id>", departures_api.DepartureView.as_view(), name="api-departure"),
     path("departures/<id:id>/close", departures_api.DepartureCloseView.as_view(), name="api-departure-close"),
+    path(
+        "departures/<id:id>/continue",
+        departures_api.DepartureContinueView.as_view(),
+        name="api-departure-continue",
+    ),
     path(
         "departures/values/<id:id>/keep",
         departures_api.ValueKeepView.as_view(),
@@ -102,6 +107,7 @@ urlpatterns = [
     path("departures", departure_views.departure_list, name="departures"),
     path("departures/<id:id>", departure_views.departure, name="departure"),
     path("departures/<id:id>/close", departure_views.departure_close, name="departure-close"),
+    path("departures/<id:id>/continue", departure_views.departure_continue, name="departure-continue"),
     path("departures/values/<id:id>/keep", departure_views.value_keep, name="departure-value-keep"),
     path("departures/values/<id:id>/assign", departure_views.value_assign, name="departure-value-assign"),
     path("secrets", listing_views.secret_list, name="secret-list"),
@@ -112,16 +118,25 @@ urlpatterns = [
     path("secrets/check", edit_views.secret_check, name="secret-check"),
     path("secrets/search", listing_views.secret_search, name="secret-search"),
     path("secrets/bulk", bulk_views.secret_bulk, name="secret-bulk"),
-    path("secrets/table", table_views.secret_table, name="secret-table"),
+    # Pages of earlier releases, whose work the matrix does.
+    path("compare", matrix_views.moved, {"page": "compare"}, name="moved-compare"),
+    path("secrets/table", matrix_views.moved, {"page": "table"}, name="moved-table"),
     path("secrets/import", import_export_views.secret_import, name="secret-import"),
     path("secrets/export", import_export_views.secret_export, name="secret-export"),
     path("secrets/<int:id>/diff", version_diff_views.secret_diff, name="secret-diff"),
     path("secrets/<int:id>/share", share_views.secret_share, name="secret-share"),
     path("secrets/<int:id>/shares/<int:share>/revoke", share_views.share_revoke, name="share-revoke"),
+    path("shared", share_views.outside, name="share-outside"),
     path("shared/<str:link>", share_views.shared, name="share"),
-    path("compare", compare_views.environment_compare, name="environment-compare"),
     path("secrets/<int:id>", secrets_views.secret_detail, name="secret-detail"),
     path("secrets/<int:id>/reveal", secrets_views.secret_reveal, name="secret-reveal"),
+    path(
+        "secrets/<int:id>/emergency-read",
+        emergency_views.secret_emergency_read,
+        name="secret-emergency-read",
+    ),
+    path("emergency-reads/<uuid:uuid>", emergency_views.emergency_read, name="emergency-read"),
+    path("emergency-reads/<uuid:uuid>/close", emergency_views.emergency_close, name="emergency-close"),
     path("secrets/<int:id>/copy", secrets_views.secret_copy, name="secret-copy"),
     path("secrets/<int:id>/edit", edit_views.secret_edit, name="secret-edit"),
     path("secrets/<int:id>/star", lifecycle_views.secret_star, name="secret-star"),
@@ -130,6 +145,13 @@ urlpatterns = [
     *(
         path(f"secrets/<int:id>/{name}", page, name=f"secret-{name}")
         for name, page in lifecycle_views.ACT_PAGES.items()
+    ),
+    path("environments/<str:name>/delete", deletion_views.environment_delete, name="environment-delete"),
+    path("deleted-environments", deletion_views.deleted_environments, name="deleted-environments"),
+    path(
+        "deleted-environments/<str:name>/restore",
+        deletion_views.environment_restore,
+        name="environment-restore",
     ),
     path("environments/<str:name>/clone", clone_views.environment_clone, name="environment-clone"),
     path("environments/<str:name>/notifications", notices.notifications, name="notifications"),

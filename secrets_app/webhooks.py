@@ -55,7 +55,7 @@ def add_webhook(
     require(actor=actor, action=Action.NOTIFICATION_CREATE, environment=environment)
     name = name.strip()
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
-        raise InvalidField("name", f"A name has 1 to {MAX_NAME} characters.")
+        raise InvalidField("name", f"Use one line of 1 to {MAX_NAME} characters.")
     webhook = Webhook(
         environment=environment,
         name=name,
@@ -89,7 +89,7 @@ def _style(style: str) -> WebhookStyle:
 def _endpoint_of(url: str) -> str:
     """Return scheme, host and port of an address, which alone are shown later."""
     # The address is a credential: no message, and no cause, repeats it.
-    refusal = InvalidField("url", "Write the address as https://hooks.example.com/…, without user or #.")
+    refusal = InvalidField("url", "Enter an address such as https://hooks.example.com/…, without user or #.")
     try:
         parts = urlsplit(url.strip())
         endpoint = normalised_endpoint(f"{parts.scheme}://{parts.netloc}")

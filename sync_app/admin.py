@@ -113,6 +113,9 @@ class TargetAdmin(ServiceAdmin):
         ),
     )
 
+    # Each kind of system has an act that adds one.
+    absent = frozenset({"delete"})
+
     def page_of(self, obj: Any) -> str | None:
         return reverse("target-detail", args=[obj.pk])
 

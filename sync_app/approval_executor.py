@@ -152,7 +152,7 @@ class SyncApprovalExecutor(ApprovalExecutor):
         migration = Migration.objects.filter(uuid=approval.object_uuid).first()
         if migration is None or migration.plan_digest != approval.arguments["digest"]:
             return None
-        lines = migrations.lines_to_carry(migration, approval.environment)
+        lines = migrations.lines_to_carry(migration).filter(environment_uuid=approval.environment.uuid)
         seen = [
             (str(line.name), str(line.word))
             for line in lines.order_by("id")[:_SHOWN]

@@ -16,6 +16,7 @@ DECLARED: Final[dict[str, tuple[Act, ...]]] = {
     "person": (*access.USERS, secrets.OFFBOARD),
     "plan": (*sync.PLANS, *sync.ITEMS),
     "recipient": (access.TEST_MESSAGE, access.REMOVE_ADDRESSEE),
+    "review": access.REVIEWS,
     "rotation": (*sync.POLICIES, *sync.ROTATIONS),
     "secret": secrets.SECRETS,
     "target": sync.TARGETS,

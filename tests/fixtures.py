@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import Client, TransactionTestCase, override_settings
 from django.utils import timezone
 from kombu.transport.memory import Channel as MemoryChannel
@@ -26,7 +27,7 @@ from environments_app.tokens.service import issue
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.keys.providers.registry import forget_provider
 from secrets_app.rows import environment_snapshot
-from tests import page_context, requests_under_way
+from tests import migrated, page_context, requests_under_way
 from tests.template import Template, make_template, put_back, stored_tables
 
 # Held for ever: nobody stores a snapshot beside an answer.
@@ -62,6 +63,20 @@ def _settings_of_all() -> Iterator[None]:
         KEEPER_AUDIT_SINKS=[],
         KEEPER_EVENT_SINKS=[],
     ):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _transactions_that_stay() -> Iterator[None]:
+    """Let no request close the connection inside a test's transaction, whoever sends it."""
+    close = BaseDatabaseWrapper.close_if_unusable_or_obsolete
+
+    def outside(self: BaseDatabaseWrapper) -> None:
+        if not self.in_atomic_block:
+            close(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(BaseDatabaseWrapper, "close_if_unusable_or_obsolete", outside)
         yield
 
 
@@ -107,6 +122,16 @@ def _forget() -> None:
     workers.broker_calls.cache_clear()
     # What the tests of before sent to the embedded worker, which is none of this one.
     MemoryChannel.queues.clear()
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(
+    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: DjangoDbBlocker
+) -> bool:
+    """Give the process a migrated database, which Django takes for one of an earlier run."""
+    with django_db_blocker.unblock():
+        migrated.make()
+    return True
 
 
 @pytest.fixture(scope="session")
@@ -185,27 +210,6 @@ def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all that a test does happen within one minute, by which refusals are counted."""
     now = timezone.now().replace(second=30)
     monkeypatch.setattr("audit_app.recording.refusals.timezone", SimpleNamespace(now=lambda: now))
-
-
-@pytest.fixture
-def on_disk(transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give this thread and others a database on disk: SQLite in memory knows no waiting for a lock."""
-    if connection.vendor != "sqlite" or "memory" not in str(connection.settings_dict["NAME"]):
-        yield
-        return
-    path = str(tmp_path / "keeper.db")
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM INTO %s", [path])
-    # Another object: a thread of the live server of an earlier test may still close the one that it shared.
-    kept = connections["default"]
-    try:
-        with monkeypatch.context() as patched:
-            patched.setitem(connections.settings, "default", kept.settings_dict | {"NAME": path})
-            connections["default"] = connections.create_connection("default")
-            yield
-            connection.close()
-    finally:
-        connections["default"] = kept
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.helpers import Fieldset
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse
@@ -25,7 +26,7 @@ from django.urls import path, reverse
 from django.utils.text import capfirst
 
 from audit_app.admin_pages.filters import Attention, AttentionFilter, names_hidden, period_of
-from audit_app.admin_pages.lists import EMPTY, BoundedPaginator, export_csv, search_words, shown
+from audit_app.admin_pages.lists import EMPTY, BoundedPaginator, KeysetList, export_csv, search_words, shown
 from audit_app.interfaces import viewer_of
 from audit_app.models import AuditEvent
 from audit_app.queries import search
@@ -142,12 +143,20 @@ class OperatorAdmin(ModelAdmin):
     empty_value_display = EMPTY
     hidden: ClassVar[frozenset[str]] = frozenset()
     attention: ClassVar[tuple[Attention, ...]] = ()
+    # Of "add" and "delete", what nobody may: it has no page.
+    absent: ClassVar[frozenset[str]] = frozenset()
     # Headings of an editable form, each with the names of its fields; others come first.
     sections: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     def page_of(self, obj: Any) -> str | None:
         """Return the address of Keeper's own page of an object; None if there is none."""
         return None
+
+    def get_queryset(self, request: HttpRequest) -> "models.QuerySet[Any]":
+        """Leave out what is of a deleted environment, as everywhere."""
+        rows: models.QuerySet[Any] = super().get_queryset(request)
+        of_environment = any(each.name == "environment" and each.is_relation for each in self.opts.fields)
+        return rows.filter(environment__deleted_at__isnull=True) if of_environment else rows
 
     def formfield_for_dbfield(self, db_field: Any, request: Any, **options: Any) -> Any:
         """Name the two parts of a time, which have no label of their own."""
@@ -156,6 +165,10 @@ class OperatorAdmin(ModelAdmin):
             for part, name in zip(field.widget.widgets, ("date", "time"), strict=True):
                 part.attrs["aria-label"] = f"{capfirst(str(db_field.verbose_name))}: {name} in UTC"
         return field
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> "type[ChangeList]":
+        """Return the list whose pages go by key."""
+        return KeysetList
 
     def view_on_site(self, obj: Any) -> str | None:
         return self.page_of(obj)
@@ -231,14 +244,16 @@ class OperatorAdmin(ModelAdmin):
         return {shown(self.model, name) for name in super().get_sortable_by(request)}
 
     def get_urls(self) -> list[Any]:
-        """Add the address of the list as a file."""
+        """Add the address of the list as a file; leave out what nobody may, and Django's old addresses."""
         meta = self.model._meta
         address = path(
             "export.csv",
             self.admin_site.admin_view(self.export_view),
             name=f"{meta.app_label}_{meta.model_name}_export",
         )
-        return [address, *super().get_urls()]
+        acts = self.absent if any(each.name == "uuid" for each in meta.fields) else {*self.absent, "history"}
+        absent = {None, *(f"{meta.app_label}_{meta.model_name}_{act}" for act in acts)}
+        return [address, *(each for each in super().get_urls() if each.name not in absent)]
 
     def export_view(self, request: HttpRequest) -> HttpResponse:
         """Return what is listed as a CSV file; the export is recorded first."""
@@ -272,6 +287,8 @@ class OperatorAdmin(ModelAdmin):
 
 
 class ReadOnlyAdmin(OperatorAdmin):
+    absent = frozenset({"add", "delete"})
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -1,19 +1,20 @@
 """Lists of the admin: how columns are shown, pages, the words of the search box, and the CSV file.
 
-A state and a yes or no are shown as icon and word, a time in ISO 8601. A page takes constant time: rows are
-counted up to a limit, and no page lies deeper. The CSV file is recorded before it is made.
+A state and a yes or no are shown as icon and word, a time in ISO 8601. A page takes constant time: it goes by
+key, and rows are counted up to a limit. The CSV file is recorded before it is made.
 """
 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, Final
 
 from django.contrib.admin.utils import label_for_field, lookup_field
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import FieldDoesNotExist
 from django.core.paginator import Paginator
 from django.db import models
@@ -35,11 +36,15 @@ from audit_app.queries.event_export import harmless
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
 from core.canonical_json import Json
+from core.errors import BadQuery
+from core.pagination import AskedPage, asked_page
 
 EMPTY: Final = "-"
 _STATES: Final = frozenset({"state", "outcome", "step"})
 _LONGEST: Final = 60
 _SHORT: Final = 16
+# The kinds of columns whose values a cursor holds.
+_HAVE_ORDER: Final = (models.DateTimeField, models.IntegerField, models.CharField, models.TextField)
 
 
 class Column:
@@ -186,7 +191,7 @@ def _name(column: Any) -> Any:
     return column.name if isinstance(column, Column) else column
 
 
-# 200 pages of 50 rows. What lies deeper is found by search, filters, or a range of the first column.
+# So many rows are counted, and reached by pages that have numbers.
 MOST: Final = 10_000
 
 
@@ -206,6 +211,55 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptabl
     def _counted(self) -> int:
         rows: Any = self.object_list
         return int(rows.order_by()[: MOST + 1].count())
+
+
+class KeysetList(ChangeList):
+    """A list whose pages go by key: a deep page costs what the first one does.
+
+    A list in the order of several columns, or of a column of another model, has pages by number instead, and
+    no more than MOST rows.
+    """
+
+    links: Mapping[str, str]
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read one page."""
+        self.links = {}
+        if (page := self._page(request)) is None:
+            return super().get_results(request)
+        rows, after, before = page.cut(list(page.narrowed(self.queryset)[: page.limit + 1]))
+        self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
+        self.result_count, self.result_list = self.paginator.count, rows
+        self.full_result_count, self.show_full_result_count, self.show_admin_actions = 0, False, True
+        self.can_show_all = self.multi_page = False
+        cursors = {"previous": before, "next": after}
+        self.links = {
+            name: self.get_query_string({PAGE_VAR: cursor}) for name, cursor in cursors.items() if cursor
+        }
+        return None
+
+    def _page(self, request: HttpRequest) -> AskedPage | None:
+        """Return which page is asked for; the first one for a cursor of another order, or a number."""
+        asked = self.get_ordering(request, models.QuerySet(self.model))
+        key = self.model._meta.pk
+        orders = [each for each in asked if str(each).lstrip("-") not in {"pk", key.name}] or asked[:1]
+        name = str(orders[0]).lstrip("-")
+        column = (
+            key
+            if name == "pk"
+            else next((each for each in self.model._meta.fields if each.name == name), None)
+        )
+        if len(orders) > 1 or not isinstance(key, models.IntegerField) or not isinstance(column, _HAVE_ORDER):
+            return None
+        order = SimpleNamespace(
+            ordering_fields={column.name: column.name},
+            default_ordering=f"-{column.name}" if str(orders[0]).startswith("-") else column.name,
+        )
+        limit = {"limit": str(self.list_per_page)}
+        try:
+            return asked_page({**limit, "cursor": request.GET.get(PAGE_VAR, "")}, self.model, order)
+        except BadQuery:
+            return asked_page(limit, self.model, order)
 
 
 _HOW: Final = {"=": "{} (exact)", "^": "how {} begins"}

@@ -86,13 +86,20 @@ def accept_rollback(*, actor: Actor, reason: str) -> int:
     newest = back.newest
     if newest is None or not divergent:
         raise NothingToResume("the stored log continues from its newest anchor: there is nothing to resume")
+    stored = Checkpoint.objects.order_by("number").values_list("number", flat=True).last() or 0
     number, digest = newest.checkpoint.number, newest.checkpoint.digest.hex()
     record(
         actor=actor,
         action=Action.TRAIL_RESUME,
         stream=streams.SYSTEM,
         object=AuditObject("checkpoint", deployment_uuid(), f"checkpoint {number}"),
-        details={"anchor": number, "digest": digest, "sink": newest.sink, "reason": reason},
+        details={
+            "anchor": number,
+            "digest": digest,
+            "stored": stored,
+            "sink": newest.sink,
+            "reason": reason,
+        },
     )
     return number
 

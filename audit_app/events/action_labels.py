@@ -9,8 +9,8 @@ ACTIONS: Final = {action.value: action for action in Action}
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "Secrets": ("secret",),
     "Access": (
-        "access", "approval", "group", "member", "saml_mapping", "saml_metadata", "second_factor", "session",
-        "sso_provider", "token", "trust", "user",
+        "access", "approval", "group", "member", "saml_mapping", "saml_metadata", "scim_client",
+        "second_factor", "session", "sso_provider", "token", "trust", "user",
     ),
     "Environments": ("environment", "notification"),
     "Sync": ("target", "consent"),

@@ -28,6 +28,10 @@ class Action(StrEnum):
         "updated environment", "update environment")
     ENVIRONMENT_DELETE = ("environment.delete", "Environment deleted",
         "deleted environment", "delete environment")
+    ENVIRONMENT_RESTORE = ("environment.restore", "Environment restored",
+        "restored environment", "restore environment")
+    ENVIRONMENT_PURGE = ("environment.purge", "Environment purged",
+        "permanently deleted rows of environment", "permanently delete environment")
 
     MEMBER_VIEW = "member.view", "Members viewed", "viewed members of", "view members of"
     MEMBER_GRANT = "member.grant", "Access granted", "granted access to", "grant access to"
@@ -51,7 +55,18 @@ class Action(StrEnum):
     ACCESS_EXPIRE = ("access.expire", "Access request expired",
         "closed an expired access request for", "close an access request for")
 
+    # Reviews of access: the list is frozen, each entry is kept or ended, and another person signs off.
+    REVIEW_START = "review.start", "Access review started", "started access review", "start access review"
+    REVIEW_DECIDE = ("review.decide", "Access reviewed",
+        "decided in access review", "decide in access review")
+    REVIEW_SIGN = ("review.sign", "Access review signed off",
+        "signed off access review", "sign off access review")
+    REVIEW_CANCEL = ("review.cancel", "Access review canceled",
+        "canceled access review", "cancel access review")
+
     TOKEN_VIEW = "token.view", "Tokens viewed", "viewed tokens of", "view tokens of"
+    # A decoy token was sent: somebody has found it.
+    TOKEN_DECOY = "token.decoy", "Decoy token used", "used the decoy token", "use the decoy token"
     TOKEN_ISSUE = "token.issue", "Token issued", "issued token", "issue token"
     TOKEN_CHANGE = "token.change", "Token changed", "changed token", "change token"
     TOKEN_REVOKE = "token.revoke", "Token revoked", "revoked token", "revoke token"
@@ -68,13 +83,17 @@ class Action(StrEnum):
 
     USER_VIEW = "user.view", "Person viewed", "viewed person", "view person"
     USER_CREATE = "user.create", "Person created", "created person", "create person"
-    USER_CHANGE = "user.change", "Person changed", "changed person", "change person"
+    USER_CHANGE = "user.change", "Person changed", "changed the account of", "change the account of"
     # Offboarding: the account is disabled, and the secrets it knows are queued for rotation.
     USER_OFFBOARD = "user.offboard", "Person offboarded", "offboarded", "offboard"
     # A person lost access and knows values there: what is decided about these.
     USER_MOVE = "user.move", "Move followed up", "followed up the move of", "follow up the move of"
     SECOND_FACTOR_CHANGE = ("second_factor.change", "Two-factor authentication changed",
         "changed two-factor authentication of", "change two-factor authentication of")
+    # What a SCIM client does with people, and who may call as one.
+    USER_PROVISION = "user.provision", "Person provisioned", "provisioned", "provision"
+    SCIM_CLIENT_CHANGE = ("scim_client.change", "SCIM client changed",
+        "changed the SCIM client", "change the SCIM client")
     GROUP_CHANGE = "group.change", "Group changed", "changed group", "change group"
     SAML_MAPPING_CHANGE = ("saml_mapping.change", "SAML mapping changed",
         "changed the SAML mapping of", "change the SAML mapping of")
@@ -101,13 +120,28 @@ class Action(StrEnum):
     SECRET_SHARE = "secret.share", "Share link created", "created a share link for", "create a share link for"
     SECRET_SHARE_OPEN = ("secret.share_open", "Share link opened",
         "opened a share link for", "open a share link for")
+    # Whoever has a link for somebody outside asked for the code that opens it.
+    SECRET_SHARE_CODE = ("secret.share_code", "Share code requested",
+        "requested a code for a share link for", "request a code for a share link for")
     SECRET_SHARE_REVOKE = ("secret.share_revoke", "Share link revoked",
         "revoked a share link for", "revoke a share link for")
-    # A read wrapped in a token; the token used up; tokens that ended removed.
+    # A read wrapped in a token; the token used up; withdrawn; tokens that ended removed.
     SECRET_WRAP = "secret.wrap", "Read wrapped", "wrapped a read of", "wrap a read of"
     SECRET_UNWRAP = "secret.unwrap", "Read unwrapped", "unwrapped a read of", "unwrap a read of"
+    SECRET_WRAP_REVOKE = ("secret.wrap_revoke", "Wrapped read revoked",
+        "revoked a wrapped read of", "revoke a wrapped read of")
     SECRET_WRAP_PURGE = ("secret.wrap_purge", "Ended wrapped reads removed",
         "removed ended wrapped reads of", "remove ended wrapped reads of")
+    # Its values are read only after a second person has agreed; the end of that.
+    SECRET_GUARD = "secret.guard", "Secret guarded", "guarded", "guard"
+    SECRET_UNGUARD = "secret.unguard", "Guard ended", "ended the guard of", "end the guard of"
+    # A read of one without a second person (a break-glass event) was looked at afterwards.
+    SECRET_REVIEW_EMERGENCY = ("secret.review_emergency", "Emergency read reviewed",
+        "reviewed the emergency read of", "review the emergency read of")
+    # Nobody has a reason to use it: it was made a decoy; it is none any more; it was used.
+    SECRET_DECOY_SET = "secret.decoy_set", "Decoy made", "made a decoy of", "make a decoy of"
+    SECRET_DECOY_END = "secret.decoy_end", "Decoy ended", "ended the decoy", "end the decoy"
+    SECRET_DECOY = "secret.decoy", "Decoy used", "noticed a use of the decoy", "notice a use of the decoy"
     SECRET_IMPORT = "secret.import", "Secrets imported", "imported", "import"
     # Secrets with their versions were carried from another system; and the migration that does it.
     SECRET_MIGRATE = "secret.migrate", "Secrets carried over", "carried over", "carry over"
@@ -192,6 +226,12 @@ class Action(StrEnum):
     NOTIFICATION_CHOOSE = ("notification.choose", "E-mail digest changed",
         "changed the e-mail digest of", "change the e-mail digest of")
     NOTIFICATION_SEND = "notification.send", "Notification sent", "notified", "notify"
+
+    # Sinks of events: added, changed or removed; tried; a refused event left out.
+    SINK_CHANGE = "sink.change", "Event sink changed", "changed the event sink", "change the event sink"
+    SINK_TEST = "sink.test", "Event sink tested", "tested the event sink", "test the event sink"
+    SINK_SKIP = ("sink.skip", "Event skipped for a sink",
+        "skipped an event that was refused by", "skip an event that is refused by")
 
     # Approvals in a protected environment.
     APPROVAL_ASK = "approval.ask", "Approval requested", "requested approval for", "request approval for"
@@ -315,5 +355,5 @@ READS: Final = frozenset({
 # included by default.
 UNSEEN: Final = frozenset({
     Action.ROTATION_CONNECT, Action.SECRET_STAGE, Action.SECRET_UNSTAGE, Action.SECRET_ROTATE,
-    Action.SECRET_MIGRATE,
+    Action.SECRET_MIGRATE, Action.SECRET_DECOY,
 })  # fmt: skip

@@ -197,6 +197,12 @@ def record_integrity_violation(*, kind: str, uuid: UUID, name: str, reason: str)
             shared_cache.delete(key)
 
 
+def named_by_mac(model: type[AuthenticatedRow]) -> set[str]:
+    """Return the rows that a model's MAC reads along, for a prefetch: a join passes over a lost one."""
+    paths = (*model.MAC_COVERS, *model.MAC_COVERS_IF_SET)
+    return {path.rpartition(".")[0].replace(".", "__") for path in paths if "." in path}
+
+
 @cache
 def _readers(model: type[AuthenticatedRow]) -> list[tuple[str, Callable[[models.Model], Any]]]:
     """Return what reads each covered path of an instance as it will come back from the database."""

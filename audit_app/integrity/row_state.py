@@ -132,16 +132,18 @@ def names_rows(details: str) -> bool:
 
 
 def latest_digests(
-    actions: Iterable[str], *, rows: Iterable[AuthenticatedRow] | None = None
+    actions: Iterable[str], *, rows: Iterable[AuthenticatedRow] | None = None, stream: str = ""
 ) -> dict[str, LatestDigest]:
     """Return the last recorded state of rows by their uuid, of the given actions' events.
 
-    With `rows`, only of events whose object is one of them, or whose manifest lists it; else of all such
-    events.
+    With `rows`, only of events whose object is one of them, or whose manifest lists it; with `stream`, only
+    of its events; else of all such events.
     """
     uuids = None if rows is None else [row.uuid for row in rows]
     newest: dict[tuple[str, str], LatestDigest] = {}
-    for uuid, state in chain(_detailed(actions, uuids), _listed(actions, uuids)):
+    for uuid, state in chain(_detailed(actions, uuids, stream), _listed(actions, uuids)):
+        if stream and state.stream != stream:
+            continue
         known = newest.get((uuid, state.stream))
         if known is None or state.follows(known):
             newest[uuid, state.stream] = state
@@ -152,11 +154,15 @@ def latest_digests(
     return found
 
 
-def _detailed(actions: Iterable[str], uuids: Sequence[UUID] | None) -> Iterator[tuple[str, LatestDigest]]:
+def _detailed(
+    actions: Iterable[str], uuids: Sequence[UUID] | None, of_stream: str
+) -> Iterator[tuple[str, LatestDigest]]:
     """Yield the states of rows that events have in their details."""
     events = AuditEvent.objects.filter(action__in=list(actions), outcome=Outcome.ALLOWED)
     if uuids is not None:
         events = events.filter(object_uuid__in=uuids)
+    if of_stream:
+        events = events.filter(stream=of_stream)
     # No order of the rows' ids: no MAC covers those, so that SQL can change them unseen.
     # As text, so that a time which is none ends nothing: the chain names the event.
     columns = events.values_list("details", "stream", "sequence", Cast("at", CharField()))
@@ -203,16 +209,21 @@ def mismatches(rows: Sequence[AuthenticatedRow], states: Mapping[str, LatestDige
 
 def lost_rows() -> Iterator[Problem]:
     """Find rows that the audit log records as existing but that are missing: hidden, or rights removed."""
-    states = latest_digests(_acts_on_rows())
+    states = latest_digests(acts_on_rows())
     standing = {uuid for uuid, state in states.items() if state.digest is not None}
     for model in apps.get_models():
         if issubclass(model, AuthenticatedRow):
-            stored = model._default_manager.values_list("uuid", flat=True)  # noqa: SLF001 - any model
+            stored = model._base_manager.values_list("uuid", flat=True)  # noqa: SLF001 - any model
             standing.difference_update(map(str, stored.iterator(chunk_size=ROWS_AT_ONCE)))
+    yield from missing_rows(standing)
+
+
+def missing_rows(uuids: Collection[str]) -> Iterator[Problem]:
+    """Yield the rows of these uuids that the newest event about each still calls standing."""
     # What was removed in the meantime has its event by now.
-    later = latest_digests(_acts_on_rows()) if standing else {}
-    for uuid in sorted(standing):
-        state = later[uuid]
+    states = latest_digests(acts_on_rows()) if uuids else {}
+    for uuid in sorted(uuids):
+        state = states[uuid]
         if state.digest is not None:
             yield Problem(
                 kind="missing",
@@ -223,7 +234,7 @@ def lost_rows() -> Iterator[Problem]:
             )
 
 
-def _acts_on_rows() -> set[str]:
+def acts_on_rows() -> set[str]:
     """Return the actions of which some event names the state of a row by now."""
     events = AuditEvent.objects.filter(outcome=Outcome.ALLOWED, details__contains=f'"{_DETAIL}"')
     return {*events.values_list("action", flat=True).order_by().distinct(), *LISTING}
@@ -246,7 +257,7 @@ def digest_of_mac(row_mac: bytes) -> str:
 
 
 def _still_stands(row: AuthenticatedRow) -> bool:
-    now = type(row)._default_manager.filter(pk=row.pk).values_list("row_mac", flat=True).first()  # noqa: SLF001 - any model
+    now = type(row)._base_manager.filter(pk=row.pk).values_list("row_mac", flat=True).first()  # noqa: SLF001 - any model
     return now is not None and bytes(now) == bytes(row.row_mac)
 
 

@@ -346,6 +346,17 @@ class SinkState(models.Model):
     error = models.CharField(
         max_length=500, blank=True, help_text="Why the last attempt failed. Empty after a success."
     )
+    # The event that the sink refuses for what it is; only this one may be skipped.
+    refused_stream = models.CharField(
+        max_length=STREAM_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Log stream of the event that the sink refuses. Empty if it refuses none.",
+    )
+    refused_sequence = models.BigIntegerField(
+        null=True, blank=True, help_text="Number of the event that the sink refuses."
+    )
 
     class Meta:
         verbose_name = "audit sink"

@@ -57,7 +57,8 @@ class Section:
     """One part of a report: `rows` yields as many cells as there are `columns`.
 
     `about` describes in a sentence what the rows include and exclude. Sections that are for the whole
-    installation (`operators`) yield nothing to viewers of single environments.
+    installation (`operators`) yield nothing to viewers of single environments. The rows of a section
+    `of_time` are of the time of the report; those of each other one are a state, as of its making.
     """
 
     key: str
@@ -66,6 +67,7 @@ class Section:
     columns: tuple[str, ...]
     rows: Callable[[Scope], Iterator[Row]]
     operators: bool = False
+    of_time: bool = False
 
 
 @cache
@@ -85,17 +87,23 @@ PRIVILEGED: Final = frozenset(
     {
         # Environments: their protection, and how many must approve.
         Action.ENVIRONMENT_CREATE, Action.ENVIRONMENT_UPDATE, Action.ENVIRONMENT_DELETE,
+        Action.ENVIRONMENT_RESTORE, Action.ENVIRONMENT_PURGE,
         # Who may do what.
         Action.MEMBER_GRANT, Action.MEMBER_CHANGE, Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE,
         Action.BREAK_GLASS, Action.ACCESS_SUSPEND, Action.ACCESS_CONFIRM, Action.ACCESS_DECIDE,
+        Action.REVIEW_START, Action.REVIEW_DECIDE, Action.REVIEW_SIGN, Action.REVIEW_CANCEL,
         Action.TOKEN_ISSUE, Action.TOKEN_CHANGE, Action.TOKEN_REVOKE, Action.TRUST_CREATE,
         Action.TRUST_CHANGE, Action.TRUST_DELETE, Action.USER_CREATE, Action.USER_CHANGE,
-        Action.USER_OFFBOARD, Action.USER_MOVE, Action.SECOND_FACTOR_CHANGE, Action.GROUP_CHANGE,
+        Action.USER_OFFBOARD, Action.USER_MOVE, Action.USER_PROVISION, Action.SCIM_CLIENT_CHANGE,
+        Action.SECOND_FACTOR_CHANGE, Action.GROUP_CHANGE,
         Action.SAML_MAPPING_CHANGE, Action.SAML_METADATA_CHANGE, Action.SSO_PROVIDER_CHANGE,
+        Action.SINK_CHANGE, Action.SINK_SKIP,
         # What a second person decided, and what was done by it.
         Action.APPROVAL_DECIDE, Action.APPROVAL_CARRY_OUT,
         # Values that leave, to whom, and what replaces them.
         Action.SECRET_EXPORT, Action.SECRET_SHARE, Action.SECRET_PURGE, Action.SECRET_DESTROY,
+        Action.SECRET_GUARD, Action.SECRET_UNGUARD, Action.SECRET_REVIEW_EMERGENCY,
+        Action.SECRET_DECOY_SET, Action.SECRET_DECOY_END, Action.SECRET_DECOY, Action.TOKEN_DECOY,
         Action.TARGET_CREATE,
         Action.TARGET_CHANGE, Action.TARGET_REMOVE, Action.TARGET_ADOPT, Action.TARGET_RESOLVE,
         Action.ROTATION_CREATE, Action.ROTATION_CHANGE, Action.ROTATION_SUSPEND, Action.ROTATION_REMOVE,
@@ -164,6 +172,7 @@ SECTIONS: Final = (
         "history. Reads and writes of single values are not among them.",
         columns=_ABOUT_AN_EVENT,
         rows=_events(action__in=sorted(PRIVILEGED)),
+        of_time=True,
     ),
     Section(
         key="refused",
@@ -171,12 +180,13 @@ SECTIONS: Final = (
         about="Actions that were denied or failed. Unauthenticated requests are counted per minute.",
         columns=_ABOUT_AN_EVENT,
         rows=_events(outcome__in=[Outcome.DENIED, Outcome.FAILED]),
+        of_time=True,
     ),
     Section(
         key="chain",
         title="Audit log integrity",
         about="How much of each stream the newest checkpoint signs. This report does not verify: run "
-        "`keeper verify-audit`.",
+        "keeper verify-audit.",
         columns=("Stream", "Events", "Signed", "Not yet signed", "Checkpoint", "Signed at"),
         rows=_chain,
     ),
@@ -186,5 +196,6 @@ SECTIONS: Final = (
         about="Stored rows, values and checkpoints that were changed outside Keeper.",
         columns=("Time", "Type", "Object", "Details"),
         rows=_damage,
+        of_time=True,
     ),
 )

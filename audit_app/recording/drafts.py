@@ -55,7 +55,7 @@ class EventDraft(NamedTuple):
 
     `details` holds str, int, bool, None, lists and dicts only, and never a value of a secret.
     `covers` names the rows (secret versions, credentials) that the receipt lets open, by the bytes of
-    their uuids.
+    their uuids. `released` lets it open guarded ones among them.
     """
 
     actor: Actor
@@ -66,6 +66,7 @@ class EventDraft(NamedTuple):
     details: Mapping[str, Json] | None = None
     manifest: Sequence[Read] | Sequence[CreatedItem] | DigestedReads | None = None
     covers: frozenset[bytes] = frozenset()
+    released: bool = False
 
 
 # Only what holds it makes receipts: the recorder, and `receipt_of_peer`.
@@ -77,10 +78,10 @@ class Receipt:
 
     `committed` is true if the event was durable when the receipt was returned, and false if it joined a
     transaction that may still be rolled back. Only a committed receipt opens values, and only those of the
-    rows that it covers.
+    rows that it covers; guarded values only if it was `released` for them.
     """
 
-    __slots__ = ("_committed", "_covers", "_event_uuid", "_sequence", "_stream")
+    __slots__ = ("_committed", "_covers", "_event_uuid", "_released", "_sequence", "_stream")
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Receipt:
         covers: frozenset[bytes],
         *,
         committed: bool,
+        released: bool = False,
     ) -> None:
         if maker is not MAKER:
             raise TypeError("a receipt is made by recording an event")
@@ -99,6 +101,7 @@ class Receipt:
         self._sequence = sequence
         self._committed = committed
         self._covers = covers
+        self._released = released
 
     @property
     def event_uuid(self) -> UUID:
@@ -117,6 +120,11 @@ class Receipt:
     def committed(self) -> bool:
         """Whether the event was durable when the receipt was handed out."""
         return self._committed
+
+    @property
+    def released(self) -> bool:
+        """Whether it opens guarded values."""
+        return self._released
 
     def covers(self, uuid: UUID) -> bool:
         """Return whether the event was recorded for opening this row."""

@@ -214,10 +214,11 @@ def _streaming_cursor() -> Any:
     """Return a cursor that takes rows as they come: the server finds the next while these are verified."""
     if connection.vendor != "mysql":
         return connection.cursor()
-    from MySQLdb.cursors import SSCursor  # noqa: PLC0415 - not there where SQLite alone is used
+    # The driver is not there where SQLite alone is used.
+    from core.db.mariadb.waiting import StreamingCursor  # noqa: PLC0415
 
     connection.ensure_connection()
-    return connection.connection.cursor(SSCursor)
+    return connection.connection.cursor(StreamingCursor)
 
 
 class _Statements(NamedTuple):

@@ -137,6 +137,7 @@ def commit_record(
     details: Mapping[str, Json] | None = None,
     manifest: Sequence[Read] | DigestedReads | None = None,
     covers: frozenset[bytes] = frozenset(),
+    released: bool = False,
 ) -> Receipt:
     """Append one event that is committed when this returns; its receipt opens what it covers.
 
@@ -145,7 +146,7 @@ def commit_record(
     """
     draft = EventDraft(
         actor=actor, action=action, stream=stream, object=object, outcome=outcome,
-        details=details, manifest=manifest, covers=covers,
+        details=details, manifest=manifest, covers=covers, released=released,
     )  # fmt: skip
     return commit_records([draft])[0]
 
@@ -247,7 +248,12 @@ def _chain(heads: Mapping[str, event_store.Head], ready: Sequence[_Ready], *, co
         link_hash = event_hash(previous, canonical_bytes(fields))
         link = Link(fields, previous, link_hash, keys.mac(Purpose.AUDIT_MAC, link_hash))
         entries.append(event_store.Entry(link, stored_at, manifest.pk if manifest else None))
-        receipts.append(Receipt(MAKER, uuid, draft.stream, last + 1, draft.covers, committed=committed))
+        receipts.append(
+            Receipt(
+                MAKER, uuid, draft.stream, last + 1, draft.covers,
+                committed=committed, released=draft.released,
+            )
+        )  # fmt: skip
         ends[draft.stream] = (last + 1, link_hash)
     moves = [event_store.Move(stream, since, ends[stream]) for stream, since in heads.items()]
     return _Chained(entries, receipts, moves)

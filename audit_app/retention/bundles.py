@@ -6,7 +6,8 @@ whether it lies here, and whether it is unchanged.
 A bundle is one file of JSON lines, each with its `kind`:
 
     bundle      once, first: format, deployment, `as_of` (its time), its streams, and after which event
-                those begin whose beginning an earlier bundle holds
+                those begin whose beginning an earlier bundle holds; of a segment `after`, the number of
+                its first checkpoint, after whose heads its streams begin
     checkpoint  what was signed, in the order of its number, as the sinks hold it
     manifest    what an event about many read or created, which events name by its digest: each secret's
                 uuid, the version's number and the name; of one that was created, two digests besides
@@ -28,7 +29,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -37,6 +38,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from audit_app.checkpoints.inspection import newest_checkpoint
+from audit_app.checkpoints.signing import signed
 from audit_app.crypto.checkpoint_statement import Head, SignedCheckpoint
 from audit_app.crypto.hash_chain import (
     Link,
@@ -46,13 +48,21 @@ from audit_app.crypto.hash_chain import (
     listed_entry,
     manifest_digest,
 )
-from audit_app.errors import BadBundle
+from audit_app.errors import BadBundle, BadCheckpoint
 from audit_app.interfaces import Purpose, keyring
-from audit_app.models import LISTED_COLUMNS, Checkpoint, ReadManifest, ReadManifestItem, deployment_uuid
+from audit_app.models import (
+    LISTED_COLUMNS,
+    AuditEvent,
+    Checkpoint,
+    ReadManifest,
+    ReadManifestItem,
+    deployment_uuid,
+)
 from audit_app.recording import event_store
 from audit_app.verification.prune_records import PruneRecord, newest_prune_records, prune_records_of
 from audit_app.verification.stream_verifier import all_streams, stored_heads
 from core.canonical_json import canonical_json, utc_text
+from core.db.bulk import in_batches
 from core.errors import BadDetails
 
 _CHUNK: Final = 1024 * 1024
@@ -207,11 +217,15 @@ class _Check:
 FORMAT: Final = "keeper-audit-bundle/2"
 _ROWS_PER_QUERY: Final = 2_000
 _MANIFESTS_PER_QUERY: Final = 200
+# The heads of a checkpoint are read when its time is already taken: some events of that time are in it.
+_SIGNING_TAKES: Final = timedelta(minutes=5)
 
 
-def bundle(streams: Sequence[str] | None = None) -> Iterator[bytes]:
+def bundle(streams: Sequence[str] | None = None, *, after: SignedCheckpoint | None = None) -> Iterator[bytes]:
     """Yield the lines of a bundle: of all streams, or of those named; memory stays flat.
 
+    With `after` it is a segment: each stream begins after the head that this checkpoint signs. One of which
+    retention took events out since begins with its first event.
     Call it in a `snapshot`, so that all lines are as of one moment. What is damaged is written as it is
     stored, for the verifier to name. Raises BadBundle for a stream that does not exist, and while no
     checkpoint covers what retention took out.
@@ -222,15 +236,32 @@ def bundle(streams: Sequence[str] | None = None) -> Iterator[bytes]:
             f"there is no stream {', '.join(unknown)}: `keeper audit-export` without --stream has all"
         )
     newest = newest_checkpoint()
-    signed = newest.statement.heads if newest else {}
+    covered = newest.statement.heads if newest else {}
     names = sorted({*existing, *heads} if streams is None else {*streams})
-    for name, cut in newest_prune_records().items():
-        if name in names and newest and (name not in signed or signed[name].sequence < cut.sequence):
+    cuts = newest_prune_records()
+    for name, cut in cuts.items():
+        if name in names and newest and (name not in covered or covered[name].sequence < cut.sequence):
             raise BadBundle(
                 "retention took events out after the newest checkpoint: run `keeper checkpoint` first, then "
                 "export again"
             )
-    yield from _lines(_Extent(streams, names, heads, {}, timezone.now()), newest=2**62)
+    begins = {
+        name: head.sequence
+        for name, head in (after.statement.heads.items() if after else ())
+        if name in names and (name not in cuts or cuts[name].through <= head.sequence)
+    }
+    extent = _Extent(streams, names, heads, begins, timezone.now(), after.number if after else 0)
+    yield from _lines(extent, newest=2**62)
+
+
+def checkpoint_before(at: datetime) -> SignedCheckpoint | None:
+    """Return the newest checkpoint whose heads hold no event of a time or later; None if there is none."""
+    row = Checkpoint.objects.filter(at__lte=at - _SIGNING_TAKES).order_by("number").last()
+    try:
+        return signed(row) if row else None
+    except BadCheckpoint:
+        # It was edited: then the bundle begins with the first event, and shows that.
+        return None
 
 
 def bundle_until(checkpoint: SignedCheckpoint) -> Iterator[bytes]:
@@ -252,6 +283,8 @@ class _Extent(NamedTuple):
     heads: Mapping[str, Head]
     begins: Mapping[str, int]
     as_of: datetime
+    # Of a segment: the number of the checkpoint after which it begins.
+    after: int = 0
 
 
 def _lines(extent: _Extent, *, newest: int) -> Iterator[bytes]:
@@ -264,8 +297,9 @@ def _lines(extent: _Extent, *, newest: int) -> Iterator[bytes]:
         streams=extent.names,
         begins=extent.begins,
         whole=extent.streams is None,
+        **({"after": extent.after} if extent.after else {}),
     )
-    parts = [("checkpoint", _checkpoints(newest)), ("manifest", _manifests(extent.streams))]
+    parts = [("checkpoint", _checkpoints(extent.after, newest)), ("manifest", _manifests(extent))]
     for name in extent.names:
         head = extent.heads.get(name)
         parts.append(("event", _events(name, extent.begins.get(name, 0), head.sequence if head else 2**62)))
@@ -276,24 +310,36 @@ def _lines(extent: _Extent, *, newest: int) -> Iterator[bytes]:
     yield _line("end", counts=counts)
 
 
-def _checkpoints(newest: int) -> Iterator[bytes]:
-    rows = Checkpoint.objects.filter(number__lte=newest).order_by("number")
+def _checkpoints(first: int, newest: int) -> Iterator[bytes]:
+    rows = Checkpoint.objects.filter(number__range=(first, newest)).order_by("number")
     for statement, signature in rows.values_list("statement", "signature").iterator(chunk_size=200):
         yield _line("checkpoint", checkpoint=statement, signature=bytes(signature).hex())
 
 
-def _manifests(streams: Sequence[str] | None) -> Iterator[bytes]:
-    """Yield the manifests that events of these streams name, and no others: they hold names of secrets."""
+def _manifests(extent: _Extent) -> Iterator[bytes]:
+    """Yield the manifests that events of the bundle name, and no others: they hold names of secrets."""
+    for manifest in _named_manifests(extent):
+        items = ReadManifestItem.objects.filter(manifest=manifest)
+        rows = items.values_list(*LISTED_COLUMNS)
+        entries = sorted(listed_entry(str(uuid), *rest) for uuid, *rest in rows)
+        yield _line("manifest", digest=manifest.digest, read=entries)
+
+
+def _named_manifests(extent: _Extent) -> Iterator[ReadManifest]:
     chosen = ReadManifest.objects.all()
-    if streams is not None:
-        chosen = chosen.filter(events__stream__in=streams).distinct()
+    if extent.after:
+        named = set[int]()
+        for name in extent.names:
+            events = AuditEvent.objects.filter(stream=name, sequence__gt=extent.begins.get(name, 0))
+            named.update(events.exclude(manifest=None).values_list("manifest", flat=True).distinct())
+        for pks in in_batches(sorted(named), _MANIFESTS_PER_QUERY):
+            yield from chosen.filter(pk__in=pks).order_by("pk")
+        return
+    if extent.streams is not None:
+        chosen = chosen.filter(events__stream__in=extent.streams).distinct()
     last = 0
     while batch := list(chosen.filter(pk__gt=last).order_by("pk")[:_MANIFESTS_PER_QUERY]):
-        for manifest in batch:
-            items = ReadManifestItem.objects.filter(manifest=manifest)
-            rows = items.values_list(*LISTED_COLUMNS)
-            entries = sorted(listed_entry(str(uuid), *rest) for uuid, *rest in rows)
-            yield _line("manifest", digest=manifest.digest, read=entries)
+        yield from batch
         last = batch[-1].pk
 
 

@@ -219,8 +219,11 @@ def _sealed(checkpoint: SignedCheckpoint, bundle: Path) -> str:
         bundle.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if bundle.exists():
             raise BadBundle(f"{bundle} exists: a bundle never replaces a file")
+        # What a killed run left, or another account put there, is neither followed nor kept.
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 file.writelines(bundle_until(checkpoint))
                 file.flush()
                 os.fsync(file.fileno())

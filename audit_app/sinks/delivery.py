@@ -4,34 +4,35 @@ Each sink is leased by one worker at a time, and what it has taken is noted afte
 in between, it gets the same once more, and nothing is left out. An installation that is not the active one
 delivers nothing: its sinks are those of the original.
 
-Events leave as JSON lines, from a cursor in each stream. A cursor is a stream's sequence, since events of
+Events leave as lines, from a cursor in each stream. A cursor is a stream's sequence, since events of
 one stream are committed in that order. Ids are not: the higher of two may be committed first, and a cursor
-over them would leave the other one out.
+over them would leave the other one out. A sink that refuses an event stops there, until it
+takes it or an administrator skips it.
 
 How far the sinks are behind takes a handful of statements.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import F, Min, Q, Sum
 from django.utils import timezone
 
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint
 from audit_app.crypto.hash_chain import Link
-from audit_app.errors import BadCheckpoint, SinkDown
+from audit_app.errors import BadCheckpoint, LineRefused, SinkDown
 from audit_app.integrity.active_installation import is_active
 from audit_app.interfaces import audit_log_alerts
 from audit_app.models import Checkpoint, SinkState, StreamCursor, StreamHead
 from audit_app.recording import event_store
 from audit_app.sinks.registry import Sink, checkpoint_sinks, event_sinks
-from core.canonical_json import canonical_json, parsed_details
 from core.db.concurrency import claim, unleased
-
-_LINES_PER_BATCH: Final = 500
+from core.errors import BadDetails
+from core.network.limits import limited
 
 
 def begin_events(state: SinkState) -> None:
@@ -43,22 +44,13 @@ def begin_events(state: SinkState) -> None:
     )
 
 
-def batches(state: SinkState) -> Iterator[tuple[str, int, list[bytes]]]:
-    """Yield (stream, sequence of the first, lines) of what a sink has not taken, each stream in order."""
-    cursors = dict(state.cursors.values_list("stream", "sequence"))
-    for stream, head in StreamHead.objects.order_by("stream").values_list("stream", "sequence"):
-        last = cursors.get(stream, 0)
-        while last < head and (
-            links := event_store.links(stream, after=last, until=head, limit=_LINES_PER_BATCH)
-        ):
-            # After a removal of events the remaining ones are still sent.
-            yield stream, links[0].fields.sequence, [_line(link) for link in links]
-            last = links[-1].fields.sequence
-
-
 def taken(state: SinkState, stream: str, sequence: int) -> None:
-    """Note that a sink has taken a stream up to a sequence."""
-    StreamCursor.objects.update_or_create(sink=state, stream=stream, defaults={"sequence": sequence})
+    """Note that a sink has taken a stream up to a sequence; never less than what is noted."""
+    cursor = state.cursors.filter(stream=stream)
+    if not cursor.filter(sequence__lt=sequence).update(sequence=sequence):
+        StreamCursor.objects.bulk_create(
+            [StreamCursor(sink=state, stream=stream, sequence=sequence)], ignore_conflicts=True
+        )
 
 
 def lag(states: Iterable[SinkState]) -> int:
@@ -68,40 +60,22 @@ def lag(states: Iterable[SinkState]) -> int:
     return max((heads - position for position in taken_by), default=0)
 
 
-def _line(link: Link) -> bytes:
-    fields = link.fields
-    return (
-        canonical_json(
-            {
-                "id": fields.uuid,
-                "stream": fields.stream,
-                "sequence": fields.sequence,
-                "at": fields.at,
-                "actor": {"kind": fields.actor_kind, "id": fields.actor_uuid, "name": fields.actor_name},
-                "action": fields.action,
-                "object": {"kind": fields.object_kind, "id": fields.object_uuid, "name": fields.object_name},
-                "outcome": fields.outcome,
-                "address": fields.address,
-                "request_id": fields.request_id,
-                "details": parsed_details(fields.details),
-                "manifest": fields.manifest_digest,
-                "hash": link.hash.hex(),
-            }
-        )
-        + b"\n"
-    )
-
-
 # A delivery whose worker died is taken over after this; one that goes well ends well before.
 _LEASE: Final = timedelta(minutes=2)
 _WORK: Final = timedelta(minutes=1)
+# One batch, with all that a sink asks and answers about it: less than the lease has left after the work.
+_WRITE_SECONDS: Final = 45.0
+# Somebody waits for the page.
+_AT_ONCE_SECONDS: Final = 20.0
 _FIRST_WAIT: Final = timedelta(seconds=15)
 _LONGEST_WAIT: Final = timedelta(minutes=5)
 # The page Health shows one failure; a second one in a row sends a message.
 _FAILURES_BEFORE_ALERT: Final = 2
 _MAX_TEXT: Final = 500
 _Begin = Callable[[SinkState], None]
-_Send = Callable[[Sink, SinkState, datetime], int]
+# Returns how many went out, and whether that is all.
+_Send = Callable[[Sink, SinkState, datetime], tuple[int, bool]]
+NOT_REFUSED: Final[dict[str, Any]] = {"refused_stream": "", "refused_sequence": None}
 _log = logging.getLogger(__name__)
 
 
@@ -119,10 +93,34 @@ def deliver_events(*, at_once: bool = False) -> int:
     return _deliver_to(event_sinks(), begin_events, _send_events, at_once)
 
 
+def deliver_at_once(name: str) -> None:
+    """Give one sink of events what it lacks, now; how that went is in its SinkState."""
+    sinks = [sink for sink in event_sinks() if sink.name == name]
+    for sink in sinks:
+        sink.gathers = 0
+    with limited(_AT_ONCE_SECONDS):
+        _deliver_to(sinks, begin_events, _send_events, at_once=True)
+
+
 def _deliver_to(sinks: Sequence[Sink], begin: _Begin, send: _Send, at_once: bool) -> int:  # noqa: FBT001 - passed on
     if not sinks or not is_active():
         return 0
-    return sum(_deliver(sink, begin, send, at_once) for sink in sinks)
+    failing = set(
+        SinkState.objects.filter(name__in=[sink.name for sink in sinks], failures__gt=0).values_list(
+            "name", flat=True
+        )
+    )
+    # Those that fail come last: one that hangs delays none that works.
+    ordered, sent = sorted(sinks, key=lambda sink: sink.name in failing), list[int]()
+
+    def serve(sink: Sink) -> None:
+        sent.append(_deliver(sink, begin, send, at_once))
+
+    with ExitStack() as all_of_them:
+        # An error that nobody foresaw ends the run once the others are served.
+        for sink in reversed(ordered):
+            all_of_them.callback(serve, sink)
+    return sum(sent)
 
 
 def _deliver(sink: Sink, begin: _Begin, send: _Send, at_once: bool) -> int:  # noqa: FBT001 - passed on
@@ -136,18 +134,34 @@ def _deliver(sink: Sink, begin: _Begin, send: _Send, at_once: bool) -> int:  # n
     if state is None:
         # Another worker has it, or it is not due.
         return 0
+    if not sink.exists():
+        # It was removed after the sinks were read. While it is leased it cannot be.
+        state.delete()
+        return 0
     try:
-        sent = send(sink, state, timezone.now() + _WORK)
+        sent, is_all = send(sink, state, timezone.now() + _WORK)
     except (SinkDown, BadCheckpoint) as error:
         _failed(state, str(error))
         return 0
+    except Exception as error:
+        _failed(state, f"{sink.name}: {type(error).__name__}, which is a fault of Keeper: see its log")
+        raise
     SinkState.objects.filter(pk=state.pk).update(
-        leased_until=None, due_at=None, succeeded_at=timezone.now(), failures=0, error=""
+        leased_until=None, due_at=None, succeeded_at=timezone.now(), failures=0, error="", **NOT_REFUSED
     )
-    if state.failures >= _FAILURES_BEFORE_ALERT:
-        audit_log_alerts().over(
-            kind=state.name, subject=f"the audit sink {state.name} takes what it is given again"
+    alerts = audit_log_alerts()
+    if state.failures >= _FAILURES_BEFORE_ALERT or state.refused_stream:
+        alerts.over(kind=state.name, subject=f"the audit sink {state.name} takes what it is given again")
+    if send is not _send_events or at_once:
+        return sent
+    if not is_all:
+        alerts.raised(
+            kind=f"{state.name} late",
+            subject=f"the audit sink {state.name} takes less than is recorded",
+            lines=["It did not catch up within a minute. Nothing is lost: the rest waits in the audit log."],
         )
+    elif sent:
+        alerts.over(kind=f"{state.name} late", subject=f"the audit sink {state.name} has caught up")
     return sent
 
 
@@ -157,27 +171,87 @@ def _begin_checkpoints(state: SinkState) -> None:
     SinkState.objects.filter(pk=state.pk, position=0).update(position=max((newest or 0) - 1, 0))
 
 
-def _send_checkpoints(sink: Sink, state: SinkState, until: datetime) -> int:
+def _send_checkpoints(sink: Sink, state: SinkState, until: datetime) -> tuple[int, bool]:
     sent = 0
     for row in Checkpoint.objects.filter(number__gt=state.position).order_by("number").iterator(100):
+        if timezone.now() > until:
+            return sent, False
         checkpoint = SignedCheckpoint.stored(row.statement, bytes(row.signature))
         sink.write([checkpoint.line()], number=checkpoint.number)
         SinkState.objects.filter(pk=state.pk).update(position=checkpoint.number)
         sent += 1
-        if timezone.now() > until:
-            break
-    return sent
+    return sent, True
 
 
-def _send_events(sink: Sink, state: SinkState, until: datetime) -> int:
-    sent = 0
-    for stream, sequence, lines in batches(state):
-        sink.write(lines, number=sequence)
-        taken(state, stream, sequence + len(lines) - 1)
-        sent += len(lines)
-        if timezone.now() > until:
+def _send_events(sink: Sink, state: SinkState, until: datetime) -> tuple[int, bool]:
+    cursors, sent = dict(state.cursors.values_list("stream", "sequence")), 0
+    for stream, head in StreamHead.objects.order_by("stream").values_list("stream", "sequence"):
+        last, most = cursors.get(stream, 0), sink.most_lines
+        while last < head:
+            if timezone.now() > until:
+                return sent, False
+            # After a removal of events the remaining ones are still sent.
+            links, lines = event_store.links(stream, after=last, until=head, limit=most), list[bytes]()
+            if not links:
+                break
+            try:
+                lines = _fitting(sink, links)
+                if _may_grow(sink, links, lines):
+                    break
+                with limited(_WRITE_SECONDS):
+                    count = sink.write(lines, number=links[0].fields.sequence, stream=stream)
+            except LineRefused as error:
+                if len(lines) <= 1:
+                    raise _refused(sink, state, links[0], str(error)) from error
+                # Half as many, until the one is found that is refused.
+                most = len(lines) // 2
+                continue
+            last = links[count - 1].fields.sequence
+            taken(state, stream, last)
+            sent += count
+    return sent, True
+
+
+def _fitting(sink: Sink, links: Sequence[Link]) -> list[bytes]:
+    """Return the lines of one batch: one at least, and no more than the sink takes.
+
+    Raises LineRefused if the first has no line: its row was edited.
+    """
+    lines, size = list[bytes](), 0
+    for link in links:
+        try:
+            line = sink.line(link)
+        except BadDetails as error:
+            if lines:
+                break
+            raise LineRefused("its details have no JSON form") from error
+        size += len(line)
+        if lines and size > sink.most_bytes:
             break
-    return sent
+        lines.append(line)
+    return lines
+
+
+def _may_grow(sink: Sink, links: Sequence[Link], lines: Sequence[bytes]) -> bool:
+    """Return whether a sink of large batches waits for more events to go with these."""
+    is_full = len(lines) < len(links) or len(lines) == sink.most_lines
+    if is_full or not sink.gathers:
+        return False
+    oldest = datetime.fromisoformat(links[0].fields.at)
+    return oldest > timezone.now() - timedelta(seconds=sink.gathers)
+
+
+def _refused(sink: Sink, state: SinkState, link: Link, reason: str) -> SinkDown:
+    """Note which event a sink refuses, and return what stops it there."""
+    stream, sequence = link.fields.stream, link.fields.sequence
+    SinkState.objects.filter(pk=state.pk).update(refused_stream=stream, refused_sequence=sequence)
+    text = f"{sink.name} refuses event {stream} #{sequence} ({reason}). Events wait behind it; none is lost."
+    audit_log_alerts().raised(
+        kind=state.name,
+        subject=f"the audit sink {sink.name} refuses an event",
+        lines=[text, "Look at the receiver, or skip the event: that is recorded."],
+    )
+    return SinkDown(text)
 
 
 def _failed(state: SinkState, text: str) -> None:

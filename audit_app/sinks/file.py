@@ -35,9 +35,9 @@ class FileSink(Sink):
         # One file for each deployment: files of another one are not this one's audit log.
         return self._directory / f"{self._what}-{deployment_uuid()}.jsonl"
 
-    def write(self, lines: Sequence[bytes], *, number: int) -> None:
+    def write(self, lines: Sequence[bytes], *, number: int, stream: str = "") -> int:
         """Append the lines and wait for the disk."""
-        del number
+        del number, stream
         with self._opened(os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # A line that a crash has torn is closed, so that it swallows none of these.
@@ -46,6 +46,7 @@ class FileSink(Sink):
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
             os.fsync(descriptor)
+        return len(lines)
 
     def newest(self, *, thorough: bool = False) -> bytes | None:
         """Return the line of the highest number, of the last 64 MiB or of all; a torn one is none."""

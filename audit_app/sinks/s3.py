@@ -1,6 +1,6 @@
 """S3: each checkpoint is an object of its own, which object lock keeps from everybody."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Any, ClassVar, Final
@@ -37,24 +37,35 @@ class S3Sink(Sink):
     readable = True
 
     def __init__(
-        self, what: str, *, bucket: str, prefix: str, region: str, endpoint: str, retain_days: int
+        self,
+        name: str,
+        *,
+        bucket: str,
+        prefix: str,
+        region: str,
+        endpoint: str,
+        retain_days: int,
+        credential: Callable[[], str] = str,
     ) -> None:
-        super().__init__(f"{what}:s3://{bucket}/{prefix}")
+        super().__init__(name)
         self._bucket, self._region, self._endpoint = bucket, region, endpoint
         self._prefix, self._retain_days = prefix, retain_days
+        self._credential = credential
 
-    def write(self, lines: Sequence[bytes], *, number: int) -> None:
+    def write(self, lines: Sequence[bytes], *, number: int, stream: str = "") -> int:
         """Put each line where no other one lies; one that lies there already is the same."""
+        del stream
         with self._client() as client:
             for offset, line in enumerate(lines):
                 self._put(client, self._key(number + offset), line)
+        return len(lines)
 
     def newest(self, *, thorough: bool = False) -> bytes | None:
         """Return the object with the highest number, which must be a checkpoint of this number."""
         del thorough
         with self._client() as client:
             place = self._highest_locked(client) if self._retain_days else self._highest(client)
-            line = self._get(client, **place) if place else None
+            line = self._get(client, place["key"], place.get("version", "")) if place else None
         if place and line is not None:
             number = SignedCheckpoint.from_line(line).number
             if place["key"] != self._key(number):
@@ -98,22 +109,29 @@ class S3Sink(Sink):
             if self._get(client, key) != line:
                 raise SinkDown(f"{self.name}: another checkpoint lies where this one belongs") from error
 
-    def _get(self, client: Any, key: str, version: str = "") -> bytes:
+    def _get(self, client: Any, key: str, version: str = "", most: int = _MAX_CHECKPOINT_BYTES) -> bytes:
         version_argument = {"VersionId": version} if version else {}
         with (
-            limited(),
+            limited(most=most + 1),
             closing(client.get_object(Bucket=self._bucket, Key=key, **version_argument)["Body"]) as stream,
         ):
-            body: bytes = stream.read(_MAX_CHECKPOINT_BYTES + 1)
-        if len(body) > _MAX_CHECKPOINT_BYTES:
-            raise BadCheckpoint("what lies there is larger than a checkpoint")
+            body: bytes = stream.read(most + 1)
+        if len(body) > most:
+            raise BadCheckpoint("what lies there is larger than what Keeper puts there")
         return body
 
     @contextmanager
     def _client(self) -> Iterator[Any]:
         try:
+            # Empty: the credentials that the SDK finds on the machine.
+            key_id, _, secret = self._credential().partition(":")
             client = boto3.client(
-                "s3", region_name=self._region or None, endpoint_url=self._endpoint or None, config=_CONFIG
+                "s3",
+                region_name=self._region or None,
+                endpoint_url=self._endpoint or None,
+                config=_CONFIG,
+                aws_access_key_id=key_id or None,
+                aws_secret_access_key=secret or None,
             )
             session = guard(client, seconds=None)
             try:

@@ -29,13 +29,23 @@ class SyslogSink(Sink):
     kind: ClassVar[str] = "syslog"
 
     def __init__(
-        self, what: str, *, host: str = "", port: int = 0, tls: bool = False, path: str = LOCAL
+        self,
+        what: str,
+        *,
+        name: str = "",
+        host: str = "",
+        port: int = 0,
+        tls: bool = False,
+        ca: str = "",
+        path: str = LOCAL,
     ) -> None:
-        super().__init__(f"{what}:syslog{'+tls' if tls else ''}:{f'{host}:{port}' if host else path}")
+        place = f"{host}:{port}" if host else path
+        super().__init__(name or f"{what}:syslog{'+tls' if tls else ''}:{place}")
         self._what, self._host, self._port, self._tls, self._path = what, host, port, tls, path
+        self._ca = ca
 
-    def write(self, lines: Sequence[bytes], *, number: int) -> None:
-        del number
+    def write(self, lines: Sequence[bytes], *, number: int, stream: str = "") -> int:
+        del number, stream
         messages = [self._message(line) for line in lines]
         try:
             with self._connected() as connection:
@@ -44,8 +54,9 @@ class SyslogSink(Sink):
                 else:
                     for message in messages:
                         connection.send(message)
-        except (OSError, OutboundError) as error:
+        except (OSError, UnicodeError, OutboundError) as error:
             raise SinkDown(f"{self.name}: {error}") from error
+        return len(lines)
 
     def _message(self, line: bytes) -> bytes:
         head = f"<{_PRIORITY}>1 - {socket.gethostname()} keeper {os.getpid()} {self._what} - "
@@ -66,7 +77,7 @@ class SyslogSink(Sink):
                 # What the server closed before is an error here, and not a loss later.
                 plain.shutdown(socket.SHUT_WR)
                 return
-            context = limited_context(ssl.create_default_context())
+            context = limited_context(ssl.create_default_context(cadata=self._ca or None))
             with context.wrap_socket(plain, server_hostname=self._host) as secured:
                 yield secured
                 secured.unwrap()

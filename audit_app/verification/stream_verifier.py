@@ -152,16 +152,19 @@ def all_streams() -> list[str]:
 
 def _dropped_streams() -> Iterator[Problem]:
     """Compare the existing streams with those that the system stream records as opened."""
-    existing = set(all_streams())
+    # A stream that begins meanwhile is in what is read last.
+    opened, existing = _opened_streams(), set(all_streams())
     if existing and streams.SYSTEM not in existing:
         yield stream_problem("missing", streams.SYSTEM, None, "the stream is missing")
-    opened = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.STREAM_OPEN)
-    for name in opened.values_list("object_name", flat=True):
-        if name not in existing:
-            yield stream_problem("missing", name, None, "the stream is missing")
-    opened_names = {streams.SYSTEM, *opened.values_list("object_name", flat=True)}
-    for name in sorted(existing - opened_names):
+    for name in sorted(opened - existing):
+        yield stream_problem("missing", name, None, "the stream is missing")
+    for name in sorted(existing - {streams.SYSTEM} - _opened_streams()):
         yield stream_problem("inserted", name, None, "the stream was never opened by Keeper")
+
+
+def _opened_streams() -> set[str]:
+    opened = AuditEvent.objects.filter(stream=streams.SYSTEM, action=Action.STREAM_OPEN)
+    return set(opened.values_list("object_name", flat=True))
 
 
 def _verify_manifests(tally: VerificationStats) -> Iterator[Problem]:

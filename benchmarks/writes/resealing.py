@@ -90,6 +90,7 @@ def _bare_per_second(environment: "Environment", batch: int) -> float:
                         secret=UUID(secret),
                         number=number,
                         environment=environment.uuid,
+                        guarded=False,
                     )
                     value = envelope.open_envelope(stored, data_key_for=lambda _: key, context=context)
                     fresh = envelope.seal(value, data_key=key, context=context)

@@ -1,15 +1,20 @@
 """The entry of kpr: parses the command line, loads what the command needs, and turns errors into one line."""
 
-import json
-import os
 import sys
-from argparse import Namespace
-from collections.abc import Sequence
-from importlib import import_module
-from itertools import pairwise
 
-from kpr.cli.parser import build
-from kpr.errors import CommandError, DefectError, Exit, KprError, OutputError, UsageError
+try:
+    import json
+    import os
+    from argparse import Namespace
+    from collections.abc import Sequence
+    from importlib import import_module
+    from itertools import pairwise
+
+    from kpr.cli.parser import build
+    from kpr.errors import CommandError, DefectError, Exit, KprError, OutputError, UsageError
+except KeyboardInterrupt:
+    # Interrupted before there is a command, as `main` ends it.
+    sys.exit(130)
 
 # Each is loaded when it is needed, so that `kpr run` starts fast.
 _COMMANDS = {

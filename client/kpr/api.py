@@ -2,16 +2,18 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from kpr import API_LEVEL, __version__
+from kpr.connection import connect, limit
 from kpr.errors import (
     ForbiddenError,
     KprError,
@@ -25,6 +27,8 @@ from kpr.errors import (
 
 _SECONDS = 30.0
 _LAST_SECONDS = 5.0
+# An answer with all attempts takes so many times as long as a silence at most.
+_SILENCES = 4
 _MAX_BYTES = 128 * 1024 * 1024
 _TRIES = 3
 # A server that asks for a longer wait is reported instead of awaited.
@@ -98,8 +102,10 @@ class Api:
         sent = raw_query or urlencode(query or {})
         target = f"{urlsplit(self.server).path}/api/{path}{'?' if sent else ''}{sent}"
         content = None if body is None else json.dumps(body).encode()
+        ends = time.monotonic() + _SILENCES * self.seconds
         for attempt in range(1, self.tries + 1):
-            answer = self._try(method, target, content, headers or {}, last=attempt == self.tries)
+            last = attempt == self.tries
+            answer = self._try(method, target, content, headers or {}, last=last, ends=ends)
             if answer is None:
                 time.sleep(0.2 * attempt)
                 continue
@@ -130,19 +136,28 @@ class Api:
         return found
 
     def _try(
-        self, method: str, target: str, content: bytes | None, extra: Mapping[str, str], *, last: bool
+        self,
+        method: str,
+        target: str,
+        content: bytes | None,
+        extra: Mapping[str, str],
+        *,
+        last: bool,
+        ends: float,
     ) -> Answer | None:
         """Ask once; None if it is worth another attempt."""
         started = time.monotonic()
         try:
-            connection = self._connection or self._connect()
+            connection = self._connection = self._connection or self._connect()
+            limit(connection, seconds=self.seconds, ends=ends)
             connection.request(method, target, body=content, headers=self._headers(content, extra))
             answer = _read(connection.getresponse())
         except (OSError, HTTPException) as error:
             self.close()
-            if method == "GET" and not last and not _is_of_tls(error):
+            may_repeat = method == "GET" and not last and time.monotonic() < ends
+            if may_repeat and not _is_of_tls(error) and not _refused_by_proxy(error):
                 return None
-            raise _no_answer(error, self.server, self.seconds) from None
+            raise _no_answer(error, self.server, time.monotonic() - started) from None
         if self.debug:
             path = target.partition("?")[0]
             sys.stderr.write(
@@ -159,29 +174,13 @@ class Api:
         return headers
 
     def _connect(self) -> HTTPConnection:
-        parts = urlsplit(self.server)
-        host, port = parts.hostname or "", parts.port
-        proxy = _proxy(parts.scheme, host)
-        if parts.scheme == "http":
-            self._connection = HTTPConnection(host, port, timeout=self.seconds)
-            return self._connection
-        context = _context()
-        if proxy:
-            via = urlsplit(proxy)
-            secure = HTTPSConnection(via.hostname or "", via.port, timeout=self.seconds, context=context)
-            secure.set_tunnel(host, port or 443)
-        else:
-            secure = HTTPSConnection(host, port, timeout=self.seconds, context=context)
-        self._connection = secure
-        return secure
+        return connect(self.server, seconds=self.seconds, authority=os.environ.get("KPR_CA_FILE") or None)
 
     def end(self) -> None:
         """Revoke the token if it serves this command alone, and close the connection."""
         if self.ends_token:
             self.ends_token = False
             self.tries, self.seconds = 1, _LAST_SECONDS
-            if self._connection is not None and self._connection.sock is not None:
-                self._connection.sock.settimeout(_LAST_SECONDS)
             # It ends in minutes anyway: what the command did counts, not this.
             with suppress(KprError):
                 self.send("DELETE", "whoami/token")
@@ -209,23 +208,14 @@ def _read(response: HTTPResponse) -> Answer:
     return Answer(response.status, headers, body)
 
 
-def _context() -> Any:
-    import ssl  # noqa: PLC0415 - not needed for a server on this machine
-
-    return ssl.create_default_context(cafile=os.environ.get("KPR_CA_FILE") or None)
-
-
-def _proxy(scheme: str, host: str) -> str:
-    """Return the proxy that the variables name for a host, or nothing."""
-    if scheme != "https" or not (os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY")):
-        return ""
-    from urllib.request import getproxies_environment, proxy_bypass  # noqa: PLC0415 - rarely needed
-
-    return "" if proxy_bypass(host) else getproxies_environment().get("https", "")
-
-
 def _is_of_tls(error: Exception) -> bool:
     return type(error).__module__ == "ssl"
+
+
+def _refused_by_proxy(error: Exception) -> str:
+    """Return the status by which a proxy refused to connect, or nothing."""
+    found = re.match(r"Tunnel connection failed: ([0-9]{3})", str(error))
+    return found[1] if found else ""
 
 
 def _no_answer(error: Exception, server: str, seconds: float) -> UnreachableError:
@@ -235,7 +225,12 @@ def _no_answer(error: Exception, server: str, seconds: float) -> UnreachableErro
             f"The certificate of {server} is not trusted here: set KPR_CA_FILE to its authority."
         )
     if isinstance(error, TimeoutError):
-        return NoAnswerError(f"{server} did not answer within {int(seconds)} s: try again.")
+        return NoAnswerError(f"{server} did not answer within {max(1, round(seconds))} s: try again.")
+    if status := _refused_by_proxy(error):
+        what = "its user and password" if status == "407" else "its address"
+        return NoAnswerError(
+            f"Cannot reach {server}: the proxy refused ({status}). Check {what} in https_proxy."
+        )
     reason = getattr(error, "strerror", None) or type(error).__name__
     return NoAnswerError(f"Cannot reach {server}: {reason}. Check the address and the network.")
 

@@ -106,8 +106,6 @@ def _sqlite(parts: SplitResult, options: Mapping[str, str], base_dir: Path) -> d
         # IMMEDIATE takes the write lock when a transaction begins: one that starts as a
         # read and fails when it first writes cannot be retried by SQLite's own timeout.
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": SQLITE_PRAGMAS},
-        # Set here because test runners know only of Django's own engine that it needs no file.
-        "TEST": {"NAME": ":memory:"},
     }
 
 

@@ -85,8 +85,7 @@ def require_permitted_literal(endpoint: str) -> None:
         return
     if not permitted:
         raise BadEndpoint(
-            f"Keeper does not connect to {host}: add its network to "
-            "KEEPER_OUTBOUND_ALLOWED if that is intended"
+            f"Keeper doesn't connect to {host}. An operator can allow its network in KEEPER_OUTBOUND_ALLOWED"
         )
 
 
@@ -182,8 +181,8 @@ def permitted_addresses(host: str, port: int, *, encrypted: bool) -> list[str]:
         if not is_permitted(address, encrypted=encrypted):
             how = "" if encrypted else " without TLS"
             raise EndpointRefused(
-                f"{host} is at {address}, where Keeper does not connect{how}: "
-                "add its network to KEEPER_OUTBOUND_ALLOWED if that is intended"
+                f"{host}{'' if host == address else f' is at {address}'}; Keeper doesn't connect there{how}. "
+                "An operator can allow its network in KEEPER_OUTBOUND_ALLOWED"
             )
     return addresses
 

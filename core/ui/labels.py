@@ -49,6 +49,8 @@ STATUS: dict[str, State] = {
     "expiring": State("clock", "expiring", "warn"),
     "expired": State("alert", "expired", "bad"),
     "overdue": State("alert", "overdue", "bad"),
+    "guarded": State("lock", "guarded", "info"),
+    "decoy": State("bell", "decoy", "warn"),
     "revoked": State("block", "revoked", "quiet"),
     "deleted": State("trash", "deleted", "bad"),
     "destroyed": State("trash", "destroyed", "bad"),

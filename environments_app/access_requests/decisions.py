@@ -219,14 +219,14 @@ def end_expired() -> int:
 def require_open(request: AccessRequest) -> None:
     """Raise Conflict for a request that was answered or whose time is over."""
     if not request.is_open:
-        raise Conflict(f"The request is {request.shown_state} already.")
+        raise Conflict(f"The request is already {request.shown_state}.")
 
 
 def checked_minutes(minutes: int | None) -> int | None:
     """Return how long access may last. Raises InvalidField for more than the installation allows."""
     most = settings.KEEPER_ACCESS_MAX_HOURS * 60
     if minutes is not None and not MIN_MINUTES <= minutes <= most:
-        raise InvalidField("minutes", f"Access for a while lasts {MIN_MINUTES} to {most} minutes.")
+        raise InvalidField("minutes", f"Enter {MIN_MINUTES} to {most} minutes.")
     return minutes
 
 

@@ -4,22 +4,31 @@ A trust can be disabled and deleted here; the page of an environment creates it.
 """
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 
-from audit_app.admin_pages.base import read_only
+import audit_app.admin  # noqa: F401 - registers the page of SinkState, which gets an act here
+from audit_app.admin_pages.base import read_only, sections_of_form
 from audit_app.admin_pages.filters import Attention
 from audit_app.admin_pages.lists import state
-from environments_app import acts
+from audit_app.models import SinkState
+from environments_app import acts, event_sinks
 from environments_app.admin.acts import offer
 from environments_app.admin.base import ServiceAdmin
-from environments_app.admin.forms import MembershipForm, OidcProviderForm, SamlGroupMappingForm
+from environments_app.admin.forms import (
+    EventSinkForm,
+    MembershipForm,
+    OidcProviderForm,
+    SamlGroupMappingForm,
+    ScimClientForm,
+)
+from environments_app.authentication.pending import TEST
 from environments_app.authorization.policy import Principal
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
@@ -27,12 +36,18 @@ from environments_app.environments.service import CHANGEABLE
 from environments_app.models import (
     AccessConfirmation,
     Environment,
+    EventSink,
     Membership,
+    OidcClientKey,
     OidcProvider,
     PersonalToken,
+    ProvisionedGroup,
+    ProvisionedUser,
     SamlAssertion,
     SamlGroupMapping,
     SamlProvider,
+    ScimClient,
+    ScimPreset,
     ServiceToken,
     Trust,
     UsedJwt,
@@ -40,9 +55,11 @@ from environments_app.models import (
 from environments_app.oidc import providers
 from environments_app.sessions.service import revoke_token
 from environments_app.single_sign_on import group_mapping
-from environments_app.tokens import expiry_alerts
+from environments_app.tokens import expiry_alerts, scim_clients
 from environments_app.trusts import service
 from environments_app.trusts.upkeep import trust_status
+
+_UNMANAGED_SHOWN: Final = 20
 
 
 @admin.register(Environment)
@@ -54,7 +71,8 @@ class EnvironmentAdmin(ServiceAdmin):
     fields: ClassVar[tuple[str, ...]] = ("name", *(name for name in CHANGEABLE if name != "version_defaults"))
     sections = (
         ("On pages", "display_name description colour position"),
-        ("Protection", "protected approvals_required kms_key_alias offline_hours"),
+        ("Protection", "protected approvals_required guarded_prefixes emergency_reads"),
+        ("Keys and copies", "kms_key_alias offline_hours outside_hours"),
     )
 
     def page_of(self, obj: Any) -> str | None:
@@ -210,7 +228,7 @@ class OidcProviderAdmin(ServiceAdmin):
     ordering = ("slug",)
     hidden = frozenset({"secret", "document"})
     sections = (
-        ("", "label slug issuer enabled"),
+        ("", "label slug issuer enabled test"),
         ("Keeper at the provider", "client_id client_secret client_auth algorithm scopes addresses"),
         ("Who may sign in", "required_claims allows_guests creates_accounts session_hours"),
         ("Claims", "username_claim email_claim name_claim groups_claim"),
@@ -219,16 +237,33 @@ class OidcProviderAdmin(ServiceAdmin):
 
     def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
         fixed = ("slug", "issuer") if obj else ()
-        return (*fixed, "addresses", "last_refused_at", "last_refusal")
+        return (*fixed, "test", "addresses", "last_refused_at", "last_refusal")
 
     @admin.display(description="Addresses to enter there")
     def addresses(self, provider: OidcProvider) -> str:
         """Name what the provider must know of Keeper."""
+        if not settings.KEEPER_URL:
+            return providers.NO_ADDRESS
         names = ("callback", "signed-out", "back-channel-logout", "front-channel-logout")
         base = f"{settings.KEEPER_URL}/oidc/{provider.slug or 'NAME'}"
         labels = ("Redirect", "After sign-out", "Back-channel logout", "Front-channel logout")
         lines = [(label, f"{base}/{name}") for label, name in zip(labels, names, strict=True)]
+        lines.append(("Keeper's keys, in place of a secret", f"{settings.KEEPER_URL}{reverse('oidc-keys')}"))
         return format_html_join(mark_safe("<br>"), "{}: <code>{}</code>", lines)
+
+    def add_view(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        """Say before anything is typed what would refuse it."""
+        if request.method == "GET" and not settings.KEEPER_URL:
+            self.message_user(request, providers.NO_ADDRESS, level=messages.WARNING)
+        return super().add_view(request, *args, **options)
+
+    @admin.display(description="Try it")
+    def test(self, provider: OidcProvider) -> str:
+        """Lead to a sign-in that shows what the provider states, and signs nobody in."""
+        if not provider.pk:
+            return "Save it first, disabled if nobody is to sign in yet."
+        address = f"{reverse('oidc-start', args=[provider.slug])}?{TEST}=1"
+        return format_html('<a href="{}">Test this provider</a>', address)
 
     def create(self, *, actor: Principal, form: Any) -> OidcProvider:
         return providers.create_provider(actor=actor, **self._fields(form, form.cleaned_data))
@@ -241,6 +276,116 @@ class OidcProviderAdmin(ServiceAdmin):
         return {"secret" if name == "client_secret" else name: fields[name] for name in fields}
 
 
+@admin.register(ScimClient)
+class ScimClientAdmin(ServiceAdmin):
+    """SCIM clients. They are removed, never deleted: accounts belong to them."""
+
+    form = ScimClientForm
+    list_display = ("name", "preset", "issuer", "people", "removed_at", "last_error_at", "last_error")
+    search_fields = ("name",)
+    ordering = ("name",)
+    sections = (
+        ("", "name preset issuer people unmanaged removed_at"),
+        ("Keeper at the provider", "addresses"),
+        ("Last refusal", "last_error_at last_error"),
+    )
+
+    def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
+        fixed = ("name", "preset", "issuer") if obj else ()
+        return (*fixed, "people", "unmanaged", "removed_at", "addresses", "last_error_at", "last_error")
+
+    def get_fieldsets(self, request: Any, obj: Any = None) -> list[Any]:
+        """Return the sections for a client too, although its page has no form."""
+        if obj is None:
+            return super().get_fieldsets(request, obj)
+        return sections_of_form([name for _, names in self.sections for name in names.split()], self.sections)
+
+    @admin.display(description="people")
+    def people(self, client: ScimClient) -> int:
+        return client.people.filter(live=True).count() if client.pk else 0
+
+    @admin.display(description="not managed")
+    def unmanaged(self, client: ScimClient) -> str:
+        """Name the accounts of its sign-in that it does not manage, with what they are adopted by."""
+        if not client.pk:
+            return ""
+        rows = scim_clients.unmanaged(client)
+        shown = [
+            (reverse("person", args=[user.username]), user.username, user.saml_name_id)
+            for user in rows[:_UNMANAGED_SHOWN]
+        ]
+        if not shown:
+            return "none" if client.issuer else "no sign-in is linked"
+        how = (
+            "have an administrator hand them over"
+            if client.preset == ScimPreset.ENTRA
+            else "create each with this external ID"
+        )
+        listed = format_html_join("", '<p><a href="{}">{}: {}</a></p>', shown)
+        return format_html("<p>{} of its sign-in; to adopt them, {}:</p>{}", rows.count(), how, listed)
+
+    @admin.display(description="What to enter there")
+    def addresses(self, client: ScimClient) -> str:
+        """Name what the provider must know of Keeper, in its own words."""
+        return format_html_join(
+            mark_safe("<br>"), "{}: <code>{}</code>", scim_clients.lines_to_paste(client.preset)
+        )
+
+    def create(self, *, actor: Principal, form: Any) -> ScimClient:
+        return scim_clients.add_client(actor=actor, **form.cleaned_data)
+
+
+read_only(
+    ProvisionedGroup,
+    "display_name group client external_id revision created_at changed_at",
+    filters="client",
+    joined="group client",
+    search="display_name external_id =group__name",
+)
+read_only(
+    ProvisionedUser,
+    "user_name user client external_id live revision created_at changed_at",
+    filters="client live",
+    joined="user client",
+    search="user_name external_id =user__username",
+)
+
+
+@admin.register(EventSink)
+class EventSinkAdmin(ServiceAdmin):
+    """Where events go besides the sinks of KEEPER_EVENT_SINKS; how far each has come is in its audit sink."""
+
+    form = EventSinkForm
+    list_display = ("name", "address", "created_at")
+    search_fields = ("name", "address")
+    ordering = ("name",)
+    hidden = frozenset({"secret"})
+    sections = (("", "name address"), ("Proof of identity", "credential ca_certificate"))
+
+    def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
+        return ("name", "address") if obj else ()
+
+    def create(self, *, actor: Principal, form: Any) -> EventSink:
+        fields = form.cleaned_data
+        return event_sinks.create_sink(
+            actor=actor,
+            name=fields["name"],
+            address=fields["address"],
+            secret=fields["credential"],
+            ca_certificate=fields["ca_certificate"],
+        )
+
+    def change(self, *, actor: Principal, row: Any, form: Any) -> EventSink:
+        fields = form.cleaned_data
+        return event_sinks.change_sink(
+            actor=actor, sink=row, secret=fields["credential"], ca_certificate=fields["ca_certificate"]
+        )
+
+    def remove(self, *, actor: Principal, row: Any) -> None:
+        event_sinks.remove_sink(actor=actor, sink=row)
+
+
+read_only(OidcClientKey, "created_at", hidden="private")
 read_only(SamlProvider, "url fetched_at")
 read_only(SamlAssertion, "uuid received_at finished_at", hidden="assertion request handle statement")
 
@@ -271,4 +416,7 @@ read_only(UsedJwt, "id until", period="until")
 
 offer(ServiceToken, *acts.TOKENS)
 offer(SamlGroupMapping, *acts.MAPPINGS)
+offer(ScimClient, *acts.SCIM_CLIENTS)
 offer(Trust, *acts.TRUSTS)
+offer(EventSink, *acts.EVENT_SINKS)
+offer(SinkState, *acts.SINK_STATES)

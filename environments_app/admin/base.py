@@ -67,6 +67,12 @@ class ServiceAdmin(OperatorAdmin):
         """Delete, revoke or end an object by a use case."""
         raise NotImplementedError
 
+    @property
+    def absent(self) -> frozenset[str]:  # type: ignore[override]  # computed, where others name it
+        """What no use case of the page does."""
+        acts = {"add": "create", "delete": "remove"}
+        return frozenset(act for act, use_case in acts.items() if not self._defines(use_case))
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self._defines("create") and super().has_add_permission(request)
 
@@ -116,7 +122,7 @@ class ServiceAdmin(OperatorAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Show or save the form outside a transaction; a refusal is shown at its field or as a message."""
+        """Show or save the form outside a transaction; a refused form keeps what was typed."""
         try:
             return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
         except ConfirmationNeeded:
@@ -124,10 +130,9 @@ class ServiceAdmin(OperatorAdmin):
             request.confirmation_needed = True  # type: ignore[attr-defined]  # ours, on Django's request
             return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
         except self.refusals as error:
-            field = getattr(error, "field", "")
-            if not field:
+            if request.method != "POST":
                 return self._refusal(request, error)
-            request.refused = (field, str(getattr(error, "reason", error)))  # type: ignore[attr-defined]  # as above
+            request.refused = (getattr(error, "field", ""), str(getattr(error, "reason", error)))  # type: ignore[attr-defined]  # as above
             return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's, without a stub
 
     def delete_view(

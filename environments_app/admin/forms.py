@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from environments_app.errors import AccessError
 from environments_app.models import INSTALLATION_ROLES, User
 from environments_app.names import validate_new_username
+from environments_app.tokens.scim_clients import sign_ins
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
@@ -139,11 +140,41 @@ class ClaimLines(forms.CharField):
 class OidcProviderForm(ModelForm):
     """A provider of OpenID Connect; its secret is only ever written."""
 
-    client_secret = _password_field("Client secret", "Empty: it stays.")
+    client_secret = _password_field(
+        "Client secret", "Empty: it stays. None is needed where Keeper signs by its key."
+    )
     required_claims = ClaimLines(
         required=False,
         help_text="Who may sign in: one claim=value a line, such as hd=example.com. Of several lines of one "
         "claim, one has to fit.",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if not self.instance.pk:
+            self.fields["client_secret"].help_text = "None is needed where Keeper signs by its key."
+
+
+class ScimClientForm(ModelForm):
+    """A SCIM client; its people sign in through one of the identity providers, or none."""
+
+    issuer = forms.ChoiceField(
+        label="Sign-in",
+        required=False,
+        choices=lambda: [("", "None: with a password"), *sign_ins().items()],
+        help_text="Identity provider through which its people sign in. The first sign-in of a person must "
+        "prove the external ID; until then nobody else can use the account. Whoever connected this "
+        "sign-in to another account is disconnected and signed out, and nobody connects it any more.",
+    )
+
+
+class EventSinkForm(ModelForm):
+    """A sink of events; its credential is only ever written."""
+
+    credential = _password_field(
+        "Credential",
+        "Token of a Splunk collector, bearer token of an https sink, ACCESS_KEY_ID:SECRET of S3. Empty: it "
+        "stays.",
     )
 
 

@@ -17,6 +17,8 @@ from environments_app.models import (
     DeliveryState,
     Recipient,
     RequestState,
+    Review,
+    ReviewItem,
 )
 from environments_app.models.approval import in_time
 
@@ -77,6 +79,22 @@ read_only(
             rows=lambda rows: rows.filter(in_time(), state=RequestState.PENDING),
         ),
     ),
+)
+read_only(
+    Review,
+    "name state items_count opened_by_name population_at due_at closed_by_name closed_at",
+    period="population_at",
+    filters="state",
+    search="name =opened_by_name",
+    page=lambda row: reverse("review-detail", args=[row.pk]),
+)
+read_only(
+    ReviewItem,
+    "subject_name kind environment_name role prefix reviewer_name decision decided_at",
+    period="decided_at",
+    filters="decision kind",
+    search="=subject_name =environment_name =reviewer_name",
+    page=lambda row: reverse("review-detail", args=[row.review_id]),
 )
 read_only(
     ApprovalEntry,

@@ -21,6 +21,7 @@ from environments_app.authentication import lockout, second_factor
 from environments_app.authorization.policy import Principal
 from environments_app.environments import groups
 from environments_app.models import (
+    ConnectedSignIn,
     DeviceSignIn,
     FailedSignIns,
     GroupMember,
@@ -129,9 +130,16 @@ class UserAdmin(ServiceAdmin):
 @admin.register(Group)
 class GroupAdmin(ServiceAdmin):
     form = GroupForm
+    list_display = ("name", "decided_by")
+    list_select_related = ("provisioned__client",)
     search_fields = ("name",)
     ordering = ("name",)
     hidden = frozenset({"permissions"})
+
+    @admin.display(description="members decided by")
+    def decided_by(self, group: Group) -> str:
+        owned = getattr(group, "provisioned", None)
+        return str(owned.client) if owned else "administrators"
 
     def create(self, *, actor: Principal, form: Any) -> Group:
         return groups.create_group(actor=actor, name=form.cleaned_data["name"])
@@ -156,6 +164,7 @@ class GroupMemberAdmin(ServiceAdmin):
 
 
 read_only(SecondFactor, "user created_at", joined="user", search="=user__username", hidden="recovery_codes")
+read_only(ConnectedSignIn, "user name issuer connected_at", joined="user", search="=user__username")
 read_only(Passkey, "user name relying_party created_at last_used_at", joined="user", search="=user__username")
 read_only(
     DeviceSignIn,

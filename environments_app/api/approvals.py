@@ -8,6 +8,7 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app import acts
 from environments_app.api.base import AccessView, act_view
@@ -77,12 +78,13 @@ class ReasonDocument(StrictSerializer):
 
 
 class DoneDocument(serializers.Serializer[Any]):
-    """What became of an act that was carried out; a token's text is shown this once."""
+    """What became of an act that was carried out; a token or a guarded value is shown this once."""
 
     approval = ApprovalDocument()
     detail = serializers.CharField()
     link = serializers.CharField()
     token = serializers.CharField(required=False)
+    value = serializers.CharField(required=False)
 
 
 class ApprovalListView(AccessView):
@@ -176,4 +178,5 @@ class CarryOutView(ApprovalActs):
             "detail": result.sentence,
             "link": result.link,
         }
-        return Response(document | ({"token": result.plaintext} if result.plaintext else {}))
+        name = "value" if approval.action == Action.SECRET_REVEAL else "token"
+        return Response(document | ({name: result.plaintext} if result.plaintext else {}))

@@ -15,7 +15,7 @@ from audit_app.integrity.row_authentication import verified_rows
 from environments_app.api import serializers as documents
 from environments_app.api.base import NO_CONTENT, AccessView
 from environments_app.authorization.policy import Principal, require, visible_environments
-from environments_app.environments import memberships
+from environments_app.environments import deletion, memberships
 from environments_app.environments import service as environments
 from environments_app.errors import Conflict
 from environments_app.models import Environment, Membership, PersonalToken, ServiceToken
@@ -53,7 +53,7 @@ class EnvironmentListView(AccessView):
 
 
 class EnvironmentView(AccessView):
-    needs_approval = frozenset({"PATCH"})
+    needs_approval = frozenset({"PATCH", "DELETE"})
     queryset = Environment.objects.none()
     serializer_class = documents.EnvironmentDocument
 
@@ -73,6 +73,45 @@ class EnvironmentView(AccessView):
         changes = self.given(documents.EnvironmentChange)
         changed = environments.update_environment(actor=self.actor, environment=place, **changes)
         return Response(documents.SavedEnvironment(changed).data)
+
+    @extend_schema(summary="Delete an environment", responses={204: NO_CONTENT})
+    def delete(self, request: Request, environment: str) -> Response:
+        """Delete an environment with all that is in it.
+
+        From the next request on it does not exist. It is kept, sealed, for the retention of deleted secrets,
+        and can be restored with everything until then. What was synced to other systems stays there.
+        """
+        place = environments.find_environment(actor=self.actor, name=environment)
+        deletion.delete_environment(actor=self.actor, environment=place)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class DeletedEnvironmentListView(AccessView):
+    queryset = Environment.objects.none()
+    serializer_class = documents.DeletedEnvironmentDocument
+
+    @extend_schema(
+        summary="List deleted environments", responses=documents.DeletedEnvironmentDocument(many=True)
+    )
+    def get(self, request: Request) -> Response:
+        """List the deleted environments that the actor may restore."""
+        rows = verified_rows(self.page(deletion.deleted_environments(self.actor)))
+        return self.get_paginated_response(documents.DeletedEnvironmentDocument(rows, many=True).data)
+
+
+class EnvironmentRestoreView(AccessView):
+    queryset = Environment.objects.none()
+    serializer_class = documents.EnvironmentDocument
+    pagination_class = None
+
+    @extend_schema(
+        summary="Restore a deleted environment", request=None, responses=documents.EnvironmentDocument
+    )
+    def post(self, request: Request, environment: str) -> Response:
+        """Bring an environment back with everything as it was, access included."""
+        place = deletion.find_deleted(actor=self.actor, name=environment)
+        restored = deletion.restore_environment(actor=self.actor, environment=place)
+        return Response(documents.EnvironmentDocument(restored).data)
 
 
 class MemberListView(AccessView):

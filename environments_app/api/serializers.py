@@ -1,15 +1,23 @@
 """The documents of the access API: what is sent and what is answered."""
 
-from typing import Any
+from datetime import datetime
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber, by_name
 from environments_app.authorization.policy import Principal
+from environments_app.environments.deletion import purge_time
 from environments_app.environments.service import CHANGEABLE
 from environments_app.models import Environment, Membership, Role, ServiceToken, TokenRole
-from environments_app.models.environment import MAX_APPROVALS, MAX_OFFLINE_HOURS, Colour
+from environments_app.models.environment import (
+    MAX_APPROVALS,
+    MAX_GUARDED_PREFIXES,
+    MAX_OFFLINE_HOURS,
+    MAX_OUTSIDE_HOURS,
+    Colour,
+)
 from environments_app.names import MAX_PREFIX
 from environments_app.tokens.bearers import token_behind
 from environments_app.tokens.expiry_alerts import token_status
@@ -20,11 +28,16 @@ _MAX_POSITION = 2**31 - 1
 
 class EnvironmentDocument(serializers.ModelSerializer[Environment]):
     approvals_required = serializers.IntegerField(source="approvals_needed")
+    guarded_prefixes = serializers.ListField(child=serializers.CharField(), source="guarded_paths")
+    emergency_reads = serializers.SerializerMethodField()
 
     class Meta:
         model = Environment
         fields = ["id", "uuid", "name", *CHANGEABLE, "created_at", "updated_at"]
         read_only_fields = fields
+
+    def get_emergency_reads(self, environment: Environment) -> bool:
+        return bool(environment.emergency_reads)
 
 
 class SavedEnvironment(EnvironmentDocument):
@@ -37,6 +50,28 @@ class SavedEnvironment(EnvironmentDocument):
     class Meta(EnvironmentDocument.Meta):
         fields = [*EnvironmentDocument.Meta.fields, "warnings"]
         read_only_fields = fields
+
+
+class DeletedEnvironmentDocument(serializers.ModelSerializer[Environment]):
+    purge_at = serializers.SerializerMethodField(
+        help_text="From when on it is removed for good. Null: never."
+    )
+
+    class Meta:
+        model = Environment
+        fields: ClassVar[list[str]] = [
+            "id",
+            "uuid",
+            "name",
+            "display_name",
+            "protected",
+            "deleted_at",
+            "purge_at",
+        ]
+        read_only_fields = fields
+
+    def get_purge_at(self, environment: Environment) -> datetime | None:
+        return purge_time(environment)
 
 
 class EnvironmentChange(StrictSerializer):
@@ -65,6 +100,26 @@ class EnvironmentChange(StrictSerializer):
         required=False,
         help_text="How long a client may use its copy of values while Keeper cannot be reached; "
         "null: it keeps none.",
+    )
+    outside_hours = WholeNumber(
+        min_value=1,
+        max_value=MAX_OUTSIDE_HOURS,
+        allow_null=True,
+        required=False,
+        help_text="How long a link may last that shows a value once to a person without an account; "
+        "null: no such links. A protected environment has none.",
+    )
+    guarded_prefixes = serializers.ListField(
+        child=Text(max_length=MAX_PREFIX),
+        max_length=MAX_GUARDED_PREFIXES,
+        required=False,
+        help_text="Paths under which each secret is guarded: a second person agrees to each read. To take "
+        "one away takes another manager's approval in any environment; the secrets stay guarded.",
+    )
+    emergency_reads = Truth(
+        required=False,
+        help_text="Whether a person may show a guarded value at once on its page, for a reason. Managers and "
+        "auditors are alerted, and another person reviews the read.",
     )
 
 
@@ -114,7 +169,7 @@ class TokenDocument(serializers.ModelSerializer[ServiceToken]):
     created_by = by_name("username")
     cidrs = serializers.ListField(source="networks", child=serializers.CharField(), read_only=True)
     state = serializers.SerializerMethodField(
-        help_text="active, unused, expiring, expired, suspended or revoked."
+        help_text="active, decoy, unused, expiring, expired, suspended or revoked."
     )
     verified = serializers.BooleanField(
         source="is_authentic", read_only=True, help_text="False: modified outside Keeper, and opens nothing."
@@ -153,6 +208,7 @@ class NewAdminToken(StrictSerializer):
 class NewToken(NewAdminToken):
     role = serializers.ChoiceField(choices=Role.choices)
     prefix = Text(max_length=MAX_PREFIX, required=False)
+    decoy = Truth(required=False, help_text="It opens nothing, and each use of it raises an alert.")
 
 
 class AdminTokenNarrowing(StrictSerializer):

@@ -21,7 +21,7 @@ from environments_app.models import Approval, ApprovalState
 from environments_app.models.approval import in_time
 
 # What comes of it is shown once, to the requester alone.
-_SHOWN_ONCE: Final = frozenset({Action.TOKEN_ISSUE})
+_SHOWN_ONCE: Final = frozenset({Action.TOKEN_ISSUE, Action.SECRET_REVEAL})
 # The request that approved it is still applying it until then.
 _LEFT_ALONE: Final = timedelta(minutes=1)
 _BATCH: Final = 50
@@ -66,6 +66,7 @@ def apply_left() -> int:
         held="",
         failure="",
         decided_at__lt=timezone.now() - _LEFT_ALONE,
+        environment__deleted_at__isnull=True,
     ).exclude(action__in=_SHOWN_ONCE)
     approvals = verified_rows(rows.select_related("environment").order_by("id")[:_BATCH])
     failed: Exception | None = None

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import BigIntegerField
+from django.db.models import BigIntegerField, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -116,14 +116,21 @@ class ApprovalGrant:
         self._settled = settled
         self._spent = False
 
+    @property
+    def request(self) -> int:
+        """The id of the approved request. Raises TypeError if it took none."""
+        if self._approval is None:
+            raise TypeError("this needs no approval")
+        return int(self._approval.pk)
+
     def preconditions(self) -> list[Precondition]:
         """Return what `require_unneeded` asks, for a transaction that asks it after its last lock."""
         if self._approval is not None or self._settled:
-            return []
-        return [Precondition(_PROTECTED.statement(self._environment_id), ApprovalVoid(_PROTECTED_SINCE))]
+            return [Precondition(_DELETED.statement(self._environment_id), ApprovalVoid(_DELETED_SINCE))]
+        return [Precondition(_CLOSED.statement(self._environment_id), ApprovalVoid(_CLOSED_SINCE))]
 
     def require_unneeded(self, environment: Environment) -> None:
-        """Raise ApprovalVoid if there is no approval, and the environment was protected since."""
+        """Raise ApprovalVoid if the environment was deleted since, or, without an approval, protected."""
         self._require_place(environment)
         for query, error in self.preconditions():
             if has_row_now(query):
@@ -164,10 +171,22 @@ class ApprovalGrant:
 
 
 _MAKER: Final = object()
-_PROTECTED_SINCE: Final = "Approvals were turned on for this environment. Try again."
-_PROTECTED: Final = PreparedQuery(
+_SECOND: Final = "Guarded secrets take a second person."
+_SAID: Final = frozenset({Action.SECRET_REVEAL, Action.SECRET_UNGUARD})
+_CLOSED_SINCE: Final = "Approvals were turned on for this environment, or it was deleted. Try again."
+_DELETED_SINCE: Final = "The environment was deleted. Nothing was changed."
+_DELETED: Final = PreparedQuery(
     lambda: (
-        Environment.objects.filter(pk=Argument(0, BigIntegerField()), protected=True)
+        Environment.every.filter(pk=Argument(0, BigIntegerField()), deleted_at__isnull=False)
+        .order_by()
+        .values_list("pk")
+    )
+)
+_CLOSED: Final = PreparedQuery(
+    lambda: (
+        Environment.every.filter(
+            Q(protected=True) | Q(deleted_at__isnull=False), pk=Argument(0, BigIntegerField())
+        )
         .order_by()
         .values_list("pk")
     )
@@ -183,9 +202,12 @@ def require_approval(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:
     Raises ApprovalNeeded once the request is stored (or an equal one exists), and ApprovalVoid if this
     should carry out a request with different content.
     """
+    return unneeded_approval(actor, proposal.environment) or require_release(actor=actor, proposal=proposal)
+
+
+def require_release(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:
+    """Do what `require_approval` does in any environment, and for Keeper itself: of a guarded secret."""
     environment = proposal.environment
-    if unneeded := unneeded_approval(actor, environment):
-        return unneeded
     message = proposal.message(actor)
     approved = _matching(actor, proposal, message, ApprovalState.APPROVED)
     if approved is not None:
@@ -198,7 +220,8 @@ def require_approval(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:
             "Request approval again."
         )
     asked = _matching(actor, proposal, message, ApprovalState.PENDING)
-    raise ApprovalNeeded((asked or _ask(actor, proposal, message)).pk)
+    guarded = proposal.action in _SAID or not needs_second_person(actor, environment)
+    raise ApprovalNeeded((asked or _ask(actor, proposal, message)).pk, *([_SECOND] if guarded else []))
 
 
 def approval_for_request(
@@ -290,7 +313,7 @@ def _matching(actor: Principal, proposal: Proposal, message: bytes, state: Appro
         state=state,
     ).select_related("environment")
     for row in verified_rows(rows):
-        same = keyring().verify(Purpose.ROW_MAC, message, bytes(row.digest))
+        same = row.is_live and keyring().verify(Purpose.ROW_MAC, message, bytes(row.digest))
         if same and (state != ApprovalState.APPROVED or approver_still_eligible(row)):
             return row
     return None

@@ -11,22 +11,31 @@ from django.contrib.auth.models import Group
 
 from core.canonical_json import Json
 from environments_app.authorization.rows import isoformat
-from environments_app.models import Environment, GroupMember, Membership
+from environments_app.models import Environment, GroupMember, Membership, ProvisionedGroup
 
 # The argument of a request that has the group, and its members by UUID.
 REACHES: Final = "reaches"
 # The argument of a request to join a group: the roles that come with it.
 ROLES: Final = "roles"
+# In it: the SCIM client that decides who is in the group, also after the approval.
+OWNER: Final = "owner"
 _AGAIN: Final = "Request approval again."
 
 
 def reach_of(group: Group) -> dict[str, Json]:
-    """Return the argument that binds a request to the members of a group."""
+    """Return the argument that binds a request to the members of a group, or to who decides about them."""
+    owned = ProvisionedGroup.objects.filter(group=group).select_related("client").first()
+    if owned is not None:
+        # Without its members: who they are is what the client decides.
+        owner = {"members": {}, OWNER: owned.client.name}
+        return {REACHES: {"group": group.pk, "name": group.name, **owner}}
     return {REACHES: {"group": group.pk, "name": group.name, "members": dict(_members(group.pk))}}
 
 
 def names_in(reach: Mapping[str, Any]) -> str:
     """Return how many people a group has, and who they are."""
+    if owner := reach[REACHES].get(OWNER):
+        return f"{owner} decides who is in it"
     names = sorted(reach[REACHES]["members"].values())
     return f"{len(names)}: {', '.join(names)}" if names else "0"
 
@@ -55,6 +64,8 @@ def change_since(arguments: Mapping[str, Any], environment: Environment) -> str:
     if REACHES not in arguments:
         return ""
     reach = arguments[REACHES]
+    if OWNER in reach:
+        return ""
     then, now = reach["members"], _members(reach["group"])
     changes = [
         f"{word} {', '.join(sorted(people[uuid] for uuid in uuids))}"

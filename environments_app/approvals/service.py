@@ -4,7 +4,7 @@ What was approved is carried out as the requester, through the executor of its a
 which checks the approval again (`gate`): by the requester, or at once (`applying`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
@@ -36,9 +36,9 @@ from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal, environments_for, record_denial, require
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
-from environments_app.interfaces import ChangedNames, ExecutionResult, owner_of
+from environments_app.interfaces import ChangedNames, ExecutionResult, Reader, owner_of
 from environments_app.models import Approval, ApprovalState, EntryKind, Environment
-from environments_app.models.approval import HELD, OPEN_STATES, in_time
+from environments_app.models.approval import HELD, OPEN_STATES, in_time, read_within
 from environments_app.notifications.service import resolve_alert
 
 MAX_COMMENT: Final = 500
@@ -60,7 +60,8 @@ def visible_approvals(actor: Principal) -> QuerySet[Approval]:
     places = environments_for(actor, Action.APPROVAL_VIEW)
     mine = Q(requester_uuid=actor.uuid, requester_kind=actor.kind)
     managed = Q(environment__in=Environment.objects.filter(places)) if places is not None else Q(pk__in=())
-    return Approval.objects.filter(mine | managed).select_related("environment")
+    living = Approval.objects.filter(environment__deleted_at__isnull=True)
+    return living.filter(mine | managed).select_related("environment")
 
 
 def pending_about(actor: Principal, object_uuid: UUID) -> list[Approval]:
@@ -91,7 +92,10 @@ def resolved_for(actor: Principal) -> list[Approval]:
     refused = Q(state=ApprovalState.REJECTED, decided_at__gt=lately)
     applied = Q(state=ApprovalState.EXECUTED, held="", decided_at__gt=lately)
     rows = Approval.objects.filter(
-        ready | refused | applied, requester_uuid=actor.uuid, requester_kind=actor.kind
+        ready | refused | applied,
+        requester_uuid=actor.uuid,
+        requester_kind=actor.kind,
+        environment__deleted_at__isnull=True,
     )
     # By the words of the states, so that no number of refusals crowds out what waits.
     return verified_rows(rows.select_related("environment").order_by("state", "id")[:_BATCH])
@@ -105,7 +109,7 @@ def in_state(decided: list[Approval], state: ApprovalState) -> list[Approval]:
 def find_approval(*, actor: Principal, id: int) -> Approval:
     """Return a request. Raises Invisible if there is none that the actor may know; a denial is recorded."""
     approval = Approval.objects.select_related("environment").filter(pk=id).first()
-    if approval is None:
+    if approval is None or approval.environment.deleted_at is not None:
         raise Invisible("There is no such request.")
     if not _is_own(actor, approval):
         require(
@@ -256,6 +260,11 @@ def changed_names(actor: Principal, approval: Approval) -> ChangedNames | None:
     return owner_of(approval.action).changed_names(actor=actor, approval=approval)
 
 
+def readers(actor: Principal, approval: Approval) -> Sequence[Reader]:
+    """Return who read of late what a request asks to read, the latest first, as far as the actor may know."""
+    return owner_of(approval.action).readers(actor=actor, approval=approval)
+
+
 def expire_due() -> int:
     """Note that the time of requests is over, and destroy what was kept for them; return how many."""
     due = Approval.objects.filter(state__in=OPEN_STATES).exclude(in_time())
@@ -383,6 +392,8 @@ def _note_decision(
     now = timezone.now()
     stored.state, stored.comment = state, comment
     stored.decided_by_uuid, stored.decided_by_name, stored.decided_at = uuid, actor.name, now
+    if stored.action == Action.SECRET_REVEAL:
+        stored.expires_at = min(stored.expires_at, now + read_within())
     if state == ApprovalState.REJECTED:
         stored.finished_at = now
         owner_of(stored.action).forget(stored)

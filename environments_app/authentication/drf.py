@@ -1,7 +1,7 @@
 """Who is calling: service tokens and sessions for the API, and the principal of any request."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -15,7 +15,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import anonymous_principal, user_principal
 from environments_app.errors import BadToken
 from environments_app.models import User
-from environments_app.sessions.store import CONFIRMED, SIGNED_IN
+from environments_app.sessions.store import CONFIRMED, SIGNED_IN, stored_key
 from environments_app.tokens.bearers import bearer_of
 
 _SCHEME = "bearer"
@@ -91,8 +91,9 @@ def session_principal(request: HttpRequest) -> Principal:
     user = getattr(request, "user", None)
     address, request_id = address_of(request), request_id_of(request)
     if isinstance(user, User):
-        confirmed = is_confirmed(request)
-        return user_principal(user, address=address, request_id=request_id, confirmed=confirmed)
+        confirmed, key = is_confirmed(request), request.session.session_key
+        person = user_principal(user, address=address, request_id=request_id, confirmed=confirmed)
+        return replace(person, session=stored_key(key) if key else None)
     return anonymous_principal(address, request_id)
 
 

@@ -1,13 +1,15 @@
-"""Passkeys (WebAuthn) as a second factor, beside the codes of an authenticator.
+"""Passkeys (WebAuthn) in place of a code, or of password and code where the device checks its person.
 
 A passkey belongs to the second factor that its person's row names: with that it ends, and the recovery
 codes are there for a lost device. It is bound to the host name of Keeper by the browser and by its row.
 """
 
+import json
 import time
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -15,19 +17,20 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 
-from audit_app.events import streams
 from audit_app.events.actions import Action
-from audit_app.events.actors import Actor, ActorKind
+from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.drafts import AuditObject
-from audit_app.recording.recorder import record
 from core.clock import SLACK
 from core.network.client_address import parse_address
 from environments_app.authorization.policy import Principal, require_confirmed
-from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, Forbidden, InvalidField
-from environments_app.models import Passkey, SecondFactor, User
+from environments_app.models import Passkey, User
+from environments_app.sessions.service import lock_own
+from environments_app.users.credentials import delete_passkey, record_change
+
+if TYPE_CHECKING:
+    from webauthn.helpers.structs import AuthenticationCredential
 
 MAX_PASSKEYS: Final = 10
 MAX_NAME: Final = 60
@@ -92,7 +95,11 @@ def begin_registration(*, actor: Principal, user: User, party: RelyingParty) -> 
     too many passkeys.
     """
     from webauthn import generate_registration_options, options_to_json  # noqa: PLC0415 - 20 MB, rarely asked
-    from webauthn.helpers.structs import PublicKeyCredentialDescriptor  # noqa: PLC0415
+    from webauthn.helpers.structs import (  # noqa: PLC0415
+        AuthenticatorSelectionCriteria,
+        PublicKeyCredentialDescriptor,
+        ResidentKeyRequirement,
+    )
 
     require_own(actor, user)
     present = passkeys_of(user)
@@ -103,9 +110,12 @@ def begin_registration(*, actor: Principal, user: User, party: RelyingParty) -> 
         user_id=user.uuid.bytes,
         user_name=user.username,
         timeout=_TIMEOUT_SECONDS * 1000,
+        authenticator_selection=AuthenticatorSelectionCriteria(resident_key=ResidentKeyRequirement.PREFERRED),
         exclude_credentials=[PublicKeyCredentialDescriptor(id=bytes(each.credential_id)) for each in present],
     )
-    return Ceremony(options=options_to_json(options), challenge=options.challenge)
+    # The browser then tells whether the device can offer the passkey by itself.
+    asked = json.loads(options_to_json(options)) | {"extensions": {"credProps": True}}
+    return Ceremony(options=json.dumps(asked), challenge=options.challenge)
 
 
 def register(
@@ -123,7 +133,7 @@ def register(
     if not 0 < len(name) <= MAX_NAME:
         raise InvalidField("name", f"Enter a name of at most {MAX_NAME} characters.")
     made = _verified_registration(credential, challenge, party)
-    with lock_authentic(user) as stored:
+    with lock_own(actor, user, Action.SECOND_FACTOR_CHANGE) as stored:
         factor = _require_room(stored, passkeys_of(stored))
         if Passkey.objects.filter(handle=_handle(made.credential_id)).exists():
             raise Conflict("This passkey is already registered.")
@@ -135,10 +145,11 @@ def register(
             credential_id=made.credential_id,
             public_key=made.credential_public_key,
             relying_party=party.host,
+            passwordless=(made.user_verified and _is_offered(credential)) or None,
             sign_count=made.sign_count,
         )
         passkey.save()
-        state = {"passkey": name, **row_digest_entry(passkey)}
+        state = {"passkey": name, "passwordless": bool(passkey.passwordless), **row_digest_entry(passkey)}
         record_change(actor, stored, passkey, "passkey added", state)
     return passkey
 
@@ -149,45 +160,67 @@ def remove_passkey(*, actor: Principal, user: User, uuid: str) -> None:
     Raises Forbidden, ConfirmationNeeded, or Conflict if it is gone.
     """
     require_own(actor, user)
-    with lock_authentic(user) as stored:
+    with lock_own(actor, user, Action.SECOND_FACTOR_CHANGE) as stored:
         passkey = next((each for each in passkeys_of(stored) if str(each.uuid) == uuid), None)
         if passkey is None:
             raise Conflict("This passkey has already been removed.")
-        _delete(actor, stored, passkey)
-
-
-def remove_all_passkeys(actor: Actor, user: User) -> None:
-    """Remove every passkey of a person, those of an earlier second factor too, inside a transaction."""
-    for passkey in Passkey.objects.filter(user=user):
-        _delete(actor, user, passkey)
+        delete_passkey(actor, stored, passkey)
 
 
 def begin_sign_in(user: User, party: RelyingParty) -> Ceremony | None:
     """Return what the browser needs to prove a passkey of a person; None if there is none for this host."""
     from webauthn import generate_authentication_options, options_to_json  # noqa: PLC0415 - rarely asked
-    from webauthn.helpers.structs import PublicKeyCredentialDescriptor  # noqa: PLC0415
+    from webauthn.helpers.structs import (  # noqa: PLC0415
+        PublicKeyCredentialDescriptor,
+        UserVerificationRequirement,
+    )
 
     usable = [each for each in passkeys_of(user) if each.relying_party == party.host]
     if not usable:
         return None
+    verifies = all(each.passwordless for each in usable)
     options = generate_authentication_options(
         rp_id=party.host,
         timeout=_TIMEOUT_SECONDS * 1000,
         allow_credentials=[PublicKeyCredentialDescriptor(id=bytes(each.credential_id)) for each in usable],
+        user_verification=UserVerificationRequirement.REQUIRED
+        if verifies
+        else UserVerificationRequirement.PREFERRED,
     )
     return Ceremony(options=options_to_json(options), challenge=options.challenge)
 
 
-def use_passkey(*, user: User, credential: str, challenge: bytes, party: RelyingParty) -> bool:
+def ask_anyone(party: RelyingParty, challenge: str) -> str:
+    """Return what a browser is asked for before Keeper knows whose it is, as JSON: any passkey of its own."""
+    # Written here: the library would cost each process 20 MB for the page of the sign-in.
+    asked = {"challenge": urlsafe_b64encode(challenge.encode()).decode().rstrip("="), "rpId": party.host}
+    wants = {"allowCredentials": [], "userVerification": "required", "timeout": _TIMEOUT_SECONDS * 1000}
+    return json.dumps(asked | wants)
+
+
+def owner_of(credential: str) -> User | None:
+    """Return whose passkey a browser's answer names, both by its id and by its person; nothing is proved."""
+    parsed = _parsed(credential)
+    if parsed is None:
+        return None
+    passkey = Passkey.objects.select_related("user").filter(handle=_handle(parsed.raw_id)).first()
+    same = passkey is not None and parsed.response.user_handle == passkey.user.uuid.bytes
+    return passkey.user if passkey and same else None
+
+
+def use_passkey(
+    *, user: User, credential: str, challenge: bytes, party: RelyingParty, alone: bool = False
+) -> bool:
     """Return whether a browser proved one of a person's passkeys for this challenge, which counts once.
 
+    `alone` demands one that replaces the password too, and that the device checked its person just now.
     A device that counts must have counted on: one that did not is a copy.
     """
     from webauthn import verify_authentication_response  # noqa: PLC0415 - rarely asked
     from webauthn.helpers.exceptions import WebAuthnException  # noqa: PLC0415
 
     passkey = _named(user, credential)
-    if passkey is None or passkey.relying_party != party.host:
+    if passkey is None or passkey.relying_party != party.host or (alone and not passkey.passwordless):
         return False
     try:
         proof = verify_authentication_response(
@@ -197,6 +230,7 @@ def use_passkey(*, user: User, credential: str, challenge: bytes, party: Relying
             expected_origin=party.origin,
             credential_public_key=bytes(passkey.public_key),
             credential_current_sign_count=passkey.sign_count,
+            require_user_verification=alone,
         )
     except (WebAuthnException, RecursionError):
         return False
@@ -206,16 +240,30 @@ def use_passkey(*, user: User, credential: str, challenge: bytes, party: Relying
 
 def _named(user: User, credential: str) -> Passkey | None:
     """Return the person's passkey that a browser's answer names."""
+    parsed = _parsed(credential)
+    if parsed is None or parsed.response.user_handle not in {None, user.uuid.bytes}:
+        return None
+    handle = _handle(parsed.raw_id)
+    return next((each for each in passkeys_of(user) if each.handle == handle), None)
+
+
+def _parsed(credential: str) -> "AuthenticationCredential | None":
     from webauthn.helpers import parse_authentication_credential_json  # noqa: PLC0415 - rarely asked
     from webauthn.helpers.exceptions import WebAuthnException  # noqa: PLC0415
 
     if len(credential) > _MAX_CREDENTIAL:
         return None
     try:
-        handle = _handle(parse_authentication_credential_json(credential).raw_id)
+        return parse_authentication_credential_json(credential)
     except (WebAuthnException, RecursionError):
         return None
-    return next((each for each in passkeys_of(user) if each.handle == handle), None)
+
+
+def _is_offered(credential: str) -> bool:
+    """Return whether a device can offer its new passkey by itself: unless the browser denies it."""
+    results = json.loads(credential).get("clientExtensionResults")
+    properties = results.get("credProps") if isinstance(results, dict) else None
+    return not isinstance(properties, dict) or properties.get("rk") is not False
 
 
 def _verified_registration(credential: str, challenge: bytes, party: RelyingParty) -> Any:
@@ -252,24 +300,5 @@ def _require_room(user: User, present: list[Passkey]) -> UUID:
     return user.second_factor
 
 
-def _delete(actor: Actor, user: User, passkey: Passkey) -> None:
-    state = {"passkey": passkey.name, **row_digest_entry(passkey, gone=True)}
-    record_change(actor, user, passkey, "passkey removed", state)
-    passkey.delete()
-
-
 def _handle(credential_id: bytes) -> str:
     return sha256(credential_id).hexdigest()
-
-
-def record_change(
-    actor: Actor, user: User, factor: SecondFactor | Passkey, change: str, details: dict[str, Any]
-) -> None:
-    """Record a change of what a person proves a second factor by."""
-    record(
-        actor=actor,
-        action=Action.SECOND_FACTOR_CHANGE,
-        stream=streams.SYSTEM,
-        object=AuditObject(factor.MAC_LABEL, factor.uuid, user.username),
-        details={"change": change, **details},
-    )

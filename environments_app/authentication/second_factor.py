@@ -27,13 +27,14 @@ from audit_app.integrity.row_authentication import record_integrity_violation, v
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.interfaces import Place, Purpose, keyring
 from core.clock import SLACK
-from environments_app.authentication.passkeys import record_change, remove_all_passkeys, require_own
+from environments_app.authentication.passkeys import require_own
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, InvalidField, Tampered
 from environments_app.models import SecondFactor, User
-from environments_app.sessions.service import end_sessions
+from environments_app.sessions.service import end_sessions, lock_own
 from environments_app.users.accounts import record_takeover
+from environments_app.users.credentials import record_change, remove_all_passkeys
 from environments_app.users.suspensions import mark_suspended, tell_suspended
 
 RECOVERY_CODES: Final = 10
@@ -148,7 +149,7 @@ def begin(*, actor: Principal, user: User) -> Enrolment:
     responsible or a second factor is in use.
     """
     require_own(actor, user)
-    with lock_authentic(user) as stored:
+    with lock_own(actor, user, Action.SECOND_FACTOR_CHANGE) as stored:
         _require_none(stored)
         for old in SecondFactor.objects.filter(user=stored):
             record_change(actor, stored, old, "given up", row_digest_entry(old, gone=True))
@@ -177,7 +178,7 @@ def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
     Raises Forbidden, ConfirmationNeeded, Conflict if nothing was begun, or InvalidField for a wrong code.
     """
     require_own(actor, user)
-    with lock_authentic(user) as stored:
+    with lock_own(actor, user, Action.SECOND_FACTOR_CHANGE) as stored:
         _require_none(stored)
         factor = _begun(stored)
         if factor is None:
@@ -186,7 +187,7 @@ def enrol(*, actor: Principal, user: User, code: str) -> list[str]:
             raise InvalidField("code", "Incorrect code. Check that your device's clock is right.")
         stored.second_factor = factor.uuid
         stored.save(update_fields=["second_factor"])
-        end_sessions(stored, actor=actor)
+        end_sessions(stored, actor=actor, keep=actor.session)
         codes = renew_codes(factor)
         record_change(actor, stored, factor, "enrolled", row_digest_entry(stored, factor))
     return codes
@@ -198,12 +199,12 @@ def renew_recovery_codes(*, actor: Principal, user: User) -> list[str]:
     Raises Forbidden, ConfirmationNeeded, or Conflict without a second factor.
     """
     require_own(actor, user)
-    with transaction.atomic():
-        factor = _standing(user, locked=True)
+    with lock_own(actor, user, Action.SECOND_FACTOR_CHANGE) as stored:
+        factor = _standing(stored, locked=True)
         if factor is None:
             raise Conflict("Two-factor authentication is off.")
         codes = renew_codes(factor)
-        record_change(actor, user, factor, "recovery codes replaced", row_digest_entry(factor))
+        record_change(actor, stored, factor, "recovery codes replaced", row_digest_entry(factor))
     return codes
 
 
@@ -217,13 +218,13 @@ def remove(*, actor: Principal, user: User) -> User:
     if not own:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     require_confirmed(actor)
-    with lock_authentic(user) as stored:
+    with lock_own(actor, user, Action.SECOND_FACTOR_CHANGE) if own else lock_authentic(user) as stored:
         if stored.second_factor is None:
             raise Conflict("Two-factor authentication is off.")
         stored.second_factor = None
         suspends = mark_suspended(actor, stored)
         stored.save(update_fields=["second_factor", "suspended_at"])
-        end_sessions(stored, actor=actor)
+        end_sessions(stored, actor=actor, keep=actor.session if own else None)
         if suspends:
             tell_suspended(actor, stored)
         for factor in SecondFactor.objects.filter(user=stored):

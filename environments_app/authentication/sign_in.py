@@ -25,7 +25,8 @@ from core.network.client_address import subscriber
 from environments_app.authentication import lockout, second_factor
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.authentication.lockout import Attempt, Kind, Source, known_device
-from environments_app.authentication.passkeys import relying_party, take_challenge, use_passkey
+from environments_app.authentication.passkeys import owner_of, relying_party, take_challenge, use_passkey
+from environments_app.authentication.pending import PASSKEY_REQUESTS, use_once
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import anonymous_principal, user_principal
 from environments_app.errors import Forbidden
@@ -91,10 +92,13 @@ def check_code(request: HttpRequest, *, user: User, code: str, own: bool = False
     )
 
 
-def check_passkey(request: HttpRequest, *, user: User, credential: str, own: bool = False) -> str | None:
+def check_passkey(
+    request: HttpRequest, *, user: User, credential: str, own: bool = False, alone: bool = False
+) -> str | None:
     """Return "passkey" if a browser proved a passkey for the challenge of this session, else None.
 
-    Wrong ones count and are recorded as `check_code` does it. Raises TooManyRefusals as that does.
+    `alone` demands one that replaces the password too. Wrong ones count and are recorded as `check_code`
+    does it. Raises TooManyRefusals as that does.
     """
     party, challenge = relying_party(request), take_challenge(request)
 
@@ -102,18 +106,54 @@ def check_passkey(request: HttpRequest, *, user: User, credential: str, own: boo
         proved = (
             party is not None
             and challenge is not None
-            and use_passkey(user=user, credential=credential, challenge=challenge, party=party)
+            and use_passkey(user=user, credential=credential, challenge=challenge, party=party, alone=alone)
         )
         return "passkey" if proved else None
 
     return _second_half(request, user, used, own=own)
 
 
-def _second_half(request: HttpRequest, user: User, use: Callable[[], str | None], *, own: bool) -> str | None:
+def check_lone_passkey(request: HttpRequest, *, credential: str, challenge: str) -> User | None:
+    """Return whose passkey a browser proved in place of password and code, or None, which is recorded.
+
+    A challenge counts in the browser that it was shown to, for some minutes and once.
+    Raises TooManyRefusals as `check_password` does.
+    """
+    party, user = relying_party(request), owner_of(credential)
+    if party is None or user is None:
+        check_allowance(address=address_of(request))
+        refuse(kind=REFUSAL_KIND, address=address_of(request))
+        return None
+
+    def used() -> str | None:
+        # Asked of the database: a name that a browser sends proves nothing of the account.
+        account = LocalBackend().get_user(user.pk)
+        proved = (
+            challenge in PASSKEY_REQUESTS.pending(request)
+            and account is not None
+            and account.has_usable_password()
+            and use_passkey(
+                user=account, credential=credential, challenge=challenge.encode(), party=party, alone=True
+            )
+            and use_once(f"passkey sign-in\n{challenge}")
+        )
+        return "passkey" if proved else None
+
+    return user if _second_half(request, user, used, own=False, reason="passkey") else None
+
+
+def _second_half(
+    request: HttpRequest,
+    user: User,
+    use: Callable[[], str | None],
+    *,
+    own: bool,
+    reason: str = "second-factor",
+) -> str | None:
     attempt = lockout.take(user.username, _sources(request, user.username, own=own))
     how = use()
     if how is None:
-        _note_refusal(request, user, attempt, reason="second-factor")
+        _note_refusal(request, user, attempt, reason=reason)
         return None
     lockout.give_back(attempt, forget=True)
     return how
@@ -163,14 +203,17 @@ def awaited_user(request: HttpRequest) -> User | None:
     return user if same else None
 
 
-def start_session(request: HttpRequest, user: User, *, shown: str | None = None) -> None:
+def start_session(request: HttpRequest, user: User, *, shown: str | None = None, how: str = "") -> None:
     """Record a sign-in, and start the session under a new id.
 
-    `shown` is the kind of second factor used. Raises Forbidden if a required one is missing.
+    `shown` is the kind of second factor used, `how` what was used in place of a password. Raises Forbidden
+    if a required second factor is missing.
     """
     if user.second_factor is not None and shown is None:
         raise Forbidden("Enter your authentication code.")
     details: dict[str, Json] = {"second_factor": shown} if shown else {}
+    if how:
+        details["how"] = how
     _record(_principal(request, user), Action.SIGN_IN, user, Outcome.ALLOWED, details)
     request.session.pop(_AWAITED, None)
     lockout.remember_network(user.username, subscriber(address_of(request)))

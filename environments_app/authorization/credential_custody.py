@@ -25,7 +25,8 @@ from environments_app.models import Environment, ServiceToken, User
 CUSTODY: Final[Mapping[Action, str]] = MappingProxyType(
     {
         Action.USER_CREATE: "chose the first password, or the address of the invitation",
-        Action.USER_CHANGE: "replaced the password or the second factor, invited, restored or enabled it",
+        Action.USER_CHANGE: "replaced the password or the second factor, invited, restored, enabled it, or "
+        "handed it over to a SCIM client",
         Action.TOKEN_ISSUE: "has seen the text of the token",
         Action.TRUST_CREATE: "chose whose JWTs are accepted",
         Action.TRUST_CHANGE: "chose whose JWTs are accepted",
@@ -39,8 +40,10 @@ CUSTODY_DETAIL: Final = "custody"
 ENDED: Final = "ended"
 # In the event of a change of a trust that takes something from it.
 NARROWS: Final = "narrows"
+# In the event of an account that was handed over: the tokens of its client, which stand behind it as well.
+HANDED_TO: Final = "handed_to"
 # The details of a changed account after which its actor could sign in as it.
-_TAKEOVERS: Final = frozenset({"password", "second_factor", "restored"})
+_TAKEOVERS: Final = frozenset({"password", "second_factor", "restored", HANDED_TO})
 _LATEST: Final = 2**63 - 1
 _READ: Final = (*CUSTODY.keys() - {Action.TRUST_SIGN_IN}, Action.ACCESS_CONFIRM, Action.APPROVAL_ASK)
 
@@ -165,7 +168,12 @@ def _histories(uuids: Collection[UUID]) -> dict[UUID, _History]:
 def _history(events: Sequence[_Event], trust: UUID | None) -> _History:
     invited = any(event.details.get("invitation") == "sent" for event in events)
     return _History(
-        makings=[event for event in events if _gives_custody(event, invited=invited)],
+        makings=[
+            event._replace(actor=maker)
+            for event in events
+            if _gives_custody(event, invited=invited)
+            for maker in (event.actor, *map(UUID, event.details.get(HANDED_TO, ())))
+        ],
         ended=[
             (None if event.action == Action.USER_CHANGE else event.stream, event.id)
             for event in events

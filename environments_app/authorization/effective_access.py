@@ -1,16 +1,16 @@
 """Explains access: every way into an environment, and whether it counts now."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from django.db.models import Prefetch, Q
+from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import verified_rows
+from audit_app.integrity.row_authentication import AuthenticatedRow, verified_rows
 from environments_app.authorization.break_glass import reads_values
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Grant, Principal, require
@@ -28,6 +28,7 @@ from environments_app.models import (
     UserRole,
 )
 
+Row = TypeVar("Row", bound=AuthenticatedRow)
 PERSON, TOKEN, TRUST = "person", "token", "trust"
 DISABLED = "account disabled"
 DISABLED_TRUST = "trust disabled"
@@ -59,6 +60,9 @@ class AccessPath:
     user: User | None = None
     # That of the account, token or trust.
     uuid: UUID | None = None
+    # The row that grants it: a membership, a token, a trust, or the account; of a group, the place in it too.
+    row: Membership | ServiceToken | Trust | User
+    place: GroupMember | None = None
 
     @property
     def reads(self) -> bool:
@@ -73,21 +77,38 @@ def explain_access(
     `name` asks about one secret, `person` and `token` about one holder. Raises Invisible or Forbidden.
     """
     require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
-    ways = [
-        *ways_of_people(environment, name),
-        *_of_tokens(environment, name),
-        *_of_trusts(environment, name),
-        *_of_the_installation(),
-    ]
+    ways = [*ways_into(environment, name=name), *_of_the_installation()]
     if person or token:
         ways = [way for way in ways if way.who == (person if way.kind == PERSON else token)]
     return sorted(ways, key=lambda way: (not way.reads, way.kind, way.who, way.prefix))
 
 
-def ways_of_people(environment: Environment, name: str = "") -> Iterator[AccessPath]:
+def ways_into(
+    environment: Environment | None, holders: Collection[UUID] | None = None, *, name: str = ""
+) -> Iterator[AccessPath]:
+    """Yield each way into an environment, or the roles and tokens of the installation; asks no right.
+
+    With `holders`, only those of these accounts, tokens and trusts.
+    """
+    if environment is None:
+        yield from _of_the_installation(holders)
+    else:
+        yield from ways_of_people(environment, name, holders)
+        yield from _of_trusts(environment, name, holders)
+    yield from _of_tokens(environment, name, holders)
+
+
+def ways_of_people(
+    environment: Environment, name: str = "", holders: Collection[UUID] | None = None
+) -> Iterator[AccessPath]:
     """Yield each way of a person into an environment, those through groups for each member; asks no right."""
-    members = Prefetch("group__group_members", GroupMember.objects.select_related("user", "group"))
+    places = GroupMember.objects.select_related("user", "group")
     rows = Membership.objects.filter(environment=environment)
+    if holders is not None:
+        places = places.filter(user__uuid__in=holders)
+        held = Q(group_id__in=places.values("group_id"))
+        rows = rows.filter(Q(user__uuid__in=holders) | held)
+    members = Prefetch("group__group_members", places)
     mapped = _mapped_groups(environment)
     confirmed = confirmed_accounts(environment)
     for row in rows.select_related("environment", "user", "group", "granted_by").prefetch_related(members):
@@ -159,19 +180,27 @@ def _way(
         hindrances=tuple(why for why, holds in facts.items() if holds),
         user=user,
         uuid=user.uuid,
+        row=row,
+        place=place,
     )
 
 
-def _of_tokens(environment: Environment, name: str) -> Iterator[AccessPath]:
+def _among(rows: QuerySet[Row], holders: Collection[UUID] | None) -> QuerySet[Row]:
+    return rows if holders is None else rows.filter(uuid__in=holders)
+
+
+def _of_tokens(
+    environment: Environment | None, name: str, holders: Collection[UUID] | None
+) -> Iterator[AccessPath]:
     # Those of workloads are ways of their trusts, and children of their parents.
     issued = ServiceToken.objects.filter(trust_uuid=None, parent_uuid=None)
-    rows = issued.filter(environment=environment, revoked_at=None)
+    rows = _among(issued.filter(environment=environment, revoked_at=None), holders)
     for token in rows.select_related("environment", "created_by").order_by("pk"):
         yield _program(token, name, kind=TOKEN, via=f"token kpr_{token.public_id[:8]}…")
 
 
-def _of_trusts(environment: Environment, name: str) -> Iterator[AccessPath]:
-    rows = Trust.objects.filter(environment=environment)
+def _of_trusts(environment: Environment, name: str, holders: Collection[UUID] | None) -> Iterator[AccessPath]:
+    rows = _among(Trust.objects.filter(environment=environment), holders)
     for trust in rows.select_related("environment", "created_by").order_by("pk"):
         disabled = trust.disabled_at is not None
         yield _program(trust, name, kind=TRUST, via=f"workload of {trust.issuer}", disabled=disabled)
@@ -198,12 +227,14 @@ def _program(
         granted_by=row.created_by.username if row.created_by else "",
         hindrances=tuple(why for why, holds in facts.items() if holds),
         uuid=row.uuid,
+        row=row,
     )
 
 
-def _of_the_installation() -> Iterator[AccessPath]:
+def _of_the_installation(holders: Collection[UUID] | None = None) -> Iterator[AccessPath]:
     hindrances = {UserRole.ADMIN: BREAKS_GLASS, UserRole.AUDITOR: AUDITING}
-    for user in verified_rows(User.objects.filter(role__in=hindrances, is_active=True)):
+    rows = _among(User.objects.filter(role__in=hindrances, is_active=True), holders)
+    for user in verified_rows(rows):
         role = UserRole(user.role)
         yield AccessPath(
             kind=PERSON,
@@ -212,6 +243,7 @@ def _of_the_installation() -> Iterator[AccessPath]:
             role=role,
             hindrances=(hindrances[role],),
             uuid=user.uuid,
+            row=user,
         )
 
 

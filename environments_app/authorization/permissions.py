@@ -1,7 +1,6 @@
 """The table of permissions: what each role permits, and what administrators and auditors may do.
 
-Roles permit acts in an environment; administrators operate the installation and never read or
-write a value. Auditors look at the installation and change nothing.
+Roles permit acts in an environment. Administrators handle no value; auditors look, and sign reviews.
 """
 
 from types import MappingProxyType
@@ -14,12 +13,9 @@ _VIEWER: Final = frozenset(
     {Action.ENVIRONMENT_VIEW, Action.SECRET_VIEW, Action.TARGET_VIEW, Action.ROTATION_VIEW}
 )
 _READER: Final = _VIEWER | {
-    Action.SECRET_REVEAL,
-    Action.SECRET_EXPORT,
-    Action.SECRET_COMPARE,
-    Action.SECRET_SHARE,
+    Action.SECRET_REVEAL, Action.SECRET_EXPORT, Action.SECRET_COMPARE, Action.SECRET_SHARE,
     Action.ROTATION_ACKNOWLEDGE,
-}
+}  # fmt: skip
 _EDITOR: Final = _READER | {
     Action.SECRET_CREATE,
     Action.SECRET_UPDATE,
@@ -43,7 +39,13 @@ _EDITOR: Final = _READER | {
 _MANAGER: Final = _EDITOR | {
     Action.SECRET_PURGE,
     Action.SECRET_DESTROY,
+    Action.SECRET_GUARD,
+    Action.SECRET_UNGUARD,
+    Action.SECRET_DECOY_SET,
+    Action.SECRET_DECOY_END,
     Action.ENVIRONMENT_UPDATE,
+    Action.ENVIRONMENT_DELETE,
+    Action.ENVIRONMENT_RESTORE,
     Action.MEMBER_VIEW,
     Action.MEMBER_GRANT,
     Action.MEMBER_CHANGE,
@@ -90,6 +92,8 @@ _OPERATIONS: Final = frozenset(
         Action.ENVIRONMENT_VIEW,
         Action.ENVIRONMENT_CREATE,
         Action.ENVIRONMENT_UPDATE,
+        Action.ENVIRONMENT_DELETE,
+        Action.ENVIRONMENT_RESTORE,
         Action.MEMBER_VIEW,
         Action.MEMBER_GRANT,
         Action.MEMBER_CHANGE,
@@ -125,6 +129,10 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.GROUP_CHANGE,
     Action.SAML_MAPPING_CHANGE,
     Action.SSO_PROVIDER_CHANGE,
+    Action.SCIM_CLIENT_CHANGE,
+    Action.SINK_CHANGE,
+    Action.SINK_TEST,
+    Action.SINK_SKIP,
     Action.INTEGRITY_SWEEP,
     Action.SYSTEM_VIEW,
     Action.SCHEDULE_RUN,
@@ -133,6 +141,8 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     Action.KEY_MIGRATION_START,
     Action.KEY_MIGRATION_ROLLBACK,
     Action.REPORT_GENERATE,
+    Action.REVIEW_START,
+    Action.REVIEW_SIGN,
     Action.BACKUP_VIEW,
     Action.BACKUP_CREATE,
     Action.BACKUP_DOWNLOAD,
@@ -141,8 +151,7 @@ ADMIN_ACTIONS: Final = _OPERATIONS | {
     # Of what administrators may do themselves; the approval gate decides.
     Action.APPROVAL_DECIDE,
 }
-# What auditors look at: the audit log, reports, access and settings, names and no value. An auditor holds no
-# grant (`principals`), so that what an auditor may do is this set and no more.
+# What auditors look at, no value among it. They hold no grant (`principals`): this set is all that they may.
 AUDITOR_ACTIONS: Final = frozenset(
     {
         Action.ENVIRONMENT_VIEW,
@@ -161,6 +170,7 @@ AUDITOR_ACTIONS: Final = frozenset(
         Action.SYSTEM_VIEW,
         Action.BACKUP_VIEW,
         Action.REPORT_GENERATE,
+        Action.REVIEW_SIGN,
     }
 )
 # A token that administers manages environments, members and tokens, but no people.

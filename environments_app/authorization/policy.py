@@ -28,6 +28,9 @@ from environments_app.errors import AdministratorsOnly, ConfirmationNeeded, Forb
 from environments_app.models import Environment, Role
 
 _NOTHING: Final = Q(pk__in=())
+_LIVING: Final = Q(deleted_at__isnull=True)
+# All that may be done with an environment that is deleted.
+_OF_DELETED: Final = frozenset({Action.ENVIRONMENT_RESTORE})
 SUSPENDED: Final = (
     "This access is suspended: an administrator replaced what this account signs in with, or mapped "
     "the group that grants it. Names can be seen; a manager of the environment confirms the rest, on its "
@@ -84,17 +87,18 @@ class Principal(Actor):
 
     is_admin: bool = False
     is_auditor: bool = False
+    provisions: bool = False
     grants: tuple[Grant, ...] = ()
-    # False for a session without a fresh proof of identity.
-    confirmed: bool = True
+    confirmed: bool = True  # False for a session without a fresh proof of identity.
     # Whether another person may be able to sign in as this user; `trusted_in` names the environments whose
     # managers have confirmed the account since.
     suspended: bool = False
     trusted_in: frozenset[int] = frozenset()
     # The approval that is being carried out, if any; the approval gate proves it.
     approval: UUID | None = None
-    # Of the personal token by which a person acts, if any.
+    # The personal token by which a person acts, or the key of the row of their session, if any.
     scope: TokenScope | None = None
+    session: str | None = None
 
     @property
     def sees_installation(self) -> bool:
@@ -135,6 +139,8 @@ def installation_actions(principal: Principal) -> frozenset[Action]:
     """Return what the role in the installation permits, in every environment and outside of them."""
     if principal.is_admin:
         return ADMIN_TOKEN_ACTIONS if principal.kind is ActorKind.TOKEN else ADMIN_ACTIONS
+    if principal.provisions:
+        return frozenset({Action.USER_PROVISION})
     return AUDITOR_ACTIONS if principal.is_auditor else frozenset()
 
 
@@ -153,9 +159,11 @@ def require(
 
     Raises Invisible if the actor may not even see what it asks for, Forbidden if it sees it
     (Suspended where only a suspension is in the way, AdministratorsOnly outside environments), and
-    RuntimeError for a denial inside a transaction.
+    RuntimeError for a denial inside a transaction. A deleted environment is as one that does not exist.
     """
     environment_id = environment.pk if environment else None
+    if environment and environment.deleted_at is not None and action not in _OF_DELETED:
+        raise Invisible("Not found.")
     if allows(actor, action, environment_id=environment_id, name=name):
         return
     suspended = is_suspended(actor, action, environment_id, name)
@@ -205,7 +213,7 @@ def visible(actor: Principal, action: Action, column: str = "name") -> Q:
     A secret has a name; of a target, the scope counts as one.
     """
     if action in installation_actions(actor):
-        return Q()
+        return Q(environment__deleted_at__isnull=True)
     grants = [grant for grant in actor.grants if action in ROLE_ACTIONS[grant.role]]
     whole = {grant.environment_id for grant in grants if not grant.prefix}
     condition = Q(environment_id__in=sorted(whole)) if whole else _NOTHING
@@ -218,14 +226,14 @@ def visible(actor: Principal, action: Action, column: str = "name") -> Q:
 def visible_environments(actor: Principal) -> Q:
     """Return the condition on environments that the actor may see."""
     if actor.sees_installation:
-        return Q()
+        return _LIVING
     return Q(pk__in=sorted({grant.environment_id for grant in actor.grants}))
 
 
 def environments_for(actor: Principal, action: Action) -> Q | None:
     """Return the condition on environments for all of which `allows` is true; None if for none."""
     if action in installation_actions(actor):
-        return Q()
+        return _LIVING
     places = {grant.environment_id for grant in actor.grants if _permits(grant, action, "")}
     return Q(pk__in=sorted(places)) if places else None
 
@@ -270,11 +278,16 @@ class AuditLogPolicy:
         return ~Q(outcome=Outcome.DENIED) | reached
 
     def named_streams(self, actor: Actor) -> dict[str, str]:
-        """Return the streams of the environments that the actor may read, by the environment's name."""
+        """Return the streams of the environments that the actor may read, by the environment's name.
+
+        Who reads the whole log finds those of a deleted environment too: its name is taken while it is kept.
+        """
         if not isinstance(actor, Principal):
             return {}
         places = environments_for(actor, Action.TRAIL_VIEW)
         rows = Environment.objects.filter(places) if places is not None else Environment.objects.none()
+        if Action.TRAIL_VIEW in installation_actions(actor):
+            rows = Environment.every.all()
         return {
             name: streams.environment_stream(uuid)
             for name, uuid in rows.order_by("position", "name").values_list("name", "uuid")

@@ -36,7 +36,7 @@ def user_principal(
 
     Someone inactive, with a temporary password, or whose row was not written by Keeper has no rights at all.
     """
-    counts = user.is_active and user.temporary_since is None and bool(verified_rows([user]))
+    counts = _counts(user)
     trusted_in = _trusted_in(user, user.suspended_at) if counts and user.suspended_at else frozenset()
     return Principal(
         kind=ActorKind.USER,
@@ -52,6 +52,10 @@ def user_principal(
         suspended=user.suspended_at is not None,
         trusted_in=trusted_in,
     )
+
+
+def _counts(user: User) -> bool:
+    return user.is_active and user.temporary_since is None and bool(verified_rows([user]))
 
 
 def personal_principal(token: PersonalToken, *, address: str = "", request_id: str = "") -> Principal:
@@ -172,6 +176,7 @@ def token_bearer(
         address=address,
         request_id=request_id,
         is_admin=token.role == TokenRole.ADMIN and token.environment_id is None,
+        provisions=token.role == TokenRole.PROVISIONER and token.environment_id is None,
         grants=grants,
     )
 
@@ -237,7 +242,7 @@ def refresh_principal(actor: Principal) -> Principal:
     present = load_principal(actor)
     if actor.scope is not None:
         present = present.within(actor.scope, via=actor.via)
-    return replace(present, confirmed=actor.confirmed, approval=actor.approval)
+    return replace(present, confirmed=actor.confirmed, approval=actor.approval, session=actor.session)
 
 
 def grants_ignoring_status(user: User) -> Principal:
@@ -283,7 +288,16 @@ def _memberships_of(user: User) -> Iterable[Membership]:
     return _memberships(Q(user=user) | Q(group_id__in=groups), now, now + SLACK)
 
 
-def _grants_of(user: User, trusted_in: frozenset[int]) -> tuple[Grant, ...]:
+def principal_among_deleted(actor: Principal) -> Principal:
+    """Return the same person with what they may do in deleted environments, and nothing else."""
+    nobody = Principal(kind=actor.kind, uuid=actor.uuid, name=actor.name, confirmed=actor.confirmed)
+    user = _USER_BY_UUID.first(actor.uuid) if actor.kind is ActorKind.USER and actor.scope is None else None
+    if user is None or user.suspended_at is not None or user.is_auditor or not _counts(user):
+        return nobody
+    return replace(nobody, grants=_grants_of(user, frozenset(), deleted=True))
+
+
+def _grants_of(user: User, trusted_in: frozenset[int], *, deleted: bool = False) -> tuple[Grant, ...]:
     return tuple(
         _grant(
             membership,
@@ -291,7 +305,8 @@ def _grants_of(user: User, trusted_in: frozenset[int]) -> tuple[Grant, ...]:
             or (user.suspended_at is not None and membership.environment_id not in trusted_in),
         )
         for membership in verified_rows(_memberships_of(user))
-        if verified_rows([membership.environment])
+        if (membership.environment.deleted_at is not None) is deleted
+        and verified_rows([membership.environment])
     )
 
 
@@ -314,9 +329,11 @@ def _trusted_in(user: User, since: datetime) -> frozenset[int]:
 
 
 def grants_on(token: ServiceToken) -> tuple[Grant, ...]:
-    """Return what is written on a genuine token; nothing if its environment is not genuine as well."""
+    """Return what is written on a genuine token; nothing of a decoy, or in a deleted or edited place."""
     environment = token.environment
-    if environment is None or token.role == TokenRole.ADMIN or not verified_rows([environment]):
+    if environment is None or token.role == TokenRole.ADMIN or token.decoy or environment.deleted_at:
+        return ()
+    if not verified_rows([environment]):
         return ()
     return (
         grant_in(

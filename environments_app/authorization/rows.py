@@ -24,19 +24,27 @@ from environments_app.models import (
     AccessRequest,
     Approval,
     ApprovalEntry,
+    ConnectedSignIn,
     Departure,
     DeviceSignIn,
     Environment,
+    EventSink,
     GroupMember,
     Membership,
+    OidcClientKey,
     OidcProvider,
     Passkey,
     PasswordLink,
     PersonalToken,
+    ProvisionedGroup,
+    ProvisionedUser,
     Recipient,
+    Review,
+    ReviewItem,
     SamlAssertion,
     SamlGroupMapping,
     SamlProvider,
+    ScimClient,
     SecondFactor,
     ServiceToken,
     Trust,
@@ -68,9 +76,14 @@ def _locked(row: Row, beside: Collection[int]) -> Row:
     if beside:
         list(rows.filter(pk__in={row.pk, *beside}).order_by("pk").values_list("pk"))
     stored = rows.get(pk=row.pk)
-    if not stored.is_authentic():
-        raise Tampered("The stored row was changed outside Keeper; it can only be removed or replaced.")
+    require_authentic(stored)
     return stored
+
+
+def require_authentic(row: AuthenticatedRow) -> None:
+    """Raise Tampered if a row is not as Keeper wrote it."""
+    if not row.is_authentic():
+        raise Tampered("The stored row was changed outside Keeper; it can only be removed or replaced.")
 
 
 def set_fields(row: models.Model, changes: Mapping[str, Any]) -> list[str]:
@@ -86,7 +99,15 @@ def set_fields(row: models.Model, changes: Mapping[str, Any]) -> list[str]:
 
 
 def clean_fields(row: models.Model, names: list[str]) -> None:
-    """Validate the named fields. Raises InvalidField for the first one that is wrong."""
+    """Validate the named fields. Raises InvalidField for the first one that is wrong.
+
+    A field of one line takes no line break, control character or change of direction: it would read as
+    something else on a page or in a mail.
+    """
+    for name in names:
+        value, field = getattr(row, name), row._meta.get_field(name)
+        if isinstance(field, models.CharField) and isinstance(value, str) and not value.isprintable():
+            raise InvalidField(name, "Enter one line of printable characters.")
     others = [field.name for field in row._meta.fields if field.name not in names]
     try:
         row.clean_fields(exclude=others)
@@ -122,29 +143,40 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (AccessConfirmation, ("environment", "user")),
     (SecondFactor, ("user",)),
     (Passkey, ("user",)),
+    (ConnectedSignIn, ("user",)),
     (Approval, ("environment",)),
     (ApprovalEntry, ("approval",)),
     (AccessRequest, ("environment", "requester", "decided_by")),
     (Departure, ("user",)),
+    (Review, ()),
+    (ReviewItem, ("review",)),
     (SamlGroupMapping, ("environment", "provider")),
     (OidcProvider, ()),
+    (OidcClientKey, ()),
     (SamlProvider, ()),
     (SamlAssertion, ()),
+    (ScimClient, ()),
+    (ProvisionedUser, ("client", "user")),
+    (ProvisionedGroup, ("client", "group")),
+    (EventSink, ()),
 )
 
 
 # The events that record the present state of these rows.
 _CHANGES: Final = (
     Action.RESTORE_SUSPEND, Action.RESTORE_RELEASE, Action.ENVIRONMENT_CREATE, Action.ENVIRONMENT_UPDATE,
+    Action.ENVIRONMENT_DELETE, Action.ENVIRONMENT_RESTORE, Action.ENVIRONMENT_PURGE,
     Action.USER_CREATE, Action.USER_CHANGE, Action.SECOND_FACTOR_CHANGE, Action.GROUP_CHANGE,
     Action.SAML_MAPPING_CHANGE, Action.SAML_METADATA_CHANGE, Action.SSO_PROVIDER_CHANGE,
+    Action.SCIM_CLIENT_CHANGE, Action.USER_PROVISION, Action.SINK_CHANGE,
     Action.MEMBER_GRANT, Action.MEMBER_CHANGE,
     Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE, Action.ACCESS_CONFIRM, Action.ACCESS_ASK,
     Action.ACCESS_DECIDE, Action.ACCESS_WITHDRAW, Action.ACCESS_EXPIRE, Action.TOKEN_ISSUE,
     Action.TOKEN_CHANGE, Action.TOKEN_REVOKE, Action.TRUST_CREATE, Action.TRUST_CHANGE,
     Action.TRUST_DELETE, Action.TRUST_SIGN_IN, Action.TRUST_PURGE, Action.NOTIFICATION_CREATE,
     Action.NOTIFICATION_REMOVE, Action.APPROVAL_ASK, Action.APPROVAL_DECIDE, Action.APPROVAL_WITHDRAW,
-    Action.APPROVAL_CARRY_OUT, Action.APPROVAL_EXPIRE,
+    Action.APPROVAL_CARRY_OUT, Action.APPROVAL_EXPIRE, Action.REVIEW_START, Action.REVIEW_DECIDE,
+    Action.REVIEW_SIGN, Action.REVIEW_CANCEL,
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Use cases of groups: making them and deciding who belongs to them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -20,7 +21,7 @@ from environments_app.authorization.break_glass import confirm_grant, opens_valu
 from environments_app.authorization.policy import Principal, require
 from environments_app.environments.memberships import note_move
 from environments_app.errors import Conflict, InvalidField, NameInUse
-from environments_app.models import Environment, GroupMember, User
+from environments_app.models import Environment, GroupMember, ProvisionedGroup, User
 
 _MAX_NAME = 150
 
@@ -29,13 +30,13 @@ def create_group(*, actor: Principal, name: str) -> Group:
     """Create a group. Raises Forbidden, InvalidField, or NameInUse."""
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
     if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
-        raise InvalidField("name", f"A group's name has 1 to {_MAX_NAME} printable characters.")
+        raise InvalidField("name", f"Use 1 to {_MAX_NAME} printable characters.")
     try:
         with transaction.atomic():
             group = Group.objects.create(name=name.strip())
             record_many([_draft(actor, group, "created")])
     except IntegrityError as error:
-        raise NameInUse("A group of this name exists.") from error
+        raise NameInUse("This name is taken.") from error
     return group
 
 
@@ -47,6 +48,13 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     Suspended (to break the glass), Conflict if the person belongs to it already, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    if ProvisionedGroup.objects.filter(group=group).exists():
+        raise Conflict(f"A SCIM client decides who is in {group.name}. Add the person there.")
+    if Environment.every.filter(memberships__group=group, protected=True, deleted_at__isnull=False).exists():
+        # Nobody can approve it there, and a restore would let the person in.
+        raise Conflict(
+            "The group has a role in a protected environment that is deleted. Restore the environment first."
+        )
     roles = _roles(group)
     for place in group.memberships.select_related("environment"):
         confirm_grant(actor, Action.MEMBER_GRANT, environment=place.environment, role=place.role)
@@ -69,8 +77,9 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
 
 
 def remove_from_group(*, actor: Principal, member: GroupMember) -> None:
-    """Take a person out of a group. Raises Forbidden."""
+    """Take a person out of a group. Raises Forbidden, or Conflict if a SCIM client decides who is in it."""
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    _require_unowned(member.group)
     with transaction.atomic():
         draft = _draft(actor, member.group, "removed", member)
         member.delete()
@@ -81,11 +90,22 @@ def remove_from_group(*, actor: Principal, member: GroupMember) -> None:
 def delete_group(*, actor: Principal, group: Group) -> None:
     """Delete a group that has no members and no memberships. Raises Forbidden, or Conflict."""
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
+    _require_unowned(group)
     with transaction.atomic():
         if group.group_members.exists() or group.memberships.exists():
             raise Conflict("The group still has members or roles. Remove them first.")
+        for owned in ProvisionedGroup.objects.select_related("client", "group").filter(group=group):
+            # Of a client that was removed: another one makes a group of its own.
+            record_many([_draft(actor, group, "forgotten", details=row_digest_entry(owned, gone=True))])
+            owned.delete()
         record_many([_draft(actor, group, "deleted")])
         group.delete()
+
+
+def _require_unowned(group: Group) -> None:
+    """Raise Conflict if a SCIM client decides who is in a group, and was not removed."""
+    if ProvisionedGroup.objects.filter(group=group, client__removed_at=None).exists():
+        raise Conflict(f"A SCIM client decides who is in {group.name}. Change it there.")
 
 
 def _places(group: Group) -> list[Environment]:
@@ -110,8 +130,9 @@ def _draft(
     change: str,
     member: GroupMember | None = None,
     approved: Sequence[dict[str, Json]] = (),
+    details: Mapping[str, Json] = MappingProxyType({}),
 ) -> EventDraft:
-    details: dict[str, Json] = {"change": change, "group": group.pk}
+    details = {"change": change, "group": group.pk, **details}
     if member:
         details |= {"user": member.user.username, **row_digest_entry(member, gone=change == "removed")}
     if any(approved):

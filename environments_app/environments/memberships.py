@@ -1,6 +1,6 @@
 """Use cases of memberships: granting, changing and revoking roles in an environment."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -197,6 +197,28 @@ def note_move(*, actor: Principal, user: User) -> None:
     if not is_new and row.is_authentic():
         row.at = timezone.now()
         row.save(update_fields=["at"])
+
+
+def note_moves(*, actor: Principal, users: Collection[User]) -> None:
+    """Do what `note_move` does for many people, in three statements."""
+    open_rows = Departure.objects.filter(
+        user__in=users, user__is_active=True, kind=DepartureKind.MOVED, open=True
+    )
+    known = {row.user_id: row for row in open_rows.select_related("user")}
+    Departure.objects.bulk_create(
+        Departure(
+            user=user, kind=DepartureKind.MOVED,
+            ended_by_kind=actor.kind, ended_by_uuid=actor.uuid, ended_by_name=actor.name,
+        )
+        for user in users
+        if user.is_active and user.pk not in known
+    )  # fmt: skip
+    # A forged row is left to the integrity checks, as above.
+    genuine = [row for row in known.values() if row.is_authentic()]
+    for row in genuine:
+        row.at = timezone.now()
+        row.seal_row()
+    Departure.objects.bulk_update(genuine, ["at", "row_mac"])
 
 
 def find_membership(*, actor: Principal, environment: Environment, id: int) -> Membership:

@@ -1,6 +1,7 @@
 """Use cases of environments: finding, creating and changing them."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django.conf import settings
@@ -18,15 +19,16 @@ from audit_app.recording.recorder import record
 from core.db.prepared import Argument, PreparedQuery
 from environments_app.approvals.access_proposals import weakening
 from environments_app.approvals.approvers import possible_managers
-from environments_app.approvals.gate import needs_second_person, require_approval
+from environments_app.approvals.gate import needs_second_person, require_release
 from environments_app.authorization.credential_custody import CustodyGraph
-from environments_app.authorization.policy import Principal, grants_allow, require
+from environments_app.authorization.policy import Grant, Principal, grants_allow, require
 from environments_app.authorization.principals import user_principal
 from environments_app.authorization.rows import clean_fields, lock_authentic, set_fields
-from environments_app.errors import Conflict, InvalidField, Invisible, NameInUse
+from environments_app.errors import BadName, Conflict, InvalidField, Invisible, NameInUse
+from environments_app.interfaces import guard_names, has_guarded
 from environments_app.models import Environment, Membership, Role, User
-from environments_app.models.environment import Colour
-from environments_app.names import validate_environment_name
+from environments_app.models.environment import MAX_GUARDED_PREFIXES, Colour
+from environments_app.names import validate_environment_name, validate_prefix
 
 CHANGEABLE: Final = (
     "display_name",
@@ -37,7 +39,10 @@ CHANGEABLE: Final = (
     "approvals_required",
     "kms_key_alias",
     "offline_hours",
+    "outside_hours",
     "version_defaults",
+    "guarded_prefixes",
+    "emergency_reads",
 )
 _COULD_BE_ONE: Final = (
     "Too few different people could approve: accounts that one person made or reset count once. "
@@ -50,6 +55,11 @@ _UNCOUNTED: Final = (
 _ONE_MANAGER: Final = (
     "A new environment has one manager, so no one else could approve changes. Create it without protection, "
     "add a second manager, then protect it."
+)
+_NOTHING_OUTSIDE: Final = "A protected environment shares nothing with people outside. Leave this blank."
+_KEPT: Final = (
+    "{0} was deleted and is kept for a while, with its name. Restore it on the page of deleted environments, "
+    "or choose another name."
 )
 _COLOURS: Final = {"development": Colour.GREEN, "staging": Colour.AMBER, "production": Colour.RED}
 # AWS KMS API, "KeyId": an alias, a key id (also of a multi-Region key), or the ARN of either.
@@ -87,7 +97,10 @@ def create_environment(
     colour: str = "",
     protected: bool = False,
     offline_hours: int | None = None,
+    outside_hours: int | None = None,
     approvals_required: int | None = None,
+    guarded_prefixes: str | Sequence[str] = "",
+    emergency_reads: bool | None = None,
     position: int | None = None,
     manager: User | None = None,
 ) -> Environment:
@@ -109,10 +122,13 @@ def create_environment(
         colour=colour or _COLOURS.get(name, Colour.SLATE),
         approvals_required=approvals_required,
         offline_hours=offline_hours,
+        outside_hours=outside_hours,
+        guarded_prefixes=_paths(guarded_prefixes),
+        emergency_reads=emergency_reads or None,
         position=0 if position is None else position,
     )
-    checked = ["display_name", "description", "colour", "position", "approvals_required", "offline_hours"]
-    clean_fields(environment, checked)
+    checked = ["display_name", "description", "colour", "position", "approvals_required"]
+    clean_fields(environment, [*checked, "offline_hours", "outside_hours", "guarded_prefixes"])
     environment.warnings = _checked_key(kms_key_alias)
     if actor.kind is ActorKind.USER:
         manager = User.objects.get(uuid=actor.uuid)
@@ -120,7 +136,8 @@ def create_environment(
         with transaction.atomic():
             _store(environment, actor, manager, last=position is None)
     except IntegrityError as error:
-        raise NameInUse(f"{name} already exists.") from error
+        deleted = Environment.every.filter(name=name, deleted_at__isnull=False).exists()
+        raise NameInUse(_KEPT.format(name) if deleted else f"{name} already exists.") from error
     return environment
 
 
@@ -137,13 +154,20 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     """Change settings of an environment (CHANGEABLE; its name stays) and return it as stored.
 
     Raises Invisible, Forbidden, InvalidField, Tampered, or ApprovalNeeded if it would no longer be
-    protected, by fewer approvals, or if a protected one allowed offline copies or longer ones, or changed
-    its rules of versions. It cannot be protected while too few people could approve. `warnings` has an entry
-    if a new key could not be checked.
+    protected, by fewer approvals, or if a protected one allowed offline copies or longer ones, changed its
+    rules of versions or guarded paths, or allowed emergency reads. Fewer approvals and emergency reads need
+    one in any that holds guarded secrets, and a guarded path that is taken away needs one in any. It cannot
+    be protected while too few people could approve, and once it is, it shares nothing with people outside.
+    Each secret under a new guarded path is guarded along with it. `warnings` has an entry if a new key could
+    not be checked.
     """
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
     for field in changes.keys() - set(CHANGEABLE):
         raise InvalidField(field, "This field can't be changed.")
+    if "guarded_prefixes" in changes:
+        changes["guarded_prefixes"] = _paths(changes["guarded_prefixes"])
+    if "emergency_reads" in changes:
+        changes["emergency_reads"] = changes["emergency_reads"] or None
     # An unchanged key that fails now does not prevent changes of the other settings.
     key = changes.get("kms_key_alias", environment.kms_key_alias)
     warnings = _checked_key(key) if key != environment.kms_key_alias else ()
@@ -152,14 +176,20 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     if begins or (environment.protected and needed > environment.approvals_needed):
         _require_enough_people(environment, needed)
     proposal = weakening(environment, changes) if _weakens(actor, environment, changes) else None
-    approval = require_approval(actor=actor, proposal=proposal) if proposal is not None else None
+    approval = require_release(actor=actor, proposal=proposal) if proposal is not None else None
     with lock_authentic(environment) as stored:
         if approval is None and _weakens(actor, stored, changes):
-            raise Conflict("Approvals were turned on for this environment. Reload the page.")
+            raise Conflict("Approvals were turned on here, or a guard was set. Reload the page.")
+        if changes.get("protected", stored.protected):
+            if changes.get("outside_hours"):
+                raise InvalidField("outside_hours", _NOTHING_OUTSIDE)
+            changes = {**changes, "outside_hours": None}
         approved = approval.consume(stored, actor=actor) if approval else {}
         changed = set_fields(stored, changes)
         if changed:
             stored.save(update_fields=[*changed, "updated_at"])
+            if "guarded_prefixes" in changed:
+                guard_names(actor=actor, environment=stored)
             new_values = {name: changes[name] for name in changed}
             _record(actor, Action.ENVIRONMENT_UPDATE, stored, new_values | approved)
     stored.warnings = warnings
@@ -198,8 +228,21 @@ def _weakens(actor: Principal, environment: Environment, changes: dict[str, Any]
     keeps_longer = (changes.get("offline_hours") or 0) > (environment.offline_hours or 0)
     rules = environment.version_defaults
     other_rules = changes.get("version_defaults", rules) != rules
-    weakens = unprotects or fewer or keeps_longer or other_rules
-    return weakens and needs_second_person(actor, environment)
+    paths = changes.get("guarded_prefixes", environment.guarded_prefixes)
+    opens = changes.get("emergency_reads") and not environment.emergency_reads
+    weakens = unprotects or fewer or keeps_longer or other_rules or opens
+    weakens = weakens or paths != environment.guarded_prefixes
+    if weakens and needs_second_person(actor, environment):
+        return True
+    # As many people agree to a read of a guarded secret, also where changes need none.
+    ends = any(not _is_within(path, paths.split()) for path in environment.guarded_paths)
+    if actor.kind is ActorKind.SYSTEM:
+        return False
+    return ends or bool((fewer or opens) and has_guarded(environment))
+
+
+def _is_within(path: str, paths: Sequence[str]) -> bool:
+    return any(Grant.reaches(each, path) for each in paths)
 
 
 def require_visible(actor: Principal, environment: Environment | None) -> Environment:
@@ -224,7 +267,10 @@ def _store(environment: Environment, actor: Principal, manager: User | None, *, 
         "kms_key_alias": environment.kms_key_alias,
         "protected": environment.protected,
         "offline_hours": environment.offline_hours,
+        "outside_hours": environment.outside_hours,
         "approvals_required": environment.approvals_needed,
+        "guarded_prefixes": environment.guarded_prefixes,
+        "emergency_reads": bool(environment.emergency_reads),
         "manager": manager.username if manager else None,
     }
     _record(actor, Action.ENVIRONMENT_CREATE, environment, details)
@@ -240,9 +286,25 @@ def _record(actor: Principal, action: Action, environment: Environment, details:
     )
 
 
+def _paths(given: str | Sequence[str]) -> str:
+    """Return guarded paths as they are stored: in order, none within another, a blank between them."""
+    try:
+        paths = {validate_prefix(path) for path in (given.split() if isinstance(given, str) else given)}
+    except BadName as error:
+        raise InvalidField("guarded_prefixes", error.reason) from error
+    if "" in paths:
+        raise InvalidField("guarded_prefixes", "A path has a name. To guard everything, name each folder.")
+    outer = sorted(path for path in paths if not _is_within(path, [*paths - {path}]))
+    if len(outer) > MAX_GUARDED_PREFIXES:
+        raise InvalidField(
+            "guarded_prefixes", f"Name {MAX_GUARDED_PREFIXES} paths at most, or one that contains several."
+        )
+    return " ".join(outer)
+
+
 def _key_reference(text: str) -> str:
     if text and not _KEY_REFERENCE.fullmatch(text):
-        raise InvalidField("kms_key_alias", "Give an alias (alias/...), a key id, or the ARN of either.")
+        raise InvalidField("kms_key_alias", "Enter an alias (alias/...), a key id, or the ARN of either.")
     return text
 
 

@@ -13,7 +13,12 @@ from django.utils.html import format_html
 
 from audit_app.errors import TooManyRefusals
 from environments_app.authentication.passkeys import begin_sign_in, keep_challenge, relying_party
-from environments_app.authentication.sign_in import check_code, check_passkey, check_password
+from environments_app.authentication.sign_in import (
+    check_code,
+    check_lone_passkey,
+    check_passkey,
+    check_password,
+)
 from environments_app.models import User
 from environments_app.names import MAX_USERNAME
 
@@ -42,10 +47,13 @@ def _password(label: str | None = None, help_text: str = "", **attrs: Any) -> fo
 class SignInForm(forms.Form):
     """Username and password; `retry_after` is set when attempts are refused for a while."""
 
+    refusal: ClassVar[str] = "Incorrect username or password."
+
     username = forms.CharField(
         max_length=MAX_USERNAME,
         widget=forms.TextInput(
-            attrs={"autocomplete": "username", "autocapitalize": "none", "autofocus": True}
+            # The browser offers its passkeys in the field.
+            attrs={"autocomplete": "username webauthn", "autocapitalize": "none", "autofocus": True}
         ),
     )
     password = _password(autocomplete="current-password")
@@ -62,14 +70,17 @@ class SignInForm(forms.Form):
         if self.errors:
             return
         try:
-            self.user = check_password(
-                self.request, username=self.cleaned_data["username"], password=self.cleaned_data["password"]
-            )
+            self.user = self.checked_user()
         except TooManyRefusals as error:
             self.retry_after = error.retry_after
             raise ValidationError(too_many(error.retry_after)) from error
         if self.user is None:
-            raise ValidationError("Incorrect username or password.")
+            raise ValidationError(self.refusal)
+
+    def checked_user(self) -> User | None:
+        return check_password(
+            self.request, username=self.cleaned_data["username"], password=self.cleaned_data["password"]
+        )
 
 
 class CodeField(forms.CharField):
@@ -91,6 +102,24 @@ class PasskeyField(forms.CharField):
 
     def __init__(self) -> None:
         super().__init__(required=False, max_length=20_000, widget=forms.HiddenInput())
+
+
+class PasskeySignInForm(SignInForm):
+    """A passkey in place of username and password; `challenge` is what the page asked the browser for."""
+
+    refusal = "This passkey wasn't accepted. Try again, or sign in with your password."
+
+    passkey = PasskeyField()
+    challenge = forms.CharField(required=False, max_length=200)
+
+    def __init__(self, request: HttpRequest, data: dict[str, str] | None = None) -> None:
+        super().__init__(request, data)
+        for name in ("username", "password"):
+            self.fields[name].required = False
+
+    def checked_user(self) -> User | None:
+        fields = self.cleaned_data
+        return check_lone_passkey(self.request, credential=fields["passkey"], challenge=fields["challenge"])
 
 
 class SecondFactorForm(forms.Form):
@@ -118,11 +147,16 @@ class SecondFactorForm(forms.Form):
         keep_challenge(self.request, ceremony)
         return ceremony.options
 
-    def check_second_factor(self, *, own: bool = False) -> str | None:
-        """Return the kind of the second factor that was proved; raises ValidationError, TooManyRefusals."""
+    def check_second_factor(self, *, own: bool = False, alone: bool = False) -> str | None:
+        """Return the kind of the second factor that was proved; raises ValidationError, TooManyRefusals.
+
+        `alone` demands a passkey that replaces the password too.
+        """
         code, credential = self.cleaned_data.get("code", ""), self.cleaned_data.get("passkey", "")
         if credential:
-            how = check_passkey(self.request, user=self._asked, credential=credential, own=own)
+            how = check_passkey(self.request, user=self._asked, credential=credential, own=own, alone=alone)
+            if how is None and alone:
+                raise ValidationError("This passkey wasn't accepted without your password. Enter it as well.")
             if how is None:
                 raise ValidationError("This passkey wasn't accepted. Try again, or enter a code.")
             return how
@@ -159,7 +193,8 @@ class CodeForm(SecondFactorForm):
 class OwnForm(SecondFactorForm):
     """A form to confirm the user's identity: password, and second factor if the account has one.
 
-    Wrong ones count for this session alone; `retry_after` is set when it has to wait.
+    A passkey that replaces the password needs none: `how` is what was proved. Wrong ones count for this
+    session alone; `retry_after` is set when it has to wait.
     """
 
     own_password: ClassVar[str] = "password"  # noqa: S105 - the name of a field
@@ -167,9 +202,11 @@ class OwnForm(SecondFactorForm):
     def __init__(self, request: HttpRequest, data: dict[str, str] | None = None) -> None:
         super().__init__(data)
         self.request = request
+        self.how = "password"
         self.retry_after: int | None = None
         if isinstance(request.user, User) and request.user.second_factor:
             self.ask_second_factor(request.user)
+            self.fields[self.own_password].required = not self.data.get(self.add_prefix("passkey"))
 
     def clean(self) -> None:
         """Check the signed-in user by `sign_in`; the second factor is consumed last."""
@@ -178,6 +215,10 @@ class OwnForm(SecondFactorForm):
             return
         try:
             password = self.cleaned_data[self.own_password]
+            if not password:
+                self.how = "passkey"
+                self._clean_second_factor(alone=True)
+                return
             name = self.request.user.get_username()
             user = check_password(self.request, username=name, password=password, own=True)
             if user is None or user != self.request.user:
@@ -188,12 +229,12 @@ class OwnForm(SecondFactorForm):
             self.retry_after = error.retry_after
             raise ValidationError(too_many(error.retry_after)) from error
 
-    def _clean_second_factor(self) -> None:
+    def _clean_second_factor(self, *, alone: bool = False) -> None:
         if "code" not in self.fields:
             # It was set up since this request began.
             raise ValidationError(_WRONG_CODE)
         try:
-            self.check_second_factor(own=True)
+            self.check_second_factor(own=True, alone=alone)
         except ValidationError as error:
             self.add_error("code", error)
 

@@ -10,7 +10,7 @@ from django.conf import settings
 from environments_app.approvals.access_proposals import duration_words
 from environments_app.forms.fields import CommaSeparatedField, Suggesting, expiry_field, path_field
 from environments_app.models import AccessRequest, Environment, Role
-from environments_app.models.environment import MAX_APPROVALS, MAX_OFFLINE_HOURS, Colour
+from environments_app.models.environment import MAX_APPROVALS, MAX_OFFLINE_HOURS, MAX_OUTSIDE_HOURS, Colour
 from environments_app.tokens.rotation import MAX_OVERLAP
 from environments_app.tokens.service import Lifetime
 
@@ -43,12 +43,35 @@ class SettingsForm(EnvironmentForm):
         help_text="How long kpr may use its encrypted copy while Keeper can't be reached. "
         "Leave blank to forbid copies.",
     )
+    outside_hours = forms.IntegerField(
+        label="Links for people outside (hours)",
+        required=False,
+        min_value=1,
+        max_value=MAX_OUTSIDE_HOURS,
+        help_text="How long a one-time link for a person without an account may last. "
+        "Leave blank to forbid them. Protected environments have none.",
+    )
     approvals_required = forms.IntegerField(
         label="Approvals required",
         required=False,
         min_value=1,
         max_value=MAX_APPROVALS,
         help_text=f"Number of people who must approve a change, 1 to {MAX_APPROVALS}. Leave blank for 1.",
+    )
+
+    guarded_prefixes = forms.CharField(
+        label="Guarded paths",
+        required=False,
+        max_length=4000,
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false"}),
+        help_text="Separated by spaces, such as app/root. A second person agrees to each read of a "
+        "secret under them, and no program gets it. Another manager must agree to take one away; its secrets "
+        "stay guarded.",
+    )
+    emergency_reads = forms.BooleanField(
+        required=False,
+        help_text="A person may show a guarded value at once, for a reason. Managers and auditors are "
+        "alerted, and another person reviews each such read.",
     )
 
     @staticmethod
@@ -139,6 +162,11 @@ class TokenForm(_OneOfSeveral):
     prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
     cidrs = CommaSeparatedField(label="Allowed IP ranges", required=False, help_text="Comma-separated CIDRs.")
     expires_at = expiry_field("Leave blank for the default lifetime.")
+    decoy = forms.BooleanField(
+        label="Make it a decoy",
+        required=False,
+        help_text="It opens nothing, and each use of it raises an alert. Leave it where only a thief looks.",
+    )
 
     def clean_expires_at(self) -> datetime | Lifetime:
         """Leave an empty one to the default."""
@@ -148,6 +176,7 @@ class TokenForm(_OneOfSeveral):
 class AdminTokenForm(TokenForm):
     role = None  # type: ignore[assignment]  # Django's way to drop an inherited field
     prefix = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+    decoy = None  # type: ignore[assignment]  # Django's way to drop an inherited field
 
 
 _DURATION_MINUTES: Final = (60, 240, 480, 1440, 4320, 10080)

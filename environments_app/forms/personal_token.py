@@ -21,6 +21,12 @@ class PersonalTokenForm(forms.Form):
         initial=DEFAULT_LIFETIME // timedelta(hours=1),
     )
 
+    decoy = forms.BooleanField(
+        label="Make it a decoy",
+        required=False,
+        help_text="It opens nothing, and each use of it raises an alert. Leave it where only a thief looks.",
+    )
+
     def __init__(self, *arguments: Any, environments: Sequence[str], **options: Any) -> None:
         super().__init__(*arguments, **{"auto_id": "id_token_%s", **options})
         field = self.fields["environment"]
@@ -38,6 +44,7 @@ class DeviceApprovalForm(PersonalTokenForm):
     """What narrows the token of a client, which has named itself."""
 
     name = None  # type: ignore[assignment]  # Django's way to drop an inherited field
+    decoy = None  # type: ignore[assignment]  # Django's way to drop an inherited field
 
 
 class DeviceCodeForm(forms.Form):

@@ -58,6 +58,7 @@ class TrustForm(TokenForm):
         max_value=MAX_AGE_MINUTES[1],
     )
     single_use = forms.BooleanField(label="Accept each token once", required=False)
+    decoy = None  # type: ignore[assignment]  # Django's way to drop an inherited field
     allows_pull_request_target = forms.BooleanField(label="Allow pull_request_target", required=False)
 
     field_order = [
@@ -114,7 +115,7 @@ class TrustForm(TokenForm):
         for line in filter(None, map(str.strip, self.cleaned_data["claims"].splitlines())):
             name, equals, value = (part.strip() for part in line.partition("="))
             if not equals or name in claims:
-                raise forms.ValidationError("Write each claim once, as: claim = value.")
+                raise forms.ValidationError("Enter each claim once, as: claim = value.")
             claims[name] = value
         return claims
 

@@ -21,14 +21,24 @@ from environments_app.models.authentication import (
 )
 from environments_app.models.departure import Departure, DepartureKind
 from environments_app.models.environment import Environment
+from environments_app.models.event_sink import EventSink
 from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.operator_job import AuditJob, AuditJobKind, JobState, OperatorJob
 from environments_app.models.personal_token import DeviceSignIn, PersonalToken
+from environments_app.models.provisioning import (
+    OIDC_ISSUER,
+    SAML_ISSUER,
+    ProvisionedGroup,
+    ProvisionedUser,
+    ScimClient,
+    ScimPreset,
+)
+from environments_app.models.review import AccessKind, Decision, Review, ReviewItem, ReviewState
 from environments_app.models.saml import (
     INSTALLATION_ROLES,
-    OIDC_ISSUER,
     ClientAuth,
     OidcAlgorithm,
+    OidcClientKey,
     OidcProvider,
     SamlAssertion,
     SamlGroupMapping,
@@ -36,4 +46,11 @@ from environments_app.models.saml import (
     SamlRole,
 )
 from environments_app.models.trust import Trust, TrustAlgorithm, TrustPreset, TrustRole, UsedJwt
-from environments_app.models.user import GroupMember, NoticeKind, PersonalSettings, User, UserRole
+from environments_app.models.user import (
+    ConnectedSignIn,
+    GroupMember,
+    NoticeKind,
+    PersonalSettings,
+    User,
+    UserRole,
+)

@@ -29,13 +29,15 @@ class Role(models.TextChoices):
 
 
 class TokenRole(models.TextChoices):
-    """What a service token may be: a role in its environment, or admin of the installation."""
+    """What a service token may be: a role in its environment, admin of the installation, or provisioner."""
 
     VIEWER = "viewer", "Viewer"
     READER = "reader", "Reader"
     EDITOR = "editor", "Editor"
     MANAGER = "manager", "Manager"
     ADMIN = "admin", "Administrator"
+    # It opens /scim and nothing else.
+    PROVISIONER = "provisioner", "Provisioner"
 
 
 class Source(models.TextChoices):
@@ -197,7 +199,15 @@ class ServiceToken(AuthenticatedRow):
         "environment.uuid", "role", "name", "public_id", "pepper_id", "secret_hash", "prefix", "cidrs",
         "expires_at", "revoked_at",
     )  # fmt: skip
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at", "trust_uuid", "parent_uuid")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = (
+        "suspended_at",
+        "trust_uuid",
+        "parent_uuid",
+        "scim_client_uuid",
+        "renewable_until",
+        "lease_seconds",
+        "decoy",
+    )
 
     environment = models.ForeignKey(
         Environment,
@@ -275,8 +285,33 @@ class ServiceToken(AuthenticatedRow):
         verbose_name="parent",
         help_text="UUID of the token whose bearer made this one for itself. Empty: it was issued.",
     )
+    scim_client_uuid = models.UUIDField(
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=True,
+        verbose_name="SCIM client",
+        help_text="UUID of the SCIM client that calls by this token. Empty: it is none of a SCIM client.",
+    )
     suspended_at = optional_timestamp(
         "suspended", "Set by a restore until an operator releases the token, in UTC.", editable=False
+    )
+    renewable_until = optional_timestamp(
+        "renewable until",
+        "Until when its bearer may prolong the token, in UTC. Empty: it ends when it expires.",
+        editable=False,
+    )
+    lease_seconds = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="For how many seconds it is prolonged where its bearer names no time.",
+    )
+    decoy = models.BooleanField(
+        null=True,
+        default=None,
+        editable=False,
+        help_text="Yes if it opens nothing, and each use of it raises an alert.",
     )
 
     class Meta:

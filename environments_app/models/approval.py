@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audit_app.events import action_labels
+from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.models import MAC_LENGTH
@@ -34,6 +35,11 @@ def in_time(column: str = "expires_at") -> Q:
 def is_in_time(expires_at: datetime) -> bool:
     """Return whether the time of a request is not over, and was not counted by a clock that was ahead."""
     return is_in(expires_at, within=_lifetime())
+
+
+def read_within() -> timedelta:
+    """Return how long after its approval a guarded secret may be read."""
+    return timedelta(minutes=settings.KEEPER_READ_APPROVAL_MINUTES)
 
 
 def _lifetime() -> timedelta:
@@ -171,6 +177,8 @@ class Approval(AuthenticatedRow):
 
     @property
     def is_live(self) -> bool:
+        if self.state == ApprovalState.APPROVED and self.action == Action.SECRET_REVEAL:
+            return is_in(self.expires_at, within=read_within())
         return self.state in OPEN_STATES and is_in_time(self.expires_at)
 
     @property

@@ -106,6 +106,7 @@ class Passkey(AuthenticatedRow):
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
         "user.uuid", "factor", "name", "credential_id", "public_key", "relying_party", "created_at",
     )  # fmt: skip
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("passwordless",)
 
     user = models.ForeignKey(
         User, on_delete=models.PROTECT, related_name="passkeys", help_text="The person whose passkey this is."
@@ -133,6 +134,13 @@ class Passkey(AuthenticatedRow):
     )
     relying_party = models.CharField(
         max_length=255, editable=False, verbose_name="site", help_text="Host name that the passkey works for."
+    )
+    # NULL, not False: rows that are older than the column stay genuine.
+    passwordless = models.BooleanField(
+        null=True,
+        editable=False,
+        help_text="Yes if the device checks its person: the passkey then replaces password and code. "
+        "Empty: the code alone.",
     )
     sign_count = models.BigIntegerField(
         default=0,

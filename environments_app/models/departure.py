@@ -37,7 +37,7 @@ class Departure(AuthenticatedRow):
         "ended_by_uuid",
         "at",
     )
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("closed_at", "closed_by", "reason")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("closed_at", "closed_by", "reason", "held_at")
 
     user = models.ForeignKey(
         User, on_delete=models.PROTECT, related_name="departures", help_text="The person who left or moved."
@@ -68,6 +68,10 @@ class Departure(AuthenticatedRow):
         default=0, verbose_name="rotate by policy", help_text="Number of values that their policies rotate."
     )
     lease_until = optional_timestamp("claimed until", "Until when a worker holds the departure, in UTC.")
+    held_at = optional_timestamp(
+        "rotations wait since",
+        "Set while rotations wait for an administrator, in UTC. Many people ended.",
+    )
     closed_at = optional_timestamp("closed", "When nothing was open any more, in UTC.")
     closed_by = optional_text(
         help_text="The administrator who closed it. Empty if it closed by itself.", max_length=150

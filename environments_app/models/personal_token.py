@@ -23,7 +23,7 @@ class PersonalToken(AuthenticatedRow):
         "user.uuid", "environment.uuid", "prefix", "name", "public_id", "pepper_id", "secret_hash",
         "expires_at", "revoked_at",
     )  # fmt: skip
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at",)
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("suspended_at", "decoy")
 
     user = models.ForeignKey(
         User,
@@ -63,6 +63,12 @@ class PersonalToken(AuthenticatedRow):
     )
     suspended_at = optional_timestamp(
         "suspended", "Set by a restore until an operator releases the token, in UTC.", editable=False
+    )
+    decoy = models.BooleanField(
+        null=True,
+        default=None,
+        editable=False,
+        help_text="Yes if it opens nothing, and each use of it raises an alert.",
     )
 
     class Meta:

@@ -6,10 +6,11 @@ from django.db import models
 from django.db.models import Q
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from core.db.columns import ExactCharField, optional_text, optional_timestamp
+from core.db.columns import ExactCharField, optional_text, optional_timestamp, timestamp
 from environments_app.models.access import Role
 from environments_app.models.columns import path_prefix
 from environments_app.models.environment import Environment
+from environments_app.models.provisioning import OIDC_ISSUER
 
 
 class SamlProvider(AuthenticatedRow):
@@ -95,6 +96,7 @@ class ClientAuth(models.TextChoices):
 
     BASIC = "client_secret_basic", "Secret in the header (client_secret_basic)"
     POST = "client_secret_post", "Secret in the form (client_secret_post)"
+    PRIVATE_KEY_JWT = "private_key_jwt", "Signed by Keeper's key, without a secret (private_key_jwt)"
 
 
 class OidcAlgorithm(models.TextChoices):
@@ -105,10 +107,6 @@ class OidcAlgorithm(models.TextChoices):
     ES256 = "ES256", "ES256"
     ES384 = "ES384", "ES384"
     EDDSA = "EdDSA", "EdDSA"
-
-
-# Accounts of a provider have its slug with this before it as their issuer: no SAML issuer begins so.
-OIDC_ISSUER: Final = "oidc:"
 
 
 class OidcProvider(AuthenticatedRow):
@@ -142,7 +140,7 @@ class OidcProvider(AuthenticatedRow):
         choices=ClientAuth.choices,
         default=ClientAuth.BASIC,
         verbose_name="client authentication",
-        help_text="How Keeper sends the client secret.",
+        help_text="How Keeper proves itself to the provider.",
     )
     # Under the system key of second factors: signing in works while the provider of keys is away.
     secret = models.BinaryField(editable=False, help_text="Encrypted client secret. Never shown.")
@@ -301,3 +299,20 @@ class SamlGroupMapping(AuthenticatedRow):
 
     def __str__(self) -> str:
         return f"{self.group}: {self.role}"
+
+
+class OidcClientKey(AuthenticatedRow):
+    """A key of Keeper's own, by which it proves itself to providers that take no secret."""
+
+    MAC_LABEL: ClassVar[str] = "oidc-client-key"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("public_jwk", "private", "created_at")
+
+    public_jwk = models.JSONField(editable=False, help_text="Public half, which providers fetch.")
+    private = models.BinaryField(editable=False, help_text="Encrypted private half. Never shown.")
+    created_at = timestamp("made", "When Keeper made the key, in UTC. It signs a day later.")
+
+    class Meta:
+        verbose_name = "OpenID Connect key"
+
+    def __str__(self) -> str:
+        return f"key of {self.created_at:%Y-%m-%d}"

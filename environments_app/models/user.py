@@ -9,10 +9,11 @@ from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import Group
 from django.db import models
 
-from audit_app.integrity.row_authentication import AuthenticatedQuerySet, AuthenticatedRow
+from audit_app.integrity.row_authentication import AuthenticatedQuerySet, AuthenticatedRow, verified_rows
 from audit_app.recording.drafts import AuditObject
 from core.db.columns import ExactCharField, optional_text, optional_timestamp, timestamp
 from core.db.identity import Identified
+from environments_app.models.provisioning import OIDC_ISSUER, SAML_ISSUER, ScimClient, ScimPreset
 from environments_app.names import MAX_USERNAME, normalise_username
 
 
@@ -30,6 +31,33 @@ class UserManager(BaseUserManager["User"]):
     def get_queryset(self) -> AuthenticatedQuerySet["User"]:
         """Return people as rows that are not deleted without a word of it."""
         return AuthenticatedQuerySet(self.model, using=self._db)
+
+    def bound_to(self, issuer: str, subject: str) -> "User | None":
+        """Return the account that a provider's subject opens, genuine or not.
+
+        That is the account which its first sign-in made, or else one to which its person connected it. A
+        connection opens nothing while a SCIM client decides who signs in through the provider.
+        """
+        user = self.filter(saml_issuer=issuer, saml_name_id=subject).first()
+        if user is not None:
+            return user
+        if ScimClient.linked_to(issuer) is not None:
+            return None
+        rows = ConnectedSignIn.objects.select_related("user").filter(issuer=issuer, subject=subject)
+        return next((row.user for row in verified_rows(rows)), None)
+
+    def of_sign_in(self, issuer: str) -> models.QuerySet["User"]:
+        """Return the accounts of the sign-in that a SCIM client is linked to."""
+        if issuer == SAML_ISSUER:
+            return self.exclude(saml_issuer=None).exclude(saml_issuer__startswith=OIDC_ISSUER)
+        return self.filter(saml_issuer=issuer)
+
+    def named_by(self, client: ScimClient, external_id: str | None) -> "User | None":
+        """Return the account that signs in by the subject that an external ID of a client is."""
+        if client.issuer is None or client.preset == ScimPreset.ENTRA:
+            # Entra's subject is another one for each application: an external ID never equals it.
+            return None
+        return self.of_sign_in(client.issuer).filter(saml_name_id=external_id).first()
 
     def create_user(
         self, username: str, email: str = "", password: str | None = None, **fields: Any
@@ -214,6 +242,36 @@ class User(AbstractBaseUser, AuthenticatedRow):
 
     def has_module_perms(self, app_label: str) -> bool:  # noqa: ARG002 - Django's signature
         return self.is_staff
+
+
+class ConnectedSignIn(AuthenticatedRow):
+    """A sign-in at an identity provider that a person connected to an account which had another one."""
+
+    MAC_LABEL: ClassVar[str] = "connected-sign-in"
+    MAC_COVERS: ClassVar[tuple[str, ...]] = ("user.uuid", "issuer", "subject", "name", "connected_at")
+
+    user = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        related_name="connected_sign_ins",
+        help_text="The person who connected the sign-in.",
+    )
+    issuer = ExactCharField(max_length=255, editable=False, help_text="Identity provider that vouches.")
+    subject = ExactCharField(
+        max_length=255, editable=False, help_text="Name of the person at the identity provider."
+    )
+    name = models.CharField(
+        max_length=255,
+        editable=False,
+        help_text="What the provider called the person when the sign-in was connected. It decides nothing.",
+    )
+    connected_at = timestamp("connected", "When the person connected it, in UTC.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="one_user_per_connected")]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"
 
 
 class GroupMember(AuthenticatedRow):

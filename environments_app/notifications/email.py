@@ -14,10 +14,10 @@ from django.core.mail import EmailMessage
 from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.models import Environment, Recipient, User
-from environments_app.notifications.service import AlertNotice, Undeliverable
+from environments_app.notifications.service import AlertNotice, Undeliverable, one_line
 
 # The kinds of what waits for a decision.
-_REQUESTS: Final = frozenset({"approval", "access-request"})
+_REQUESTS: Final = frozenset({"approval", "access-request", "access-review"})
 _TO_THE_INSTALLATION: Final = "You get this because KEEPER_ALERT_EMAILS names this address."
 _TO_AN_ACCOUNT: Final = "You get this because you asked for it, or because you may decide about it."
 _GONE: Final = "the recipient was removed, or its row was changed outside Keeper"
@@ -57,7 +57,9 @@ def _text(notice: AlertNotice, addressee: UUID) -> str:
 
 def send_message(*, subject: str, text: str, to: list[str]) -> None:
     """Hand a plain message to the mail server. Raises Undeliverable."""
-    message = EmailMessage(subject=f"[Keeper] {subject}", body=text, to=to)
+    # A comment may have several lines; a name has one (`clean_fields`).
+    body = "\n".join(one_line(line) for line in text.split("\n"))
+    message = EmailMessage(subject=f"[Keeper] {one_line(subject)}", body=body, to=to)
     try:
         message.send()
     except smtplib.SMTPRecipientsRefused:

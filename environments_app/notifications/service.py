@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import urljoin
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
@@ -29,6 +29,8 @@ from core.db.concurrency import claim
 from core.db.prepared import Argument, PreparedQuery
 from environments_app.models import Alert, Delivery, DeliveryState, Environment
 
+# The kind of alerts that stay open until another person has reviewed an emergency read.
+EMERGENCY: Final = "emergency"
 # The maximum number of listed items; the caller states how many more there are.
 MAX_LINES: Final = 20
 MAX_LINE: Final = 500
@@ -37,6 +39,8 @@ ATTEMPTS: Final = 8
 _CLAIM: Final = timedelta(minutes=2)
 _FIRST_WAIT: Final = timedelta(seconds=30)
 _LONGEST_WAIT: Final = timedelta(days=1)
+# The use of a decoy, which the addresses of the installation get as well.
+DECOY: Final = "decoy"
 # What a receiver that failed is left alone for at most, while messages wait for it.
 _LONGEST_PAUSE: Final = timedelta(minutes=5)
 _BATCH: Final = 100
@@ -45,6 +49,11 @@ _KEPT: Final = timedelta(days=30)
 # The transport and the addressee.
 _Receiver = tuple[str, UUID]
 _log = logging.getLogger(__name__)
+
+
+def one_line(text: str) -> str:
+    """Return a text with a space for what breaks a line, turns the direction or is no character to print."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 class Undeliverable(Exception):
@@ -112,15 +121,18 @@ def raise_alert(
     link: str = "",
     signature: str = "",
     people: Collection[UUID] = (),
+    adds: bool = False,
 ) -> bool:
     """Raise an alert, or send news about an open one; return whether there are news.
 
     `about` is the uuid of what it concerns, `environment` None for the installation as a whole,
     `link` the path of the page to look at, and `signature` (64 characters) is compared to
     detect news: by default the subject and lines. `people` are accounts notified in
-    addition to the environment's recipients.
+    addition to the environment's recipients. With `adds` the lines of the open alert stay below the new ones.
     """
     shortened = [line[:MAX_LINE] for line in lines]
+    if environment is not None and environment.deleted_at is not None:
+        return False
     with transaction.atomic():
         Alert.objects.get_or_create(
             kind=kind, about=about, open=True, defaults={"environment": environment, "subject": subject}
@@ -128,6 +140,8 @@ def raise_alert(
         alert = Alert.objects.select_for_update().get(kind=kind, about=about, open=True)
         if alert.told_at and _is_known(alert, signature, subject, shortened):
             return False
+        if adds:
+            shortened = list(dict.fromkeys([*shortened, *alert.lines]))[:MAX_LINES]
         alert.subject, alert.lines, alert.link, alert.signature = subject, shortened, link, signature
         alert.waiting = alert.told_at is not None and alert.told_at > timezone.now() - _interval()
         if not alert.waiting:
@@ -199,6 +213,31 @@ def resolve_alert(
     return bool(alerts)
 
 
+def close_alerts(
+    *, kind: str, environment: Environment, subject: str, line: str, link: str, people: Collection[UUID] = ()
+) -> None:
+    """Send the news that alerts of a kind are over, and close those that link to a page.
+
+    The news go out even if none is open, with the lines that an open one has not sent yet.
+    """
+    with transaction.atomic():
+        alerts = list(Alert.objects.select_for_update().filter(kind=kind, link=link, open=True))
+        unsent = [each for alert in alerts if alert.waiting for each in alert.lines]
+        lines = list(dict.fromkeys([line, *unsent]))[:MAX_LINES]
+        Alert.objects.filter(pk__in=[alert.pk for alert in alerts]).update(
+            open=None, waiting=False, closed_at=timezone.now()
+        )
+        news = Alert(
+            kind=kind, about=uuid4(), open=None, closed_at=timezone.now(), environment=environment,
+            subject=subject, lines=lines, link=link,
+        )  # fmt: skip
+        _tell(news, kind=kind, subject=subject, lines=lines, link=link)
+        news.save()
+        message_users(
+            people=people, environment=environment, kind=kind, subject=subject, lines=lines, link=link
+        )
+
+
 def still_open(kind: str) -> set[UUID]:
     """Return what there are open alerts of a kind about, by uuid."""
     return set(Alert.objects.filter(kind=kind, open=True).values_list("about", flat=True))
@@ -244,7 +283,9 @@ def deliver_due() -> int:
 def _next_of_each(failed: Collection[_Receiver]) -> list[_Receiver]:
     """Return to whom something is due: first who did not fail, then who waits longest."""
     now = timezone.now()
-    waiting = Delivery.objects.filter(state=DeliveryState.WAITING).order_by()
+    waiting = Delivery.objects.filter(
+        state=DeliveryState.WAITING, environment__deleted_at__isnull=True
+    ).order_by()
     pausing = waiting.filter(due_at__gt=now, due_at__lte=now + _LONGEST_PAUSE).exclude(error="")
     left_out = {*failed, *pausing.values_list("transport", "addressee").distinct()}
     due = waiting.filter(due_at__lte=now).values_list("transport", "addressee")
@@ -260,7 +301,12 @@ def _first_for(receiver: _Receiver) -> int | None:
 
 
 def _waiting_for(transport: str, addressee: UUID) -> "QuerySet[Delivery]":
-    return Delivery.objects.filter(transport=transport, addressee=addressee, state=DeliveryState.WAITING)
+    return Delivery.objects.filter(
+        transport=transport,
+        addressee=addressee,
+        state=DeliveryState.WAITING,
+        environment__deleted_at__isnull=True,
+    )
 
 
 def _is_known(alert: Alert, signature: str, subject: str, lines: list[str]) -> bool:
@@ -280,18 +326,26 @@ def _tell(alert: Alert, *, kind: str, subject: str, lines: Sequence[str], link: 
         for name, transport in transports().items()
         for addressee in transport.addressees(alert.environment)
     ]
+    if alert.kind == DECOY and alert.environment is not None:
+        recipients += [(name, each) for name, way in transports().items() for each in way.addressees(None)]
     _queue(recipients, environment=alert.environment, kind=kind, subject=subject, lines=lines, link=link)
 
 
-def _queue(recipients: Iterable[tuple[str, UUID]], **message: Any) -> None:
+def _queue(recipients: Iterable[tuple[str, UUID]], *, subject: str, **message: Any) -> None:
     """Write a row for each transport and addressee, in the transaction of the alert."""
+    message["subject"] = one_line(subject)
     Delivery.objects.bulk_create(
         Delivery(transport=transport, addressee=addressee, **message) for transport, addressee in recipients
     )
 
 
 def _tell_waiting() -> None:
-    waiting = Q(waiting=True, open=True, told_at__lte=timezone.now() - _interval())
+    waiting = Q(
+        waiting=True,
+        open=True,
+        told_at__lte=timezone.now() - _interval(),
+        environment__deleted_at__isnull=True,
+    )
     for pk in list(Alert.objects.filter(waiting).values_list("pk", flat=True)[:_BATCH]):
         with transaction.atomic():
             alert = Alert.objects.select_for_update().filter(waiting, pk=pk).first()

@@ -34,6 +34,7 @@ _OPTIONAL: Final = ("userinfo_endpoint", "end_session_endpoint")
 _LISTS: Final = (
     "id_token_signing_alg_values_supported",
     "token_endpoint_auth_methods_supported",
+    "token_endpoint_auth_signing_alg_values_supported",
     "code_challenge_methods_supported",
 )
 _ANNOUNCES_ISS: Final = "authorization_response_iss_parameter_supported"

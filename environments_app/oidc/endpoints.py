@@ -1,19 +1,17 @@
 """The addresses of sign-in by OpenID Connect, thin; without such a provider they answer 404."""
 
-import hashlib
 import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import wraps
+from datetime import UTC, datetime
+from functools import partial, wraps
 from typing import Final, NoReturn
 
 import structlog
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.sessions.backends.base import UpdateError
-from django.db import IntegrityError, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -21,15 +19,18 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
+from audit_app.events.actions import Action
 from audit_app.recording.refusals import check_allowance
 from audit_app.recording.refusals import refuse as count_refusal
-from environments_app.authentication.drf import address_of, request_id_of
+from environments_app.authentication.drf import address_of, principal_of, request_id_of
+from environments_app.authentication.pending import CONNECT, KEPT, TEST, PendingRequest, digest_of, use_once
 from environments_app.authentication.sign_in import ProviderSubject, provider_subject, record_denied
-from environments_app.authorization.policy import Principal
+from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import SignOnRefused, SignOnUnavailable
 from environments_app.models import OIDC_ISSUER, OidcProvider, UsedJwt, User
 from environments_app.oidc import id_tokens
+from environments_app.oidc.client_keys import public_keys
 from environments_app.oidc.discovery import announces_iss, limit_waiting
 from environments_app.oidc.exchange import (
     answer_to,
@@ -42,15 +43,19 @@ from environments_app.oidc.id_tokens import refuse
 from environments_app.oidc.providers import document_of, expected_of, find_provider, note_refusal
 from environments_app.sessions.service import end_named_session, end_provider_sessions
 from environments_app.sessions.store import stored_key
-from environments_app.single_sign_on.account_binding import bound_user
-from environments_app.single_sign_on.answers import AGAIN, Answer, again_of, complete, guarded, target_of
-from environments_app.single_sign_on.pending import LIFETIME_SECONDS, PendingRequest
+from environments_app.single_sign_on.answers import (
+    AGAIN,
+    Answer,
+    again_of,
+    complete,
+    guarded,
+    target_of,
+)
 from environments_app.trusts.jwt.rules import MAX_ID
+from environments_app.users.password_backend import named_user
 
 View = Callable[[HttpRequest, OidcProvider], HttpResponse]
 _MAX_CODE: Final = 2048
-# How long a state or a logout is remembered: longer than a sign-in lasts.
-_KEPT: Final = timedelta(seconds=2 * LIFETIME_SECONDS)
 _MAX_LOGOUT: Final = 20 * 1024
 # What answers carry that Keeper never asks for: other flows.
 _FOREIGN: Final = frozenset({"id_token", "access_token", "token", "response", "request", "request_uri"})
@@ -59,12 +64,15 @@ _DENIED: Final = frozenset({"access_denied", "login_required", "interaction_requ
 logger: Final = structlog.get_logger(__name__)
 
 
-def _of_provider(view: View) -> Callable[..., HttpResponse]:
-    """Give a view the provider of its address; 404 without one, and a page of each refusal."""
+def _of_provider(view: View, *, disabled: bool = False) -> Callable[..., HttpResponse]:
+    """Give a view the provider of its address; 404 without one, and a page of each refusal.
+
+    A `disabled` one too is given to the views that an administrator tests it by.
+    """
 
     @wraps(view)
     def answer(request: HttpRequest, slug: str) -> HttpResponse:
-        provider = _provider(slug)
+        provider = _provider(slug, disabled=disabled)
 
         def noting(request: HttpRequest) -> HttpResponse:
             try:
@@ -79,24 +87,29 @@ def _of_provider(view: View) -> Callable[..., HttpResponse]:
 
 
 @require_GET
-@_of_provider
+@partial(_of_provider, disabled=True)
 def start(request: HttpRequest, provider: OidcProvider) -> HttpResponse:
     """Send the browser to the provider."""
-    again = AGAIN in request.GET
+    purpose = next((name for name in (CONNECT, TEST) if name in request.GET), "")
+    if purpose == TEST and isinstance(request.user, User):
+        require(actor=principal_of(request), action=Action.SSO_PROVIDER_CHANGE, environment=None)
+    elif not provider.enabled:
+        raise Http404
+    again = bool(purpose) or AGAIN in request.GET
     signed_in = isinstance(request.user, User)
     if signed_in and not again:
         return HttpResponseRedirect(target_of(request))
     if again and not signed_in:
         return redirect("sign-in")
     requests = requests_of(provider)
-    pending = PendingRequest(requests.new_id(), target_of(request), again_of(request))
+    pending = PendingRequest(requests.new_id(), target_of(request), again_of(request), purpose=purpose)
     response = HttpResponseRedirect(authorization_address(provider, pending.id, again=again))
     requests.remember(request, response, pending)
     return response
 
 
 @require_GET
-@_of_provider
+@partial(_of_provider, disabled=True)
 def callback(request: HttpRequest, provider: OidcProvider) -> HttpResponse:
     """Take the provider's answer: sign in the browser that asked, and no other."""
     query = request.GET
@@ -111,12 +124,16 @@ def callback(request: HttpRequest, provider: OidcProvider) -> HttpResponse:
     pending = requests.pending(request).get(state)
     if pending is None:
         refuse("oidc-other-browser", "This sign-in was started in another browser. Sign in again.")
+    if not provider.enabled and pending.purpose != TEST:
+        raise Http404
     with limit_waiting(provider.issuer):
         answer = _answer_of(provider, request, state)
     # The provider took seconds to answer: what an administrator changed meanwhile counts.
-    meanwhile = find_provider(provider.slug)
+    meanwhile = find_provider(provider.slug, disabled=True)
     if meanwhile is None or bytes(meanwhile.row_mac) != bytes(provider.row_mac):
         refuse("oidc-provider-changed", "The sign-in was changed meanwhile. Sign in again.")
+    if pending.purpose == TEST:
+        return _tested(request, answer, pending, meanwhile, asked_at=issued)
     return _completed(request, answer, pending, meanwhile, since=since)
 
 
@@ -135,6 +152,29 @@ def _answer_of(provider: OidcProvider, request: HttpRequest, state: str) -> Answ
     return answer_to(provider, state=state, code=code)
 
 
+def _tested(
+    request: HttpRequest, answer: Answer, pending: PendingRequest, provider: OidcProvider, *, asked_at: int
+) -> HttpResponse:
+    """Show an administrator what a provider states of a person; it signs nobody in."""
+    if again_of(request) != pending.again:
+        refuse("oidc-other-person", "You are signed in as another person than before.")
+    require(actor=principal_of(request), action=Action.SSO_PROVIDER_CHANGE, environment=None)
+    vouched = answer.vouched
+    context = {
+        "provider": provider,
+        "vouched": vouched,
+        "groups": sorted(answer.groups),
+        "account": User.objects.bound_to(vouched.issuer, vouched.subject),
+        "is_taken": named_user(vouched.username) is not None,
+        # It was asked for the person's credentials: a time before that is of an older sign-in.
+        "proves_fresh": answer.proved_at >= asked_at,
+        "states_time": answer.proved_at > 0,
+    }
+    response = render(request, "environments_app/sign_on_test.html", context)
+    requests_of(provider).forget(request, response, pending.id)
+    return response
+
+
 def _completed(
     request: HttpRequest, answer: Answer, pending: PendingRequest, provider: OidcProvider, *, since: float
 ) -> HttpResponse:
@@ -142,12 +182,19 @@ def _completed(
         target = complete(request, answer, pending)
         _require_not_ended(request, provider, since=since)
     except SignOnRefused as error:
-        user = bound_user(answer.vouched.issuer, answer.vouched.subject)
+        user = User.objects.bound_to(answer.vouched.issuer, answer.vouched.subject)
         record_denied(request, user, reason=error.reason)
         raise
     response = HttpResponseRedirect(target)
     requests_of(provider).forget(request, response, pending.id)
     return response
+
+
+@login_not_required
+@require_GET
+def client_keys(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
+    """Show the public keys by which Keeper proves itself to providers."""
+    return JsonResponse(public_keys())
 
 
 @require_GET
@@ -214,8 +261,8 @@ def provider_logout(subject: ProviderSubject, hint: str) -> str | None:
     return end_address(provider, hint=hint) if provider else None
 
 
-def _provider(slug: str) -> OidcProvider:
-    provider = find_provider(slug)
+def _provider(slug: str, *, disabled: bool = False) -> OidcProvider:
+    provider = find_provider(slug, disabled=disabled)
     if provider is None:
         raise Http404
     return provider
@@ -227,11 +274,8 @@ def _keeper(request: HttpRequest) -> Principal:
 
 def _use_once(name: str, reason: str) -> None:
     """Use up a state or a logout token, whatever process takes it. Raises SignOnRefused if it was used."""
-    try:
-        with transaction.atomic():
-            UsedJwt.objects.create(digest=_digest(name), until=timezone.now() + _KEPT)
-    except IntegrityError as error:
-        raise SignOnRefused(reason, "This sign-in was used before. Sign in again.") from error
+    if not use_once(name):
+        refuse(reason, "This sign-in was used before. Sign in again.")
 
 
 def _note_ended(provider: OidcProvider, *, sid: str, subject: str) -> None:
@@ -245,7 +289,8 @@ def _note_ended(provider: OidcProvider, *, sid: str, subject: str) -> None:
     ]
     for name in names:
         UsedJwt.objects.update_or_create(
-            digest=_digest(f"oidc ended\n{provider.uuid}\n{name}"), defaults={"until": timezone.now() + _KEPT}
+            digest=digest_of(f"oidc ended\n{provider.uuid}\n{name}"),
+            defaults={"until": timezone.now() + KEPT},
         )
 
 
@@ -256,8 +301,8 @@ def _require_not_ended(request: HttpRequest, provider: OidcProvider, *, since: f
         return
     sid = subject.session_index
     names = [f"sid\n{sid}" if sid else f"no sid\n{subject.name_id}", f"sub\n{subject.name_id}"]
-    digests = [_digest(f"oidc ended\n{provider.uuid}\n{name}") for name in names]
-    until = datetime.fromtimestamp(since, UTC) + _KEPT
+    digests = [digest_of(f"oidc ended\n{provider.uuid}\n{name}") for name in names]
+    until = datetime.fromtimestamp(since, UTC) + KEPT
     try:
         # Stored first, then asked: a logout that is not noted yet finds the session.
         request.session.save()
@@ -267,10 +312,6 @@ def _require_not_ended(request: HttpRequest, provider: OidcProvider, *, since: f
     if is_ended:
         logout(request)
         refuse("oidc-session-ended", "Your session was ended meanwhile. Sign in again.")
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _refuse_error(provider: OidcProvider, error: str) -> NoReturn:

@@ -16,16 +16,17 @@ import structlog
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
+from environments_app.authentication.pending import Requests
 from environments_app.authentication.sign_in import ProviderSubject
 from environments_app.errors import KeysUnavailable, SignOnRefused, SignOnUnavailable
 from environments_app.models import ClientAuth, OidcProvider
 from environments_app.oidc import id_tokens
+from environments_app.oidc.client_keys import ASSERTION_TYPE, client_assertion
 from environments_app.oidc.discovery import answer_of, ask, is_okta, read_answer
 from environments_app.oidc.id_tokens import refuse
 from environments_app.oidc.providers import document_of, expected_of, open_secret
 from environments_app.single_sign_on.account_binding import Vouched
 from environments_app.single_sign_on.answers import Answer
-from environments_app.single_sign_on.pending import Requests
 from environments_app.trusts.jwt.document import Jwt, Key
 from environments_app.trusts.jwt.rules import claim_texts
 from environments_app.trusts.key_source import KeySource, find_key
@@ -141,13 +142,18 @@ def _tokens(provider: OidcProvider, *, state: str, code: str) -> Mapping[str, An
         "code_verifier": _derived("verifier", state),
         "client_id": provider.client_id,
     }
-    secret, options = open_secret(provider), {}
-    if provider.client_auth == ClientAuth.BASIC:
+    document, options = document_of(provider), {}
+    address = document["token_endpoint"]
+    if provider.client_auth == ClientAuth.PRIVATE_KEY_JWT:
+        takes = document.get("token_endpoint_auth_signing_alg_values_supported")
+        form["client_assertion_type"] = ASSERTION_TYPE
+        form["client_assertion"] = client_assertion(provider, audience=address, algorithms=takes)
+    elif provider.client_auth == ClientAuth.BASIC:
         # Encoded as in a form first (RFC 6749, 2.3.1).
-        options["auth"] = (quote(provider.client_id, safe=""), quote(secret, safe=""))
+        options["auth"] = (quote(provider.client_id, safe=""), quote(open_secret(provider), safe=""))
     else:
-        form["client_secret"] = secret
-    response = answer_of("POST", document_of(provider)["token_endpoint"], data=form, **options)
+        form["client_secret"] = open_secret(provider)
+    response = answer_of("POST", address, data=form, **options)
     if response.status_code >= requests.codes.server_error:
         raise SignOnUnavailable(f"The identity provider answers {response.status_code}. Try again later.")
     if response.status_code != requests.codes.ok:
@@ -195,6 +201,7 @@ def _vouched(provider: OidcProvider, subject: str, claims: Mapping[str, Any]) ->
         email=first(provider.email_claim) if verified else "",
         display_name=first(provider.name_claim),
         creates=provider.creates_accounts,
+        directory_id=first("oid"),
     )
 
 

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NoReturn
 
 from environments_app.errors import SignOnRefused
@@ -76,7 +76,9 @@ def judge_id_token(
         refuse("oidc-nonce")
     if "at_hash" in claims and claims["at_hash"] != _half_hash(access_token, expected.algorithm):
         refuse("oidc-at-hash")
-    if "auth_time" in claims and not 0 < (_seconds(claims["auth_time"]) or 0) <= now + LEEWAY_SECONDS:
+    # Some providers state 0 where they do not know it: as without a time, nothing is proved afresh.
+    is_stated = "auth_time" in claims and not (claims["auth_time"] == 0 and claims["auth_time"] is not False)
+    if is_stated and not 0 < (_seconds(claims["auth_time"]) or 0) <= now + LEEWAY_SECONDS:
         refuse("oidc-auth-time")
     if "sid" in claims and not _is_id(claims["sid"]):
         # No logout could name it.
@@ -90,6 +92,9 @@ def judge_logout_token(jwt: Jwt, key: Key | None, expected: Expected, *, now: fl
     claims = jwt.claims
     if "sub" not in claims and "sid" not in claims:
         refuse("oidc-logout-nobody")
+    if "exp" not in claims:
+        # Older drafts of the standard know none. Its age is judged in any case.
+        jwt = replace(jwt, claims={**claims, "exp": now + LOGOUT_AGE_SECONDS})
     _judge(jwt, key, expected, seconds=LOGOUT_AGE_SECONDS, now=now, needs_subject="sub" in claims)
     events = claims.get("events")
     if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict):

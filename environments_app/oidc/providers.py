@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -28,8 +29,9 @@ from audit_app.recording.recorder import record
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.rows import clean_fields, lock_authentic, set_fields
 from environments_app.errors import Conflict, InvalidField, NameInUse, SignOnUnavailable, Tampered
-from environments_app.models import OidcProvider, SamlGroupMapping, User
+from environments_app.models import ClientAuth, OidcProvider, SamlGroupMapping, User
 from environments_app.notifications.service import raise_alert
+from environments_app.oidc.client_keys import require_key
 from environments_app.oidc.discovery import discovered, require_issuer, require_members
 from environments_app.oidc.id_tokens import Expected
 from environments_app.sessions.service import end_sessions
@@ -43,6 +45,7 @@ CHANGEABLE: Final = frozenset(
         "session_hours", "enabled",
     }
 )  # fmt: skip
+NO_ADDRESS: Final = "Set KEEPER_URL first: the identity provider sends people back to it."
 # The alert that a provider's addresses are on another host.
 MOVED: Final = "sign-in-provider-moved"
 # What decides whose groups a mapping means.
@@ -65,13 +68,16 @@ def create_provider(*, actor: Principal, slug: str, issuer: str, secret: str, **
     require(actor=actor, action=Action.SSO_PROVIDER_CHANGE, environment=None)
     require_confirmed(actor)
     if not settings.KEEPER_URL:
-        raise Conflict("Set KEEPER_URL first: the identity provider sends people back to it.")
+        raise Conflict(NO_ADDRESS)
     if not _SLUG.fullmatch(slug):
         raise InvalidField("slug", "Use up to 32 lowercase letters, digits and hyphens.")
     provider = OidcProvider(slug=slug, issuer=require_issuer(issuer), secret=b"")
     _set(provider, fields)
     clean_fields(provider, ["slug", "issuer", *CHANGEABLE & fields.keys()])
-    seal_secret(provider, _required_secret(secret))
+    if provider.client_auth == ClientAuth.PRIVATE_KEY_JWT:
+        require_key(actor)
+    else:
+        seal_secret(provider, _required_secret(secret))
     provider.document, provider.fetched_at = discovered(issuer), timezone.now()
     _require_able(provider)
     try:
@@ -97,10 +103,16 @@ def change_provider(
     require_confirmed(actor)
     for name in changes.keys() - CHANGEABLE:
         raise InvalidField(name, "This field can't be changed. Add another provider instead.")
+    if changes.get("client_auth") == ClientAuth.PRIVATE_KEY_JWT:
+        require_key(actor)
     with lock_authentic(provider) as stored:
         changed = _set(stored, changes)
         _require_able(stored)
-        if secret:
+        if stored.client_auth == ClientAuth.PRIVATE_KEY_JWT:
+            if stored.secret:
+                stored.secret = b""
+                changed.append("secret")
+        elif secret or ("client_auth" in changed and not stored.secret):
             seal_secret(stored, _required_secret(secret))
             changed.append("secret")
         if not changed:
@@ -157,10 +169,10 @@ def enabled_providers() -> list[OidcProvider]:
     return list(verified_rows(OidcProvider.objects.filter(enabled=True)))
 
 
-def find_provider(slug: str) -> OidcProvider | None:
-    """Return a provider that people sign in through now, None if there is none of this name."""
-    rows = verified_rows(OidcProvider.objects.filter(slug=slug, enabled=True))
-    return rows[0] if rows else None
+def find_provider(slug: str, *, disabled: bool = False) -> OidcProvider | None:
+    """Return a genuine provider, with `disabled` also one through which nobody signs in; None if none is."""
+    rows = verified_rows(OidcProvider.objects.filter(slug=slug))
+    return next((row for row in rows if row.enabled or disabled), None)
 
 
 def document_of(provider: OidcProvider) -> Mapping[str, Any]:
@@ -203,7 +215,7 @@ def open_secret(provider: OidcProvider) -> str:
 def reseal_secrets() -> list[str]:
     """Re-encrypt every client secret under the active system key; return what could not be, and why."""
     problems = list[str]()
-    for row in OidcProvider.objects.order_by("pk"):
+    for row in OidcProvider.objects.exclude(client_auth=ClientAuth.PRIVATE_KEY_JWT).order_by("pk"):
         try:
             with lock_authentic(row) as stored:
                 seal_secret(stored, open_secret(stored))
@@ -279,7 +291,9 @@ def _required_secret(secret: str) -> str:
 
 
 def _end_sessions(actor: Principal, provider: OidcProvider) -> int:
-    people = User.objects.filter(saml_issuer=provider.subject_issuer, sessions__isnull=False).distinct()
+    issuer = provider.subject_issuer
+    theirs = Q(saml_issuer=issuer) | Q(connected_sign_ins__issuer=issuer)
+    people = User.objects.filter(theirs, sessions__isnull=False).distinct()
     return sum(end_sessions(user, actor=actor) for user in people.order_by("pk"))
 
 

@@ -20,6 +20,7 @@ from saml2.sigver import MissingKey, SignatureError
 from saml2.time_util import instant
 
 from audit_app.events.actors import Actor
+from environments_app.authentication.pending import SAML_REQUESTS, PendingRequest
 from environments_app.authentication.sign_in import ProviderSubject
 from environments_app.errors import SignOnRefused
 from environments_app.saml import configuration
@@ -33,7 +34,6 @@ from environments_app.saml.protocol.xml_document import (
     read_response,
 )
 from environments_app.sessions.service import end_provider_sessions
-from environments_app.single_sign_on.pending import SAML_REQUESTS, PendingRequest
 
 _FIELD: Final = "SAMLResponse"
 _UNVERIFIED: Final = "The signature of the identity provider could not be verified."
@@ -51,9 +51,9 @@ class MemorySession(dict[str, Any]):
 class StartView(LoginView):  # type: ignore[misc]  # untyped base
     """Sends the browser to the identity provider with a signed request, by the redirect binding."""
 
-    def __init__(self, *, target: str, again: str, **options: Any) -> None:
+    def __init__(self, *, target: str, again: str, purpose: str, **options: Any) -> None:
         super().__init__(**options)
-        self._pending = PendingRequest(id=SAML_REQUESTS.new_id(), target=target, again=again)
+        self._pending = PendingRequest(SAML_REQUESTS.new_id(), target, again, purpose)
 
     def get(self, request: HttpRequest) -> HttpResponse:
         request.saml_session = MemorySession()  # type: ignore[attr-defined]  # djangosaml2's name

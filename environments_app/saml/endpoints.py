@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from environments_app.authentication.drf import address_of, request_id_of
+from environments_app.authentication.pending import CONNECT, SAML_REQUESTS
 from environments_app.authentication.sign_in import ProviderSubject, record_denied
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import SignOnRefused, SignOnUnavailable
@@ -21,11 +22,19 @@ from environments_app.models import OIDC_ISSUER, User
 from environments_app.saml.protocol.assertion_rules import Statement
 from environments_app.saml.protocol.replay_guard import take
 from environments_app.sessions.store import SAML, stored_key
-from environments_app.single_sign_on.account_binding import Vouched, bound_user
-from environments_app.single_sign_on.answers import AGAIN, Answer, again_of, complete, guarded, target_of
-from environments_app.single_sign_on.pending import SAML_REQUESTS
+from environments_app.single_sign_on.account_binding import Vouched
+from environments_app.single_sign_on.answers import (
+    AGAIN,
+    Answer,
+    again_of,
+    complete,
+    guarded,
+    target_of,
+)
 
 logger = logging.getLogger(__name__)
+# The person's permanent id in Microsoft Entra.
+_OBJECT_ID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -48,12 +57,13 @@ def start(request: HttpRequest) -> HttpResponse:
     """Send the browser to the identity provider."""
     from environments_app.saml.djangosaml2_views import StartView  # noqa: PLC0415 - only where SAML is set up
 
-    again = AGAIN in request.GET
+    purpose = CONNECT if CONNECT in request.GET else ""
+    again = bool(purpose) or AGAIN in request.GET
     if isinstance(request.user, User) and not again:
         return HttpResponseRedirect(target_of(request))
     if again and not isinstance(request.user, User):
         return redirect("sign-in")
-    view = StartView(target=target_of(request), again=again_of(request))
+    view = StartView(target=target_of(request), again=again_of(request), purpose=purpose)
     view.setup(request)
     return view.get(request)
 
@@ -78,7 +88,9 @@ def finish(request: HttpRequest) -> HttpResponse:
     try:
         target = _complete(request, statement)
     except SignOnRefused as error:
-        record_denied(request, bound_user(statement.issuer, statement.name_id), reason=error.reason)
+        record_denied(
+            request, User.objects.bound_to(statement.issuer, statement.name_id), reason=error.reason
+        )
         raise
     response = HttpResponseRedirect(target)
     SAML_REQUESTS.forget(request, response, statement.in_response_to)
@@ -158,6 +170,7 @@ def answer_of(statement: Statement) -> Answer:
             email=_first(statement, settings.KEEPER_SAML_EMAIL_ATTRIBUTE),
             display_name=_first(statement, settings.KEEPER_SAML_NAME_ATTRIBUTE),
             creates=settings.KEEPER_SAML_CREATE_USERS,
+            directory_id=_first(statement, "externalId") or _first(statement, _OBJECT_ID),
         ),
         groups=frozenset(statement.attributes.get(settings.KEEPER_SAML_GROUPS_ATTRIBUTE, [])),
         subject=ProviderSubject(

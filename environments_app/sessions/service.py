@@ -1,6 +1,7 @@
 """Use cases of sessions and personal tokens: list and end one's own, or end all of a person."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -13,10 +14,39 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from core.canonical_json import Json
-from environments_app.authorization.policy import Principal, require
-from environments_app.errors import Forbidden
+from environments_app.authorization.policy import Principal, record_denial, require
+from environments_app.authorization.rows import lock_authentic
+from environments_app.errors import Forbidden, SessionEnded
 from environments_app.models import DeviceSignIn, PersonalToken, Session, User
 from environments_app.sessions.store import SAML, at_provider, contents_of, is_impossible, is_open
+
+
+@contextmanager
+def lock_own(actor: Principal, user: User, action: Action) -> Iterator[User]:
+    """Yield the actor's own account, locked for a change of how its person signs in.
+
+    Whatever ends sessions locks the account as well: a request whose session ended after it began changes
+    nothing. Raises Tampered, or SessionEnded, which is recorded.
+    """
+    try:
+        with lock_authentic(user) as stored:
+            _require_session(actor, stored)
+            yield stored
+    except SessionEnded:
+        # Outside the transaction, which was rolled back.
+        record_denial(actor=actor, action=action, environment=None, reason="session-ended")
+        raise
+
+
+def _require_session(actor: Principal, user: User) -> None:
+    rows = Session.objects.filter(is_open(), user=user, session_key=actor.session)
+    if not user.is_active or (actor.session is not None and not rows.exists()):
+        raise SessionEnded
+
+
+def _lock(user: User) -> None:
+    """Let requests of an account wait whose act `lock_own` guards; also where the row is forged."""
+    list(User.objects.select_for_update().filter(pk=user.pk).values_list("pk"))
 
 
 def active_tokens(user: User) -> QuerySet[PersonalToken]:
@@ -37,8 +67,11 @@ def revoke_token(*, actor: Principal, token: PersonalToken) -> None:
 
 
 def end_tokens(*, actor: Actor, user: User) -> int:
-    """End all tokens of a person, in the transaction of what makes them end; return how many."""
-    return _end(actor, PersonalToken.objects.filter(user=user, revoked_at=None))
+    """End all tokens of a person, in the transaction of what makes them end; return how many.
+
+    Decoys, which open nothing, go on watching.
+    """
+    return _end(actor, PersonalToken.objects.filter(user=user, revoked_at=None, decoy=None))
 
 
 def end_device_sign_ins(user: User) -> int:
@@ -92,6 +125,7 @@ def end_session(*, actor: Principal, user: User, key: str) -> bool:
     if actor.uuid != user.uuid:
         raise Forbidden("You don't have permission to do this.")
     with transaction.atomic():
+        _lock(user)
         count, _ = Session.objects.filter(user=user, session_key=key).delete()
         if count:
             _record_end(actor, user)
@@ -108,6 +142,7 @@ def end_other_sessions(*, actor: Principal, user: User, except_key: str = "") ->
     if actor.uuid != user.uuid:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     with transaction.atomic():
+        _lock(user)
         count, _ = Session.objects.filter(user=user).exclude(session_key=except_key).delete()
         end_tokens(actor=actor, user=user)
         _record_end(actor, user, {"sessions": count})
@@ -130,7 +165,7 @@ def end_provider_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: C
     `indexes` are the provider's names of the sessions, none for all of them: personal tokens end then as
     well. A session without a provider's name always ends.
     """
-    user = User.objects.filter(saml_issuer=issuer, saml_name_id=name_id).first()
+    user = User.objects.bound_to(issuer, name_id)
     if user is None:
         return []
     keys = [
@@ -139,6 +174,7 @@ def end_provider_sessions(*, actor: Actor, issuer: str, name_id: str, indexes: C
         if _is_named(contents_of(row).get(SAML), issuer, name_id, indexes)
     ]
     with transaction.atomic():
+        _lock(user)
         Session.objects.filter(user=user, session_key__in=keys).delete()
         if not indexes:
             end_tokens(actor=actor, user=user)
@@ -168,10 +204,12 @@ def end_impossible_sessions() -> int:
     return Session.objects.filter(is_impossible()).delete()[0]
 
 
-def end_sessions(user: User, *, actor: Principal) -> int:
+def end_sessions(user: User, *, actor: Principal, keep: str | None = None) -> int:
     """End all sessions and personal tokens of a person, in the transaction of what makes them end.
 
+    The session `keep`, by which a person changes what they sign in with, is to continue under a new id.
     Return how many sessions ended.
     """
+    _lock(user)
     end_tokens(actor=actor, user=user)
-    return Session.objects.filter(user=user).delete()[0]
+    return Session.objects.filter(user=user).exclude(session_key=keep or "").delete()[0]

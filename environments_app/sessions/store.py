@@ -26,6 +26,7 @@ from core.canonical_json import canonical_json
 from core.clock import SLACK
 from core.db.concurrency import repeatable
 from core.db.prepared import Argument, PreparedQuery
+from environments_app.errors import SessionEnded
 from environments_app.models import Session
 
 SIGNED_IN: Final = "signed_in_at"
@@ -87,6 +88,26 @@ class SessionStore(db.SessionStore):
             end = instance.signed_in_at + timedelta(seconds=settings.SESSION_COOKIE_AGE)
             instance.expire_date = min(instance.expire_date, end)
         return instance
+
+    def cycle_key(self) -> None:
+        """Give the session another id; the row of somebody who is signed in stays, and is found by it.
+
+        Raises SessionEnded if that session ended meanwhile: a new row would revive it.
+        """
+        old = self.session_key
+        if SESSION_KEY not in self or old is None:
+            super().cycle_key()
+            return
+        self._session_key = self._get_new_session_key()  # type: ignore[attr-defined]  # the stub lacks it
+        new = self.create_model_instance(self._get_session())  # type: ignore[attr-defined]  # as above
+        moved = Session.objects.filter(session_key=stored_key(old)).update(
+            session_key=new.session_key, session_data=new.session_data
+        )
+        if not moved:
+            raise SessionEnded
+        self.modified = True
+        if self.row is not None:
+            self.row.session_key = new.session_key
 
     def delete(self, session_key: str | None = None) -> None:
         key = session_key or self.session_key

@@ -1,1 +1,1 @@
-"""What SAML and OpenID Connect share: pending requests, accounts by subject, groups, sessions, refusals."""
+"""What SAML and OpenID Connect share: accounts by subject, groups, sessions, refusals."""

@@ -8,10 +8,19 @@ from django.core.validators import validate_email
 
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authorization.policy import Principal
+from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import BadName, NameInUse, SignOnRefused
-from environments_app.models import User
+from environments_app.models import (
+    OIDC_ISSUER,
+    ProvisionedUser,
+    ScimClient,
+    ScimPreset,
+    User,
+)
 from environments_app.names import validate_new_username
+from environments_app.sessions.service import end_sessions
 from environments_app.users import accounts
+from environments_app.users.credentials import forget_others_credentials
 from environments_app.users.password_backend import named_user
 
 _MAX_DISPLAY_NAME: Final = 150
@@ -31,11 +40,8 @@ class Vouched:
     email: str
     display_name: str
     creates: bool
-
-
-def bound_user(issuer: str, subject: str) -> User | None:
-    """Return the account that is bound to a subject, genuine or not."""
-    return User.objects.filter(saml_issuer=issuer, saml_name_id=subject).first()
+    # The permanent name of the person in the provider's directory, where that is not the subject.
+    directory_id: str = ""
 
 
 def subject_user(vouched: Vouched, *, actor: Principal) -> User:
@@ -44,8 +50,15 @@ def subject_user(vouched: Vouched, *, actor: Principal) -> User:
     Raises SignOnRefused if it is disabled or not genuine, or if a new one cannot be made: above all if
     another account has the name.
     """
-    user = bound_user(vouched.issuer, vouched.subject) or _new_user(vouched, actor)
+    user = (
+        User.objects.bound_to(vouched.issuer, vouched.subject)
+        or _provisioned_user(vouched, actor)
+        or _new_user(vouched, actor)
+    )
     require_open(user, vouched.protocol)
+    if (user.saml_issuer, user.saml_name_id) != (vouched.issuer, vouched.subject):
+        # Connected: the account is described by its first sign-in, or by its person.
+        return user
     changes = {name: value for name, value in _profile(vouched).items() if value != getattr(user, name)}
     return accounts.update_user(actor=actor, user=user, **changes) if changes else user
 
@@ -56,6 +69,50 @@ def require_open(user: User, protocol: str) -> None:
         raise SignOnRefused(
             f"{protocol}-account", "Your account in Keeper is disabled. Ask an administrator."
         )
+
+
+def _provisioned_user(vouched: Vouched, actor: Principal) -> User | None:
+    """Bind the account that a SCIM client made for a subject; None if the provider has no SCIM client.
+
+    The external ID decides, and neither a name nor an e-mail address. Raises SignOnRefused for a subject that
+    the client has not provisioned.
+    """
+    client = ScimClient.linked_to(vouched.issuer)
+    if client is None:
+        return None
+    proved = vouched.directory_id or vouched.subject
+    if vouched.issuer.startswith(OIDC_ISSUER):
+        proved = vouched.directory_id if client.preset == ScimPreset.ENTRA else vouched.subject
+    rows = ProvisionedUser.objects.filter(client=client, external_id=proved, live=True)
+    found = verified_rows(rows.select_related("client", "user"))
+    if not proved or not found or not verified_rows([client]):
+        raise _not_provisioned(vouched)
+    with lock_authentic(found[0].user) as stored:
+        if (stored.saml_issuer, stored.saml_name_id) == (vouched.issuer, vouched.subject):
+            return stored
+        if stored.saml_issuer is not None or not rows.filter(pk=found[0].pk).exists():
+            # Bound, or provisioned otherwise, meanwhile.
+            raise _not_provisioned(vouched)
+        stored.saml_issuer, stored.saml_name_id = vouched.issuer, vouched.subject
+        # From now on the provider alone vouches for the person.
+        stored.set_password(None)
+        stored.temporary_since, stored.reset_email = None, ""
+        forget_others_credentials(actor, stored)
+        # Of an account that was handed over.
+        end_sessions(stored, actor=actor)
+        stored.save(
+            update_fields=["saml_issuer", "saml_name_id", "password", "temporary_since", "reset_email"]
+        )
+        details = {"bound": vouched.issuer, "client": client.name}
+        accounts.record_user(actor, stored, details)
+    return stored
+
+
+def _not_provisioned(vouched: Vouched) -> SignOnRefused:
+    return SignOnRefused(
+        f"{vouched.protocol}-not-provisioned",
+        "You are not assigned to Keeper. Ask the administrator of your identity provider to assign you.",
+    )
 
 
 def _new_user(vouched: Vouched, actor: Principal) -> User:
@@ -80,7 +137,7 @@ def _new_user(vouched: Vouched, actor: Principal) -> User:
         )
     except NameInUse as error:
         # Another window of the same person may have been first.
-        user = bound_user(vouched.issuer, vouched.subject)
+        user = User.objects.bound_to(vouched.issuer, vouched.subject)
         if user is None:
             raise _name_taken(protocol) from error
         return user

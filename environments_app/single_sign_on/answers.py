@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from django.conf import settings
-from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth import REDIRECT_FIELD_NAME, logout
+from django.contrib.sessions.backends.base import UpdateError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render, resolve_url
 from django.urls import reverse
@@ -15,6 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 from audit_app.recording.refusals import check_allowance, refuse
 from environments_app.authentication.drf import address_of, request_id_of
+from environments_app.authentication.pending import CONNECT, PendingRequest
 from environments_app.authentication.sign_in import (
     ProviderSubject,
     confirm_session,
@@ -22,11 +24,11 @@ from environments_app.authentication.sign_in import (
 )
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import Conflict, SignOnRefused, SignOnUnavailable
-from environments_app.models import OIDC_ISSUER, OidcProvider, Session, User
+from environments_app.models import OIDC_ISSUER, OidcProvider, ScimClient, Session, User
 from environments_app.sessions.store import stored_key
-from environments_app.single_sign_on.account_binding import Vouched, bound_user, require_open, subject_user
+from environments_app.single_sign_on.account_binding import Vouched, require_open, subject_user
+from environments_app.single_sign_on.connected import PROVISIONED, offer
 from environments_app.single_sign_on.group_mapping import apply_groups
-from environments_app.single_sign_on.pending import PendingRequest
 
 logger = logging.getLogger(__name__)
 AGAIN: Final = "again"
@@ -68,6 +70,9 @@ def guarded(
 
 def complete(request: HttpRequest, answer: Answer, pending: PendingRequest) -> str:
     """Do what this browser asked for, and return where it wanted to go. Raises SignOnRefused."""
+    if pending.purpose == CONNECT:
+        _offer(request, answer, pending)
+        return reverse("sign-in-connect")
     if pending.again:
         _confirm(request, answer, pending)
     else:
@@ -96,24 +101,62 @@ def _sign_in(request: HttpRequest, answer: Answer) -> None:
         ends_at=answer.ends_at,
         hint=answer.hint,
     )
+    # Stored first, then asked: a person who disconnects the sign-in ends the sessions that they find.
+    try:
+        request.session.save()
+        is_theirs = User.objects.bound_to(answer.vouched.issuer, answer.vouched.subject) == user
+    except UpdateError:
+        is_theirs = False
+    if not is_theirs:
+        logout(request)
+        raise SignOnRefused(f"{protocol}-session-ended", "Your session was ended meanwhile. Sign in again.")
+
+
+def _offer(request: HttpRequest, answer: Answer, pending: PendingRequest) -> None:
+    """Let the person of this session see whose sign-in a provider vouches for, before it is connected."""
+    vouched = answer.vouched
+    if not isinstance(request.user, User) or str(request.user.uuid) != pending.again:
+        raise SignOnRefused(
+            f"{vouched.protocol}-other-person", "You are not signed in any more. Sign in, then connect again."
+        )
+    if ScimClient.linked_to(vouched.issuer) is not None:
+        raise SignOnRefused(f"{vouched.protocol}-provisioned", PROVISIONED)
+    if User.objects.bound_to(vouched.issuer, vouched.subject) is not None:
+        raise SignOnRefused(
+            f"{vouched.protocol}-connected", "This sign-in already opens an account in Keeper."
+        )
+    # A session that another person left there vouches for nobody.
+    _require_fresh(answer)
+    _require_session(request, vouched.protocol)
+    offer(request, issuer=vouched.issuer, subject=vouched.subject, name=vouched.username)
 
 
 def _confirm(request: HttpRequest, answer: Answer, pending: PendingRequest) -> None:
     """Note that the person of this session has just proved who they are once more."""
     protocol = answer.vouched.protocol
-    user = bound_user(answer.vouched.issuer, answer.vouched.subject)
+    user = User.objects.bound_to(answer.vouched.issuer, answer.vouched.subject)
     same = isinstance(request.user, User) and user is not None and user == request.user
     if not same or user is None or str(user.uuid) != pending.again:
         raise SignOnRefused(f"{protocol}-other-person", "You signed in with another account than before.")
-    if time.time() - answer.proved_at > settings.KEEPER_REAUTH_SECONDS:
-        raise SignOnRefused(
-            f"{protocol}-not-fresh", "The identity provider did not ask for your credentials again."
-        )
-    # A new id would otherwise revive a session that was ended while the provider was asked.
-    if not Session.objects.filter(session_key=stored_key(request.session.session_key or "")).exists():
-        raise SignOnRefused(f"{protocol}-session-ended", "Your session was ended meanwhile. Sign in again.")
+    _require_fresh(answer)
+    _require_session(request, protocol)
     require_open(user, protocol)
     confirm_session(request, user, how=protocol, at=answer.proved_at)
+
+
+def _require_fresh(answer: Answer) -> None:
+    """Raise SignOnRefused unless the provider states that it asked for credentials just now."""
+    if time.time() - answer.proved_at > settings.KEEPER_REAUTH_SECONDS:
+        raise SignOnRefused(
+            f"{answer.vouched.protocol}-not-fresh",
+            "The identity provider did not ask for your credentials again.",
+        )
+
+
+def _require_session(request: HttpRequest, protocol: str) -> None:
+    """Raise SignOnRefused if the session was ended while the provider was asked: writing would revive it."""
+    if not Session.objects.filter(session_key=stored_key(request.session.session_key or "")).exists():
+        raise SignOnRefused(f"{protocol}-session-ended", "Your session was ended meanwhile. Sign in again.")
 
 
 def target_of(request: HttpRequest) -> str:

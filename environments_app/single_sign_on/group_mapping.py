@@ -69,7 +69,7 @@ def map_group(
     if prefix and environment is None:
         raise InvalidField("prefix", "Administrators and auditors have no prefix.")
     if not group.isprintable() or group != group.strip():
-        raise InvalidField("group", "A group's name is printable text without spaces at its ends.")
+        raise InvalidField("group", "Use printable characters, without spaces at the ends.")
     mapping = SamlGroupMapping(
         group=group, environment=environment, role=role, prefix=validate_prefix(prefix), provider=provider
     )

@@ -85,7 +85,9 @@ def statement(count: int) -> str:
     marks = ", ".join(["%s"] * count)
     return (
         f"SELECT {_TOKENS.select('t')}, {_ENVIRONMENTS.select('e')} FROM {_TOKENS.table} t "  # noqa: S608 - our own names
-        f"JOIN {_ENVIRONMENTS.table} e ON e.id = t.environment_id WHERE t.public_id IN ({marks})"
+        f"JOIN {_ENVIRONMENTS.table} e ON e.id = t.environment_id AND e.deleted_at IS NULL "
+        # A decoy is answered as what was never issued (`tokens.decoys`).
+        f"WHERE t.public_id IN ({marks}) AND t.decoy IS NULL"
     )
 
 
@@ -105,7 +107,7 @@ _LAST_USE_INTERVAL: Final = timedelta(minutes=1)
 _BY_PUBLIC_ID: Final = PreparedQuery(
     lambda: (
         ServiceToken.objects.select_related("environment")
-        .filter(public_id=Argument(0, CharField()))
+        .filter(public_id=Argument(0, CharField()), decoy=None)
         .order_by()
     )
 )
@@ -143,15 +145,24 @@ def parse(raw: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def verify(token: ServiceToken | None, secret: str, *, address: str, request_id: str = "") -> Principal:
-    """Return whom a stored token, loaded along with its environment, stands for; raises BadToken."""
+def verify(token: ServiceToken | None, secret: str, *, provisions: bool = False, **origin: str) -> Principal:
+    """Return whom a stored token, loaded along with its environment, stands for; raises BadToken.
+
+    `origin` is the address, and the id of the request. A SCIM client's token opens /scim alone.
+    """
     check_secret(token, secret)
-    return _bearer(token, address=address, request_id=request_id)
+    return _bearer(token, provisions=provisions, **origin)
 
 
-def _bearer(token: ServiceToken | None, *, address: str, request_id: str) -> Principal:
+def _bearer(
+    token: ServiceToken | None, *, address: str, request_id: str = "", provisions: bool = False
+) -> Principal:
     if token is None or not verified_rows([token]):
         raise BadToken("forged-token")
+    if (token.role == TokenRole.PROVISIONER) != provisions:
+        raise BadToken("token-of-another-door")
+    if token.environment is not None and token.environment.deleted_at is not None:
+        raise BadToken("token-of-deleted-environment")
     _check_use(token, address)
     count_request(token.public_id)
     return token_bearer(token, grants_on(token), address=address, request_id=request_id)

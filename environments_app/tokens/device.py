@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audit_app.errors import TooManyRefusals
+from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.refusals import check_allowance, refuse
 from core.clock import ends_in
@@ -23,6 +24,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.rows import clean_fields
 from environments_app.errors import BadToken, Forbidden, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
+from environments_app.sessions.service import lock_own
 from environments_app.tokens.authentication import check_secret
 from environments_app.tokens.peppers import give_secret
 from environments_app.tokens.personal import DEFAULT_LIFETIME, PREFIX, new_token, store_token
@@ -93,7 +95,7 @@ def approve(
     row = find_waiting(actor=actor, code=code)
     token = new_token(actor=actor, name=row.name, environment=environment, prefix=prefix, lifetime=lifetime)
     token.public_id, token.pepper_id, token.secret_hash = row.public_id, row.pepper_id, row.secret_hash
-    with transaction.atomic():
+    with lock_own(actor, token.user, Action.TOKEN_ISSUE):
         # Locked before the token is stored: two tokens of one code would break a constraint.
         if not DeviceSignIn.objects.select_for_update().filter(_waiting(), pk=row.pk).exists():
             raise _answered()

@@ -39,6 +39,8 @@ def token_status(token: ServiceToken) -> str:
         return "suspended"
     if not token.is_live:
         return "expired"
+    if token.decoy:
+        return "decoy"
     if token.expires_at is not None and token.expires_at <= soon():
         return "expiring"
     return "unused" if (token.last_used_at or token.created_at) <= long_ago() else "active"
@@ -51,7 +53,7 @@ def expiring(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
 
 def unused(tokens: QuerySet[ServiceToken]) -> QuerySet[ServiceToken]:
     """Return the valid ones that were not used for KEEPER_TOKEN_UNUSED_DAYS."""
-    return _live(tokens).filter(is_unused())
+    return _live(tokens).filter(is_unused(), decoy=None)
 
 
 def is_unused() -> Q:

@@ -34,7 +34,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import user_principal
 from environments_app.errors import InvalidField, Invisible
 from environments_app.models import DeviceSignIn, PersonalToken
-from environments_app.sessions.service import record_personal, revoke_token
+from environments_app.sessions.service import lock_own, record_personal, revoke_token
 from environments_app.tokens.device import save_with_code
 from environments_app.tokens.peppers import give_secret
 from environments_app.tokens.personal import PREFIX, new_token, store_token
@@ -98,7 +98,7 @@ def approve(
     secret = give_secret(token)
     approved_end, code_end = token.expires_at, timezone.now() + LIFETIME
     token.expires_at = min(approved_end, code_end)
-    with transaction.atomic():
+    with lock_own(actor, token.user, Action.TOKEN_ISSUE):
         store_token(actor=actor, token=token)
         # Its end is the end of the code, and its deletion the use of it.
         row = DeviceSignIn(

@@ -8,7 +8,6 @@ import re
 from datetime import timedelta
 from typing import Final
 
-from django.db import transaction
 from django.utils import timezone
 
 from audit_app.events.actions import Action
@@ -21,7 +20,7 @@ from environments_app.environments.service import find_environment
 from environments_app.errors import BadToken, Conflict, Forbidden, InvalidField
 from environments_app.models import PersonalToken, User
 from environments_app.names import validate_prefix
-from environments_app.sessions.service import active_tokens, record_personal
+from environments_app.sessions.service import active_tokens, lock_own, record_personal
 from environments_app.tokens.authentication import check_secret, note_use
 from environments_app.tokens.peppers import give_secret, hash_secret
 from environments_app.tokens.request_rate import count_request
@@ -32,6 +31,7 @@ _TOKEN: Final = re.compile(r"kpu_([A-Za-z0-9_-]{22})_([A-Za-z0-9_-]{43})")
 DEFAULT_LIFETIME: Final = timedelta(hours=12)
 MAX_LIFETIME: Final = timedelta(days=7)
 _MAX_TOKENS: Final = 50
+_WATCHES: Final = timedelta(days=3650)
 
 
 def issue_personal(
@@ -41,14 +41,17 @@ def issue_personal(
     environment: str = "",
     prefix: str = "",
     lifetime: timedelta = DEFAULT_LIFETIME,
+    decoy: bool = False,
 ) -> tuple[PersonalToken, str]:
     """Issue a token of the actor's own account; return it with its text, which is shown this once.
 
-    Raises what `new_token` raises.
+    A decoy opens nothing, and watches for ten years. Raises what `new_token` raises.
     """
     token = new_token(actor=actor, name=name, environment=environment, prefix=prefix, lifetime=lifetime)
+    if decoy:
+        token.decoy, token.expires_at = True, timezone.now() + _WATCHES
     secret = give_secret(token)
-    with transaction.atomic():
+    with lock_own(actor, token.user, Action.TOKEN_ISSUE):
         store_token(actor=actor, token=token)
     return token, f"{PREFIX}{token.public_id}_{secret}"
 
@@ -65,7 +68,7 @@ def new_token(
         raise Forbidden("Only people issue personal tokens, and not by a personal token.")
     require_confirmed(actor)
     if not timedelta(0) < lifetime <= MAX_LIFETIME:
-        raise InvalidField("hours", f"A personal token lasts up to {MAX_LIFETIME.days} days.")
+        raise InvalidField("hours", f"Enter at most {MAX_LIFETIME.days} days.")
     place = find_environment(actor=actor, name=environment) if environment else None
     if prefix and place is None:
         raise InvalidField("prefix", "Choose the environment of this path.")
@@ -116,7 +119,8 @@ def parse_personal(raw: str) -> tuple[str, str]:
 
 
 def _find(public_id: str) -> PersonalToken | None:
-    return PersonalToken.objects.select_related("user", "environment").filter(public_id=public_id).first()
+    rows = PersonalToken.objects.select_related("user", "environment")
+    return rows.filter(public_id=public_id, decoy=None).first()
 
 
 def _person(token: PersonalToken | None, *, address: str, request_id: str) -> Principal:
@@ -128,6 +132,8 @@ def _person(token: PersonalToken | None, *, address: str, request_id: str) -> Pr
         raise BadToken("suspended-token")
     if not token.is_live:
         raise BadToken("expired-token")
+    if token.environment is not None and token.environment.deleted_at is not None:
+        raise BadToken("token-of-deleted-environment")
     if not token.user.is_active or not verified_rows([token.user]):
         raise BadToken("disabled-account")
     count_request(token.public_id)

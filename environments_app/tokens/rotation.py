@@ -55,11 +55,14 @@ def rotate(
     for action in (Action.TOKEN_ISSUE, Action.TOKEN_CHANGE):
         require(actor=actor, action=action, environment=token.environment)
     require_confirmed(actor)
+    if token.role == TokenRole.PROVISIONER:
+        # Who holds one makes and ends accounts, which a token that administers may not.
+        require(actor=actor, action=Action.SCIM_CLIENT_CHANGE, environment=None)
     if token.environment is None:
         require_unsuspended(actor, Action.TOKEN_ISSUE)
     confirm_grant(actor, Action.TOKEN_ISSUE, environment=token.environment, role=token.role)
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
-        raise InvalidField("overlap_seconds", f"An overlap lasts up to {MAX_OVERLAP.days} days.")
+        raise InvalidField("overlap_seconds", f"Enter 0 to {MAX_OVERLAP.days} days.")
     environment = token.environment
     approval = (
         require_approval(actor=actor, proposal=rotating(token, environment, overlap=overlap))
@@ -100,17 +103,20 @@ def _successor(actor: Principal, old: ServiceToken) -> ServiceToken:
         expires_at=timezone.now() + lifetime if lifetime else None,
         created_by=person_behind(actor),
         replaces=old,
+        scim_client_uuid=old.scim_client_uuid,
     )
 
 
 def _require_live(token: ServiceToken) -> None:
+    if token.decoy:
+        raise Conflict("This token is a decoy, which stays as it is. Revoke it, and issue another one.")
     if not token.is_live:
         raise Conflict("This token has expired or was revoked. Issue a new one.")
 
 
 def _less_role(token: ServiceToken, value: str) -> str:
-    if token.role == TokenRole.ADMIN:
-        raise InvalidField("role", "A token that administers keeps its role.")
+    if token.environment_id is None:
+        raise InvalidField("role", "A token of the installation keeps its role.")
     role = parse_role(value)
     if role.rank > parse_role(token.role).rank:
         raise InvalidField("role", "A token's permissions can only be reduced.")
@@ -120,7 +126,7 @@ def _less_role(token: ServiceToken, value: str) -> str:
 def _less_prefix(token: ServiceToken, value: str) -> str:
     prefix = validate_prefix(value)
     if token.environment_id is None and prefix:
-        raise InvalidField("prefix", "A token that administers has no prefix.")
+        raise InvalidField("prefix", "A token of the installation has no prefix.")
     if token.prefix and prefix != token.prefix and not prefix.startswith(f"{token.prefix}/"):
         raise InvalidField("prefix", "A token's permissions can only be reduced.")
     return prefix

@@ -29,8 +29,9 @@ from environments_app.authorization.policy import Principal, require, require_co
 from environments_app.authorization.rows import clean_fields, isoformat, require_future
 from environments_app.environments.memberships import acting_user
 from environments_app.errors import InvalidField, Invisible
-from environments_app.models import Environment, ServiceToken, TokenRole, User
+from environments_app.models import Environment, Role, ServiceToken, TokenRole, User
 from environments_app.names import refuse_reserved, validate_prefix
+from environments_app.notifications.service import DECOY, resolve_alert
 from environments_app.tokens.peppers import give_secret
 
 _MAX_CIDRS: Final = 50
@@ -51,12 +52,14 @@ def issue(
     prefix: str = "",
     cidrs: Sequence[str] = (),
     expires_at: datetime | Lifetime | None = Lifetime.DEFAULT,
+    decoy: bool = False,
 ) -> tuple[ServiceToken, str]:
     """Issue a token and return it with its text, which is shown this once and kept nowhere.
 
     Without an expiry it lives for KEEPER_TOKEN_DEFAULT_DAYS; None is without an end, where
     KEEPER_TOKEN_MAX_DAYS allows that.
 
+    A decoy opens nothing, whatever its role, and each use of it raises an alert; it takes no approval.
     Role admin goes with no environment, every other role with one. An administrator who makes one
     that reads values is recorded as breaking the glass.
     Raises Invisible, Forbidden, ConfirmationNeeded, Suspended, InvalidField, BadName, or
@@ -70,9 +73,14 @@ def issue(
         name=name,
         prefix=_token_prefix(prefix, environment),
         cidrs=normalize_cidrs(cidrs),
-        expires_at=allowed_expiry(expires_at),
+        expires_at=None if decoy else allowed_expiry(expires_at),
         created_by=person_behind(actor),
+        decoy=decoy or None,
     )
+    if decoy:
+        if environment is None:
+            raise InvalidField("decoy", "A decoy belongs to an environment, whose managers get its alerts.")
+        token.role, token.prefix, token.cidrs = TokenRole(Role.VIEWER), "", []
     require_token_name(name)
     clean_fields(token, ["name"])
     if environment is None:
@@ -82,7 +90,7 @@ def issue(
     lasting = "default" if expires_at is Lifetime.DEFAULT else isoformat(token.expires_at)
     approval = (
         require_approval(actor=actor, proposal=issuing(token, environment, lasting=lasting))
-        if environment
+        if environment and not decoy
         else None
     )
     text = set_secret(token)
@@ -133,6 +141,8 @@ def revoke(*, actor: Principal, token: ServiceToken) -> None:
         else:
             ServiceToken.objects.filter(pk=stored.pk).update(revoked_at=stored.revoked_at)
         record_token(actor, Action.TOKEN_REVOKE, stored)
+        if stored.decoy:
+            resolve_alert(kinds=[DECOY], about=stored.uuid, subject=f"Decoy token revoked: {stored.name}")
 
 
 def find_token(*, actor: Principal, environment: Environment | None, id: int) -> ServiceToken:
@@ -151,7 +161,7 @@ def find_token(*, actor: Principal, environment: Environment | None, id: int) ->
 def normalize_cidrs(cidrs: Sequence[str]) -> list[str]:
     """Return networks in their one spelling. Raises InvalidField."""
     if len(cidrs) > _MAX_CIDRS:
-        raise InvalidField("cidrs", f"A token has at most {_MAX_CIDRS} networks.")
+        raise InvalidField("cidrs", f"Enter at most {_MAX_CIDRS} networks.")
     try:
         return [str(ip_network(cidr)) for cidr in cidrs]
     except ValueError as error:
@@ -159,9 +169,8 @@ def normalize_cidrs(cidrs: Sequence[str]) -> list[str]:
 
 
 def _token_role(text: str, environment: Environment | None) -> TokenRole:
-    choices = (
-        [TokenRole.ADMIN] if environment is None else [role for role in TokenRole if role != TokenRole.ADMIN]
-    )
+    # A provisioner is a token of a SCIM client, which issues it (`scim_clients`).
+    choices = [TokenRole.ADMIN] if environment is None else [TokenRole(role) for role in Role]
     if text not in choices:
         raise InvalidField("role", f"Choose one of {', '.join(choices)}.")
     return TokenRole(text)
@@ -176,7 +185,7 @@ def _token_prefix(text: str, environment: Environment | None) -> str:
 def require_token_name(name: str) -> str:
     """Return a token's name unchanged. Raises InvalidField."""
     if not name.isprintable() or name != name.strip():
-        raise InvalidField("name", "A token's name is printable text without spaces at its ends.")
+        raise InvalidField("name", "Use printable characters, without spaces at the ends.")
     refuse_reserved(name, field="name")
     return name
 
@@ -203,6 +212,7 @@ def record_token(
             "prefix": token.prefix,
             "cidrs": list(token.cidrs),
             "expires_at": isoformat(token.expires_at),
+            **({"decoy": True} if token.decoy else {}),
             **(approved or {}),
             **row_digest_entry(token),
         },

@@ -65,9 +65,7 @@ def defaults_of(preset: str) -> dict[str, Any]:
 def clean(trust: Trust) -> None:
     """Bring the fields of a trust into their one spelling. Raises InvalidField or BadName."""
     if not _NAME.fullmatch(trust.name):
-        raise InvalidField(
-            "name", "A trust's name has lower-case letters, digits, dots, hyphens and underscores."
-        )
+        raise InvalidField("name", "Use lowercase letters, digits, dots, hyphens and underscores.")
     refuse_reserved(trust.name, field="name")
     defaults_of(trust.preset)
     for field in ("issuer", "audience"):
@@ -142,7 +140,7 @@ def ends_tokens(trust: Trust, changes: Mapping[str, Any]) -> bool:
 
 def _clean_keys(trust: Trust) -> None:
     if trust.jwks and trust.jwks_url:
-        raise InvalidField("jwks", "Give the address of the keys or the keys, not both.")
+        raise InvalidField("jwks", "Enter the address of the keys or the keys, not both.")
     try:
         if trust.jwks:
             if len(trust.jwks) > MAX_PASTED:
@@ -162,14 +160,14 @@ def _clean_keys(trust: Trust) -> None:
 def _require_claims(trust: Trust) -> None:
     claims, preset = trust.claims, PRESETS[trust.preset]
     if not isinstance(claims, dict) or not 1 <= len(claims) <= MAX_CLAIMS:
-        raise InvalidField("claims", f"Give 1 to {MAX_CLAIMS} claims.")
+        raise InvalidField("claims", f"Enter 1 to {MAX_CLAIMS} claims.")
     for name, value in claims.items():
         _require_claim(preset, name, value)
     if not preset.identifies(claims):
         sets = preset.required or ((preset.identifying,) if preset.identifying else ())
         choice = " and of ".join(f"one of {', '.join(sorted(names))}" for names in sets) or "a claim"
         raise InvalidField(
-            "claims", f"Give an exact value of {choice}, so that it is clear whose token it is."
+            "claims", f"Enter an exact value of {choice}, so that it is clear whose token it is."
         )
 
 
@@ -177,7 +175,7 @@ def _require_claim(preset: Preset, name: str, value: Any) -> None:
     try:
         require_claim_name(name)
         if not isinstance(value, str):
-            raise InvalidField("claims", "The value of a claim is text.")
+            raise InvalidField("claims", "Enter text as the value of a claim.")
         require_pattern(value)
     except BadPattern as error:
         raise InvalidField("claims", str(error)) from error

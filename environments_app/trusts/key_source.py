@@ -1,14 +1,14 @@
 """The keys of issuers: pasted, or fetched by the outbound rule and kept in the process for a limited time.
 
 A process asks an issuer at most once in COOL_DOWN_SECONDS, whatever tokens it is sent: keys that are unknown
-do not flood the issuer. If a refresh fails, the known keys stay valid for KEEP_SECONDS.
+do not flood the issuer. Who needs a key while one thread fetches waits for that fetch. If a refresh fails,
+the known keys stay valid for KEEP_SECONDS.
 """
 
+import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -35,9 +35,11 @@ COOL_DOWN_SECONDS: Final = 60
 FRESH_SECONDS: Final = 3600
 KEEP_SECONDS: Final = 24 * 3600
 _FETCH_SECONDS: Final = 5.0
+# So long others wait for a fetch of an issuer whose last one failed: each holds a thread of the process.
+_BRIEF_SECONDS: Final = 1.0
 _MAX_SOURCES: Final = 500
-# So many requests of a process wait for issuers at once.
-_WAITING: Final = threading.BoundedSemaphore(2)
+# So many issuers are asked by a process at once.
+_FETCHING: Final = threading.BoundedSemaphore(2)
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _OK: Final = 200
@@ -62,6 +64,7 @@ class _Known:
         self.lock = threading.Lock()
         self.keys: KeySet = {}
         self.fetched_at = self.tried_at = float("-inf")
+        self.has_failed = False
 
     def find(self, algorithm: str, kid: str, *, within: float) -> Key | None:
         """Return a key, if it was seen within so many seconds."""
@@ -71,6 +74,13 @@ class _Known:
     def may_be_asked(self) -> bool:
         """Whether the issuer was left alone for long enough."""
         return time.monotonic() - self.tried_at >= COOL_DOWN_SECONDS
+
+    @property
+    def retry_after(self) -> int:
+        """The seconds after which another attempt is of use."""
+        if self.lock.locked():
+            return 1
+        return max(1, math.ceil(self.tried_at + COOL_DOWN_SECONDS - time.monotonic()))
 
 
 _known: OrderedDict[KeySource, _Known] = OrderedDict()
@@ -88,11 +98,11 @@ def find_key(source: KeySource, *, algorithm: str, kid: str) -> Key | None:
     if fresh := source_keys.find(algorithm, kid, within=FRESH_SECONDS):
         return fresh
     key = source_keys.find(algorithm, kid, within=KEEP_SECONDS)
-    if source_keys.may_be_asked:
+    if key is None or source_keys.may_be_asked:
         _refresh(source, source_keys, wait=key is None)
         key = source_keys.find(algorithm, kid, within=KEEP_SECONDS)
     if key is None and time.monotonic() - source_keys.fetched_at > KEEP_SECONDS:
-        raise KeysUnavailable("The keys of the issuer cannot be fetched now.", COOL_DOWN_SECONDS)
+        raise KeysUnavailable("The keys of the issuer cannot be fetched now.", source_keys.retry_after)
     return key
 
 
@@ -148,36 +158,38 @@ def _entry(source: KeySource) -> _Known:
 
 
 def _refresh(source: KeySource, source_keys: _Known, *, wait: bool) -> None:
-    """Fetch the keys, unless another thread does; with `wait`, wait for that one."""
-    with _turn(source_keys, wait=wait) as has_turn:
-        if not has_turn or not source_keys.may_be_asked:
-            return
-        source_keys.tried_at = time.monotonic()
-        try:
-            source_keys.keys = fetch_keys(source)
-        except KeysUnavailable as error:
-            logger.warning("issuer_keys_unavailable", issuer=source.issuer, reason=str(error))
-            return
-        source_keys.fetched_at = time.monotonic()
+    """Fetch the keys if the issuer may be asked; with `wait`, wait for the thread that fetches them.
 
-
-@contextmanager
-def _turn(source_keys: _Known, *, wait: bool) -> Iterator[bool]:
-    """Yield whether this thread may fetch. Raises KeysUnavailable if too many wait already."""
-    if not _WAITING.acquire(blocking=False):
-        if wait:
-            raise KeysUnavailable("Keeper waits for the keys of other issuers. Try again.", 1)
-        yield False
+    Raises KeysUnavailable if too many issuers are asked already, and the caller has no key.
+    """
+    patience = _BRIEF_SECONDS if source_keys.has_failed else _FETCH_SECONDS
+    if not source_keys.lock.acquire(timeout=patience if wait else 0):
         return
     try:
-        is_locked = source_keys.lock.acquire(timeout=_FETCH_SECONDS if wait else 0)
+        if not source_keys.may_be_asked:
+            return
+        if not _FETCHING.acquire(blocking=False):
+            if wait:
+                raise KeysUnavailable("Keeper waits for the keys of other issuers. Try again.", 1)
+            return
         try:
-            yield is_locked
+            _fetch_into(source_keys, source)
         finally:
-            if is_locked:
-                source_keys.lock.release()
+            _FETCHING.release()
     finally:
-        _WAITING.release()
+        source_keys.lock.release()
+
+
+def _fetch_into(source_keys: _Known, source: KeySource) -> None:
+    source_keys.tried_at = time.monotonic()
+    source_keys.has_failed = True
+    try:
+        source_keys.keys = fetch_keys(source)
+    except KeysUnavailable as error:
+        logger.warning("issuer_keys_unavailable", issuer=source.issuer, reason=str(error))
+        return
+    source_keys.fetched_at = time.monotonic()
+    source_keys.has_failed = False
 
 
 def _discovered(issuer: str) -> str:

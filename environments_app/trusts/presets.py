@@ -27,6 +27,8 @@ class Preset:
     """A platform: its defaults, and which of its claims a trust can rely on."""
 
     label: str
+    # Of the sprite: our own mark of the kind of platform.
+    icon: str = "pipeline"
     issuer: str = ""
     algorithm: str = "RS256"
     max_age_minutes: int = 60
@@ -67,6 +69,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
         "github": Preset(
             label="GitHub Actions",
+            icon="branch",
             issuer="https://token.actions.githubusercontent.com",
             max_age_minutes=15,
             single_use=True,
@@ -87,6 +90,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         ),
         "gitlab": Preset(
             label="GitLab CI",
+            icon="merge",
             issuer="https://gitlab.com",
             lists_audiences=True,
             identifying=frozenset({"sub", "project_path", "project_id", "namespace_path", "namespace_id"}),
@@ -102,6 +106,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         ),
         "kubernetes": Preset(
             label="Kubernetes",
+            icon="wheel",
             issuer="https://kubernetes.default.svc.cluster.local",
             max_age_minutes=24 * 60,
             lists_audiences=True,
@@ -117,6 +122,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         ),
         "aws": Preset(
             label="AWS",
+            icon="cloud",
             single_use=True,
             identifying=frozenset({"sub", f"{_AWS}aws_account"}),
             recorded=(f"{_AWS}aws_account", f"{_AWS}source_region", f"{_AWS}org_id"),
@@ -137,6 +143,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         ),
         "gcp": Preset(
             label="Google Cloud",
+            icon="cloud",
             issuer="https://accounts.google.com",
             identifying=frozenset({"sub", "email"}),
             implied={"email": ("email_verified", "true")},
@@ -156,6 +163,7 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
         ),
         "azure": Preset(
             label="Azure",
+            icon="cloud",
             max_age_minutes=24 * 60,
             identifying=frozenset({"oid"}),
             patterns=frozenset(),
@@ -252,6 +260,6 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             "the workspace (ari:cloud:bitbucket::workspace/UUID), or the step's own.",
             fetch='"$BITBUCKET_STEP_OIDC_TOKEN"',
         ),
-        "oidc": Preset(label="OpenID Connect", example={"sub": "a-service"}),
+        "oidc": Preset(label="OpenID Connect", icon="shield", example={"sub": "a-service"}),
     }
 )  # fmt: skip

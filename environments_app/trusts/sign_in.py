@@ -170,6 +170,8 @@ def _trust(name: str) -> Trust:
     trust = Trust.objects.select_related("environment").filter(name=name[:MAX_ID]).first()
     if trust is None:
         raise JwtRefused("trust-unknown")
+    if trust.environment.deleted_at is not None:
+        raise JwtRefused("trust-of-deleted-environment")
     if not verified_rows([trust]) or not verified_rows([trust.environment]):
         raise JwtRefused("trust-forged")
     if not trust.is_live:

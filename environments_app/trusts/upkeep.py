@@ -60,7 +60,7 @@ def purge_ended_tokens() -> int:
     """
     purge_used_jwts()
     removed = 0
-    for environment in Environment.objects.order_by("pk"):
+    for environment in Environment.every.order_by("pk"):
         while batch := _remove_batch(environment):
             removed += batch
     return removed

@@ -4,6 +4,7 @@ A grant names a person or a group. Both API and pages find it here.
 """
 
 import secrets
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -18,30 +19,34 @@ from django.utils import timezone
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
-from audit_app.integrity.row_authentication import verified_rows
+from audit_app.integrity.row_authentication import AuthenticatedRow, verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
 from environments_app.authorization.break_glass import administers, with_alert
-from environments_app.authorization.policy import Principal, require, require_confirmed
+from environments_app.authorization.policy import Principal, require, require_confirmed, require_unsuspended
 from environments_app.authorization.rows import clean_fields, lock_authentic, set_fields
-from environments_app.errors import Conflict, Forbidden, InvalidField, NameInUse
+from environments_app.errors import Conflict, Forbidden, InvalidField, LastAdministrator, NameInUse
 from environments_app.models import (
     AccessConfirmation,
     Departure,
     DepartureKind,
     Membership,
     PasswordLink,
+    ProvisionedUser,
     Source,
     User,
     UserRole,
 )
 from environments_app.names import normalise_username, validate_new_username
-from environments_app.sessions.service import end_sessions
+from environments_app.sessions.service import end_sessions, lock_own
+from environments_app.users.credentials import forget_others_credentials
 from environments_app.users.password_backend import named_user
 from environments_app.users.suspensions import mark_suspended, tell_suspended
 
 CHANGEABLE: Final = frozenset({"email", "display_name", "role", "is_active"})
+# What a SCIM client keeps of its people.
+PROVIDED: Final = ("display_name", "email")
 # What decides who signs in, and as what: a session whose proof has lapsed changes none of it.
 _ASKS: Final = frozenset({"email", "role", "is_active"})
 
@@ -105,7 +110,7 @@ def create_provider_user(
             user.save()
             record_user(actor, user, {"role": user.role, "issuer": issuer}, action=Action.USER_CREATE)
     except IntegrityError as error:
-        raise NameInUse("A user of this name or of this subject exists.") from error
+        raise NameInUse("The username or the subject is taken.") from error
     return user
 
 
@@ -113,18 +118,20 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
     """Change an account (CHANGEABLE; its name stays) and return it as stored.
 
     One that is enabled again has no session, and is suspended if it was ended a while ago (`come_back`).
-    Raises Forbidden, InvalidField, Tampered, Conflict if no active administrator would remain, or
-    ConfirmationNeeded for the role, the state and the e-mail address.
+    Raises Forbidden, Suspended for a role that a suspended administrator gives, InvalidField, Tampered,
+    Conflict if no active administrator would remain, or ConfirmationNeeded for the role, the state and the
+    e-mail address.
     """
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
     if changes.keys() & _ASKS:
         require_confirmed(actor)
-    for name in changes.keys() - CHANGEABLE:
-        raise InvalidField(name, "This field can't be changed.")
+    _require_may_set(actor, changes)
     may_end = changes.get("role", UserRole.ADMIN) != UserRole.ADMIN or not changes.get("is_active", True)
     with lock_authentic(user, beside=administrators_beside(user) if may_end else ()) as stored:
         was_admin, was_active = stored.is_admin, stored.is_active
         changed = set_fields(stored, changes)
+        if actor.kind is not ActorKind.SYSTEM:
+            _require_ours(stored, changed)
         if was_admin and not stored.is_admin:
             _require_another_admin(stored)
         if "role" in changed:
@@ -143,12 +150,28 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
     return stored
 
 
+def _require_may_set(actor: Principal, changes: Mapping[str, Any]) -> None:
+    if changes.get("role", UserRole.USER) != UserRole.USER:
+        # Who it is given to would not be suspended, and may be the same person.
+        require_unsuspended(actor, Action.USER_CHANGE)
+    for name in changes.keys() - CHANGEABLE:
+        raise InvalidField(name, "This field can't be changed.")
+
+
+def _require_ours(user: User, changed: Collection[str]) -> None:
+    """Raise InvalidField for what the SCIM client of an account keeps: its next change would replace it."""
+    for name in PROVIDED:
+        if name in changed and (row := ProvisionedUser.managing(user)) is not None:
+            raise InvalidField(name, f"{row.client} keeps this. Change it there.")
+
+
 def set_own_name(*, actor: Principal, user: User, display_name: str) -> User:
     """Change the actor's own display name; return the account as stored. Raises Forbidden, InvalidField."""
     if actor.kind is not ActorKind.USER or actor.uuid != user.uuid:
         raise Forbidden("You don't have permission to do this.")
     with lock_authentic(user) as stored:
-        if set_fields(stored, {"display_name": display_name}):
+        if changed := set_fields(stored, {"display_name": display_name}):
+            _require_ours(stored, changed)
             stored.save(update_fields=["display_name"])
             record_user(actor, stored, {"display_name": display_name})
     return stored
@@ -205,6 +228,12 @@ def come_back(*, actor: Principal, stored: User) -> None:
         tell_suspended(actor, stored, f"{actor.name} enabled {stored.username} again, who had left.")
     end_links(stored)
     end_sessions(stored, actor=actor)
+    ended = ProvisionedUser.objects.filter(user=stored, ended_here=True).select_related("client", "user")
+    for row in verified_rows(ended):
+        # Whoever disables the account from now on is not the SCIM client.
+        row.ended_here = False
+        row.save(update_fields=["ended_here"])
+        record_many([_draft(actor, Action.USER_PROVISION, stored, {"change": "enabled"}, row)])
 
 
 def end_links(user: User) -> int:
@@ -223,14 +252,15 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
 
     An administrator who could now sign in as a user with access performs a break-glass act, and the account
     reads no value until managers confirm it (`suspensions`). A password set by commands on the host ends a
-    suspension. One that another person set is temporary. Raises Forbidden, ConfirmationNeeded, InvalidField
-    if it is weak or the temporary one, Tampered, or Conflict for an account of single sign-on.
+    suspension. One that another person set is temporary, and ends passkeys and connected sign-ins.
+    Raises Forbidden, ConfirmationNeeded, InvalidField if it is weak or the temporary one, Tampered, or
+    Conflict for an account of single sign-on.
     """
     own = actor.kind is ActorKind.USER and actor.uuid == user.uuid
     if not own:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     require_confirmed(actor)
-    with lock_authentic(user) as stored:
+    with lock_own(actor, user, Action.USER_CHANGE) if own else lock_authentic(user) as stored:
         if not own and stored.saml_issuer is not None:
             raise Conflict("This person signs in by single sign-on, where the password is kept.")
         if own and stored.temporary_since and stored.check_password(password):
@@ -241,10 +271,11 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
         if actor.kind is ActorKind.SYSTEM:
             stored.suspended_at = None
         if not own:
-            # Who used the account before may have confirmed an address of their own.
+            # Who used the account before may have confirmed an address of their own, or added a passkey.
             stored.reset_email = ""
+            forget_others_credentials(actor, stored)
         stored.save(update_fields=["password", "temporary_since", "suspended_at", "reset_email"])
-        end_sessions(stored, actor=actor)
+        end_sessions(stored, actor=actor, keep=actor.session if own else None)
         if suspends:
             tell_suspended(actor, stored)
         record_takeover(actor, stored, {"password": "replaced"})
@@ -270,6 +301,7 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
     with transaction.atomic():
         suspends = mark_suspended(actor, user)
         user.save()
+        forget_others_credentials(actor, user)
         end_sessions(user, actor=actor)
         if suspends:
             tell_suspended(actor, user)
@@ -300,7 +332,7 @@ def _require_another_admin(user: User) -> None:
     # Locked: also where the person was no administrator yet when the change began.
     others = _active_admins().select_for_update().exclude(pk=user.pk).order_by("pk")
     if not any(other.is_authentic() for other in others):
-        raise Conflict("Keeper needs at least one active administrator. Add another one first.")
+        raise LastAdministrator
 
 
 def record_user(
@@ -319,13 +351,15 @@ def record_takeover(actor: Principal, user: User, details: dict[str, Any]) -> No
     record_many(with_alert(draft, breaks_glass=breaks_glass))
 
 
-def _draft(actor: Principal, action: Action, user: User, details: dict[str, Any]) -> EventDraft:
+def _draft(
+    actor: Principal, action: Action, user: User, details: dict[str, Any], row: AuthenticatedRow | None = None
+) -> EventDraft:
     return EventDraft(
         actor=actor,
         action=action,
         stream=streams.SYSTEM,
         object=AuditObject("user", user.uuid, user.username),
-        details=details | row_digest_entry(user),
+        details=details | row_digest_entry(row or user),
     )
 
 

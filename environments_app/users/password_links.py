@@ -27,10 +27,10 @@ from environments_app.authorization.policy import Principal, require, require_co
 from environments_app.authorization.principals import user_principal
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, Forbidden, InvalidField, LinkEnded
-from environments_app.models import LinkPurpose, PasswordLink, Role, User, UserRole
+from environments_app.models import LinkPurpose, PasswordLink, ProvisionedUser, Role, User, UserRole
 from environments_app.models.authentication import account_fingerprint
 from environments_app.notifications.service import message_users
-from environments_app.sessions.service import end_sessions
+from environments_app.sessions.service import end_sessions, lock_own
 from environments_app.users.accounts import (
     check_and_set_password,
     create_user,
@@ -143,7 +143,7 @@ def choose_reset(*, actor: Principal, user: User, allowed: bool) -> None:
         raise Forbidden("You don't have permission to do this.")
     if allowed:
         require_confirmed(actor)
-    with lock_authentic(user) as stored:
+    with lock_own(actor, user, Action.USER_CHANGE) as stored:
         if allowed and not stored.email:
             raise InvalidField("email", "Your account has no e-mail address. An administrator can add one.")
         if allowed and (stored.saml_issuer or not stored.has_usable_password()):
@@ -236,6 +236,8 @@ def _require_invitable(user: User) -> None:
         raise InvalidField("email", "Enter the address that the invitation is sent to.")
     if user.has_usable_password() or user.saml_issuer or not user.is_active:
         raise Conflict("Only active accounts without a password can be invited.")
+    if ProvisionedUser.objects.filter(user=user, client__removed_at=None).exists():
+        raise Conflict("A SCIM client provisions this person, who signs in by single sign-on.")
 
 
 def _queue_invitation(actor: Principal, user: User, offers: Collection[Offer]) -> None:

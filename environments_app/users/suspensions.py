@@ -33,6 +33,7 @@ from environments_app.models import (
     AccessConfirmation,
     Environment,
     Membership,
+    ProvisionedUser,
     SamlGroupMapping,
     User,
     UserRole,
@@ -114,8 +115,9 @@ def confirm_account(
     other people in this environment from now on.
 
     Raises Invisible, Forbidden, ConfirmationNeeded, Tampered, or Conflict for the account itself, for a
-    program, if that suspension no longer exists, while the account has a temporary password, if nothing waits
-    for a confirmation, and, in a protected environment, for a manager who could sign in as the account.
+    program, if that suspension no longer exists, while the account has a temporary password, or was handed
+    over and its person has not signed in since, if nothing waits for a confirmation, and, in a protected
+    environment, for a manager who could sign in as the account.
     """
     _require_person(actor, environment)
     if actor.uuid == user.uuid:
@@ -136,6 +138,8 @@ def confirm_account(
             raise Conflict("This has changed. Reload the page and try again.")
         if stored.temporary_since:
             raise Conflict(f"{stored.username} must first sign in and choose a password.")
+        if (awaited := ProvisionedUser.awaiting(stored)) and awaited.handed_over_at:
+            raise Conflict(f"{stored.username} must first sign in as a person of {awaited.client.name}.")
         state: dict[str, Any] = {} if both else {CUSTODY_DETAIL: ENDED}
         if since is not None:
             row = AccessConfirmation.objects.filter(environment=environment, user=stored).first()
@@ -239,7 +243,7 @@ def _record_confirmation(
 def places_of(user: User) -> Iterable[Environment]:
     """Return the environments of an account's memberships, in the order in which streams are locked."""
     rows = Membership.objects.filter(Q(user=user) | Q(group__group_members__user=user))
-    return Environment.objects.filter(pk__in=rows.values("environment_id")).order_by("pk")
+    return Environment.every.filter(pk__in=rows.values("environment_id")).order_by("pk")
 
 
 def waiting_places(user: User) -> list[Environment]:

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
+from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.effective_access import AccessPath, explain_access, held_accounts
 from environments_app.authorization.policy import allows, require
 from environments_app.environments import memberships as memberships_service
@@ -35,6 +36,7 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
     actor, environment = enter_environment(request, name)
     asked = {key: request.GET.get(key, "").strip()[:MAX_PREFIX] for key in ("person", "token", "name")}
     ways = explain_access(actor=actor, environment=environment, **asked)
+    held, custody = held_accounts(environment), CustodyGraph()
     context = {
         "asked": asked,
         "holders": _by_holder(ways),
@@ -43,7 +45,13 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
         "can_confirm": allows(actor, Action.ACCESS_CONFIRM, environment_id=environment.pk),
         "accounts": suspended_accounts(environment),
         "mappings": suspended_mappings(environment),
-        "held": held_accounts(environment),
+        "held": held,
+        # Those who would refuse this person's word: whoever could sign in as both is behind it.
+        "same_person": [
+            each.user.username
+            for each in held
+            if custody.are_one(actor.uuid, [each.user.uuid], environment=environment)
+        ],
         "confirm_url": reverse("access-confirm", args=[name]),
     }
     return render_page(request, "environments_app/access.html", context)

@@ -30,7 +30,7 @@ def request_new(request: HttpRequest) -> HttpResponse:
         actor = principal_of(request)
         access_request = attempt(form, lambda: access_requests.submit(actor=actor, **form.cleaned_data))
         if access_request is not None:
-            messages.success(request, "Request sent.")
+            messages.success(request, "Request submitted.")
             return redirect("access-request-detail", id=access_request.pk)
     return render_page(request, "environments_app/access_request_form.html", {"form": form})
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -10,19 +11,23 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
+from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from environments_app import acts
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import applying, history
 from environments_app.approvals import service as approvals
+from environments_app.approvals.access_proposals import duration_words
 from environments_app.approvals.approvers import approvals_that_count
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
+from environments_app.interfaces import READERS_DAYS
 from environments_app.models import Approval, ApprovalState
 from environments_app.views.base import act_page, confirm_first, render_page
 
 _SHOWN: Final = 50
 _OWN: Final = 20
+_READERS: Final = 50
 
 
 @require_GET
@@ -59,11 +64,12 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
     approval = approvals.find_approval(actor=actor, id=id)
     own = approval.requester_uuid == actor.uuid
     approvals_so_far = approvals_that_count(approval)
+    shows_value, decides = approval.action == Action.SECRET_REVEAL, approvals.may_approve(actor, approval)
     context = {
         "approval": approval,
         "environment": approval.environment,
         "verified": bool(verified_rows([approval])),
-        "may_decide": approvals.may_approve(actor, approval),
+        "may_decide": decides,
         "obstacle": approvals.obstacle(actor, approval),
         "may_comment": approval.is_live and (own or approvals.is_approver(actor, approval)),
         "entries": history.entries_of(approval),
@@ -75,6 +81,10 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
         "may_carry_out": own and approval.is_live and approval.state == ApprovalState.APPROVED,
         "object_url": approvals.object_url(approval),
         "names": approvals.changed_names(actor, approval),
+        "shows_value": shows_value,
+        "readers": approvals.readers(actor, approval)[:_READERS] if shows_value and decides else None,
+        "readers_days": READERS_DAYS,
+        "read_within": duration_words(settings.KEEPER_READ_APPROVAL_MINUTES),
         "applies": not approval.held and not applying.is_shown_once(approval),
         "approvers": approvals.possible_approvers(approval) if own else [],
         "max_comment": approvals.MAX_COMMENT,
@@ -107,7 +117,7 @@ def approval_approve(request: HttpRequest, id: int) -> HttpResponse:
 @sensitive_variables()
 @require_POST
 def approval_carry_out(request: HttpRequest, id: int) -> HttpResponse:
-    """Do what was approved; a token that comes of it is shown this once."""
+    """Do what was approved; a token or a guarded value that comes of it is shown this once."""
     actor = principal_of(request)
     approval = approvals.find_approval(actor=actor, id=id)
     try:
@@ -117,6 +127,14 @@ def approval_carry_out(request: HttpRequest, id: int) -> HttpResponse:
         return redirect("approval-detail", id=id)
     except ConfirmationNeeded:
         return confirm_first(request, back=reverse("approval-detail", args=[id]))
+    if approval.action == Action.SECRET_REVEAL:
+        context: dict[str, Any] = {
+            "name": approval.object_name,
+            "sentence": result.sentence,
+            "value": result.plaintext,
+        }
+        context["object_url"] = approvals.object_url(approval)
+        return render(request, "environments_app/value_shown.html", context)
     if result.plaintext:
         context = {
             "token": {"name": approval.object_name, "role": approval.arguments.get("role", "")},

@@ -75,7 +75,7 @@ def attempt(
     except AlreadyGranted as error:
         change = reverse("member-change", args=[error.environment, error.membership])
         link = '<a href="{}" data-leave>Change that one</a>'
-        form.add_error(None, format_html(f"There is a membership for this prefix already. {link}.", change))
+        form.add_error(None, format_html(f"There is a membership for this path already. {link}.", change))
     except ConfirmationNeeded:
         form.add_error(None, confirm_link())
     except refusals as error:
@@ -184,7 +184,7 @@ def ask_proof(request: HttpRequest) -> ProofForm | None:
     form = ProofForm(request, request.POST if f"{ProofForm.prefix}-password" in request.POST else None)
     if not form.is_bound or not form.is_valid():
         return form
-    confirm_session(request, User.objects.get(pk=user.pk), how="password")
+    confirm_session(request, User.objects.get(pk=user.pk), how=form.how)
     request.principal = session_principal(request)  # type: ignore[attr-defined]  # ours, on Django's request
     return None
 

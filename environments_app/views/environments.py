@@ -1,6 +1,7 @@
 """The pages of environments: members, tokens and settings; thin over the use cases."""
 
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
@@ -9,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.html import format_html
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
@@ -25,13 +27,16 @@ from environments_app.authorization.policy import (
 )
 from environments_app.environments import memberships as memberships_service
 from environments_app.environments import service as environments_service
+from environments_app.environments.deletion import deleted_environments
 from environments_app.environments.service import free_colour
+from environments_app.errors import InvalidField
 from environments_app.forms.environment import EnvironmentForm, MemberForm, SettingsForm, TokenForm
 from environments_app.interfaces import panels_of
 from environments_app.models import Environment, Membership, Role, ServiceToken, Source, User
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.users.accounts import find_holder
+from environments_app.users.password_backend import named_user
 from environments_app.views.base import act_page, attempt, enter_environment, render_page
 from environments_app.views.tokens import show_token
 
@@ -70,6 +75,7 @@ def environment_list(request: HttpRequest) -> HttpResponse:
         ],
         "can_create": allows(actor, Action.ENVIRONMENT_CREATE, environment_id=None),
         "create_url": reverse("environment-new"),
+        "deleted": deleted_environments(actor).exists(),
     }
     return render(request, "environments_app/environment_list.html", context)
 
@@ -134,6 +140,8 @@ def member_grant(request: HttpRequest, name: str) -> HttpResponse:
     if granted is not None:
         who, role = granted.user or granted.group, granted.get_role_display()
         messages.success(request, f"Access granted: {who}, {role} in {environment.name}.")
+        if granted.user and not granted.user.is_active:
+            messages.warning(request, f"The account {who} is disabled: it reads nothing until it is enabled.")
         return redirect("environment-detail", name=name)
     return _detail(request, environment, member_form=form)
 
@@ -163,8 +171,26 @@ def _warn(request: HttpRequest, saved: Environment) -> None:
 
 
 def _grant(actor: Principal, environment: Environment, fields: dict[str, Any]) -> Membership:
-    user, group = find_holder(fields.pop("username"), field="username")
+    name = fields.pop("username")
+    # An address that one may see anyway names its account.
+    if "@" in name and allows(actor, Action.USER_VIEW, environment_id=None):
+        people = list(User.objects.filter(email__iexact=name).values_list("username", flat=True)[:2])
+        name = f"person:{people[0]}" if len(people) == 1 and named_user(name) is None else name
+    try:
+        user, group = find_holder(name, field="username")
+    except InvalidField as error:
+        if "not found" not in error.reason:
+            raise
+        raise InvalidField("username", _unknown(actor, environment, error.reason)) from error
     return memberships_service.grant(actor=actor, environment=environment, user=user, group=group, **fields)
+
+
+def _unknown(actor: Principal, environment: Environment, reason: str) -> str:
+    """Say where people are added."""
+    if not allows(actor, Action.USER_CREATE, environment_id=None):
+        return f"{reason} An administrator invites people."
+    address = f"{reverse('people')}?{urlencode({'invite_to': environment.name})}"
+    return format_html('{} <a href="{}">Invite a person</a>', reason, address)
 
 
 def _holders(actor: Principal) -> list[str]:
@@ -188,6 +214,7 @@ def _holders(actor: Principal) -> list[str]:
 def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form) -> HttpResponse:
     actor = principal_of(request)
     can = {name: allows(actor, action, environment_id=environment.pk) for name, action in _RIGHTS.items()}
+    can["delete"] = allows(actor, Action.ENVIRONMENT_DELETE, environment_id=environment.pk)
     can["clone"] = allows(actor, Action.ENVIRONMENT_CREATE, environment_id=None)
     name = environment.name
     context: dict[str, Any] = {

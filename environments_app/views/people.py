@@ -5,7 +5,7 @@ from typing import Final
 from django import forms
 from django.contrib import messages
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
@@ -21,7 +21,7 @@ from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import grants_ignoring_status
 from environments_app.errors import Conflict, InvalidField, Invisible, Suspended
 from environments_app.forms.people import NewPersonForm, PersonForm, add_person
-from environments_app.models import GroupMember, User
+from environments_app.models import GroupMember, ProvisionedUser, ScimClient, User
 from environments_app.sessions.service import active_sessions
 from environments_app.users import accounts
 from environments_app.users.invitations import offered
@@ -63,18 +63,28 @@ def person(request: HttpRequest, username: str) -> HttpResponse:
     """Show an account: who it is, its access, its sessions, and what can be changed."""
     actor = _administrator(request)
     account = _found(username)
-    return _page(request, actor, account, PersonForm(initial=PersonForm.initial_of(account)))
+    return _page(request, actor, account, _form(account))
 
 
 @require_POST
 def person_update(request: HttpRequest, username: str) -> HttpResponse:
-    actor, account, form = _administrator(request), _found(username), PersonForm(request.POST)
+    actor, account = _administrator(request), _found(username)
+    form = _form(account, request.POST)
     if form.is_valid():
         changed = attempt(form, lambda: accounts.update_user(actor=actor, user=account, **form.cleaned_data))
         if changed is not None:
             messages.success(request, "Account saved.")
             return redirect("person", username=username)
     return _page(request, actor, account, form)
+
+
+def _form(account: User, data: QueryDict | None = None) -> PersonForm:
+    """Return the form of an account, in which nothing changes that its SCIM client keeps."""
+    form = PersonForm(data, initial=PersonForm.initial_of(account))
+    if ProvisionedUser.managing(account) is not None:
+        for name in accounts.PROVIDED:
+            form.fields[name].disabled = True
+    return form
 
 
 def _administrator(request: HttpRequest) -> Principal:
@@ -114,6 +124,12 @@ def _page(request: HttpRequest, actor: Principal, user: User, form: forms.Form) 
         "account": user,
         "verified": bool(verified_rows([user])),
         "own": actor.uuid == user.uuid,
+        "provisioned": ProvisionedUser.managing(user),
+        "hands_over": (
+            actor.uuid != user.uuid
+            and not acts.HAND_OVER.objection(actor, user)
+            and ScimClient.objects.filter(removed_at=None).exists()
+        ),
         "form": form,
         "grants": grants_ignoring_status(user).grants,
         "groups": sorted(place.group.name for place in verified_rows(groups)),

@@ -8,23 +8,34 @@ from django.contrib.auth import REDIRECT_FIELD_NAME, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from core.clock import ZONE
 from environments_app.authentication.drf import principal_of
+from environments_app.authentication.pending import CONNECT
 from environments_app.authentication.sign_in import confirm_session, mark_confirmed, provider_subject
 from environments_app.errors import InvalidField
 from environments_app.forms.authentication import ConfirmForm, OwnForm, PasswordForm
 from environments_app.forms.personal_token import PersonalTokenForm
-from environments_app.models import User
+from environments_app.models import OIDC_ISSUER, SAML_ISSUER, ScimClient, User
+from environments_app.oidc.providers import enabled_providers
 from environments_app.sessions.service import active_sessions, active_tokens, end_other_sessions, end_session
 from environments_app.sessions.store import stored_key
 from environments_app.single_sign_on.answers import start_address
+from environments_app.single_sign_on.connected import (
+    connect,
+    connected_of,
+    disconnect,
+    label_of,
+    offered_in,
+    withdraw_offer,
+)
 from environments_app.users.accounts import set_own_name, set_password
 from environments_app.users.password_links import choose_reset, resets_are_on
 from environments_app.users.preferences import choose_time_zone, time_zones
-from environments_app.views.base import render_limited, run_act
+from environments_app.views.base import ask_proof, confirm_first, render_limited, run_act
 from environments_app.views.sign_in import target_of
 
 
@@ -79,6 +90,47 @@ def sessions_end_others(request: HttpRequest) -> HttpResponse:
     return redirect("profile")
 
 
+@sensitive_post_parameters("proof-password")
+@require_http_methods(["GET", "POST"])
+def sign_in_connect(request: HttpRequest) -> HttpResponse:
+    """Show whose sign-in a provider vouched for, and connect it on the person's word."""
+    offered = offered_in(request)
+    if offered is None:
+        messages.info(request, "No sign-in waits to be connected. Choose one below.")
+        return redirect(_sign_ins())
+    if request.POST.get("offered", offered.key) != offered.key:
+        messages.warning(request, "Another sign-in was offered meanwhile, in another tab. Look at it first.")
+        return redirect("sign-in-connect")
+    proof = ask_proof(request)
+    if proof is None and not principal_of(request).confirmed:
+        return confirm_first(request, back=reverse("sign-in-connect"))
+    if request.method == "GET" or proof is not None:
+        context, refused = {"offered": offered, "proof": proof}, bool(proof and proof.errors)
+        template = "environments_app/sign_in_connect.html"
+        return render(request, template, context, status=422 if refused else 200)
+    actor, user = principal_of(request), own_account(request)
+    withdraw_offer(request)
+    return run_act(
+        request,
+        lambda: connect(actor=actor, user=user, offered=offered),
+        f"{offered.provider} connected. You can sign in with it from now on.",
+        back=_sign_ins(),
+    )
+
+
+@require_POST
+def sign_in_disconnect(request: HttpRequest) -> HttpResponse:
+    uuid, subject = request.POST.get("sign_in", ""), provider_subject(request)
+    actor, user = principal_of(request), own_account(request)
+    key = stored_key(request.session.session_key or "")
+    return run_act(
+        request,
+        lambda: disconnect(actor=actor, user=user, uuid=uuid, subject=subject, except_key=key),
+        "Disconnected. You were signed out everywhere else.",
+        back=_sign_ins(),
+    )
+
+
 @require_POST
 def time_zone_change(request: HttpRequest) -> HttpResponse:
     name = request.POST.get("time_zone", "")
@@ -125,7 +177,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     subject = provider_subject(request)
     form = ConfirmForm(request, request.POST if request.method == "POST" and subject is None else None)
     if form.is_bound and form.is_valid():
-        confirm_session(request, own_account(request), how="password")
+        confirm_session(request, own_account(request), how=form.how)
         messages.success(request, "Confirmed. You can continue.")
         return HttpResponseRedirect(target or resolve_url(settings.LOGIN_REDIRECT_URL))
     context = {
@@ -155,10 +207,33 @@ def profile_page(
         "current_key": stored_key(request.session.session_key or ""),
         "password_form": form if user.has_usable_password() else None,
         "resets": resets_are_on(),
+        "ways": _ways(user),
     }
     if token_form is not None:
         return render(request, "environments_app/profile.html", context, status=422)
     return _answer(request, "environments_app/profile.html", context, form)
+
+
+def _sign_ins() -> str:
+    return f"{reverse('profile')}#sign-ins"
+
+
+def _ways(user: User) -> dict[str, Any]:
+    """Return how a person signs in, and where they connect another provider."""
+    connected = connected_of(user)
+    taken = {user.saml_issuer, *(row.issuer for row in connected)}
+    query = f"?{urlencode({CONNECT: '1'})}"
+    more = [
+        (provider.label, reverse("oidc-start", args=[provider.slug]) + query)
+        for provider in enabled_providers()
+        if provider.subject_issuer not in taken and ScimClient.linked_to(provider.subject_issuer) is None
+    ]
+    has_saml = any(issuer and not issuer.startswith(OIDC_ISSUER) for issuer in taken)
+    if settings.KEEPER_SAML and not has_saml and ScimClient.linked_to(SAML_ISSUER) is None:
+        more.insert(0, ("SAML", reverse("saml-start") + query))
+    first = label_of(user.saml_issuer) or "Single sign-on" if user.saml_issuer else "Password"
+    rows = [(label_of(row.issuer) or row.issuer.removeprefix(OIDC_ISSUER), row) for row in connected]
+    return {"first": first, "connected": rows, "more": more}
 
 
 def _answer(request: HttpRequest, template: str, context: dict[str, Any], form: OwnForm) -> HttpResponse:

@@ -15,6 +15,8 @@ from audit_app.errors import TooManyRefusals
 from core.workers import nudge
 from environments_app.authentication.drf import address_of, request_id_of
 from environments_app.authentication.lockout import remember_device, strangers_tries
+from environments_app.authentication.passkeys import ask_anyone, relying_party
+from environments_app.authentication.pending import PASSKEY_REQUESTS, PendingRequest
 from environments_app.authentication.sign_in import (
     ProviderSubject,
     await_code,
@@ -24,7 +26,14 @@ from environments_app.authentication.sign_in import (
     start_session,
 )
 from environments_app.errors import InvalidField, LinkEnded
-from environments_app.forms.authentication import ChosenForm, CodeForm, ForgottenForm, SignInForm, too_many
+from environments_app.forms.authentication import (
+    ChosenForm,
+    CodeForm,
+    ForgottenForm,
+    PasskeySignInForm,
+    SignInForm,
+    too_many,
+)
 from environments_app.models import OIDC_ISSUER, LinkPurpose, User
 from environments_app.oidc import endpoints as oidc
 from environments_app.oidc.providers import enabled_providers
@@ -55,6 +64,17 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         query = f"?{urlencode({REDIRECT_FIELD_NAME: target})}" if target else ""
         return HttpResponseRedirect(reverse("sign-in-code") + query)
     return _signed_in(request, form.user, target)
+
+
+@login_not_required
+@sensitive_post_parameters("passkey")
+@require_POST
+def sign_in_passkey(request: HttpRequest) -> HttpResponse:
+    """Start a session by a passkey alone, which the page of the sign-in asked for."""
+    target, form = target_of(request), PasskeySignInForm(request, request.POST)
+    if not form.is_valid() or form.user is None:
+        return _page(request, form, target)
+    return _signed_in(request, form.user, target, shown="passkey", how="passkey")
 
 
 @login_not_required
@@ -97,10 +117,12 @@ def _logout_at_provider(subject: ProviderSubject, hint: str) -> str | None:
     return provider_logout(subject) if settings.KEEPER_SAML else None
 
 
-def _signed_in(request: HttpRequest, user: User, target: str, *, shown: str | None = None) -> HttpResponse:
+def _signed_in(
+    request: HttpRequest, user: User, target: str, *, shown: str | None = None, how: str = ""
+) -> HttpResponse:
     """Start the session, and mark the browser as one in which this person signs in."""
     tries = strangers_tries(user.username)
-    start_session(request, user, shown=shown)
+    start_session(request, user, shown=shown, how=how)
     if tries >= _FAILURES_WARNED_OF:
         messages.warning(
             request,
@@ -120,7 +142,14 @@ def _page(request: HttpRequest, form: SignInForm, target: str) -> HttpResponse:
         for provider in enabled_providers()
     ]
     context = {"form": form, REDIRECT_FIELD_NAME: target, "ways": ways, "resets": resets_are_on()}
-    return render_limited(request, "environments_app/sign_in.html", context, retry_after=form.retry_after)
+    template, party = "environments_app/sign_in.html", relying_party(request)
+    if party is None:
+        return render_limited(request, template, context, retry_after=form.retry_after)
+    challenge = PASSKEY_REQUESTS.new_id()
+    context |= {"challenge": challenge, "passkey_options": ask_anyone(party, challenge)}
+    response = render_limited(request, template, context, retry_after=form.retry_after)
+    PASSKEY_REQUESTS.remember(request, response, PendingRequest(challenge))
+    return response
 
 
 def target_of(request: HttpRequest) -> str:

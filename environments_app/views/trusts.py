@@ -107,7 +107,7 @@ class TrustPanel:
             "title": "Workload identity",
             "environment": environment,
             "rows": [{"trust": trust, "state": trust_status(trust)} for trust in rows],
-            "presets": [(key, preset.label) for key, preset in PRESETS.items()],
+            "presets": [(key, preset) for key, preset in PRESETS.items()],
         }
 
 

@@ -21,6 +21,7 @@ from secrets_app.errors import SecretError
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.listed import ListedSecret, genuine, listed
 from secrets_app.queries.lookup import can_in_any_scope, require_authentic, visible_secrets
+from secrets_app.services.decoys import note_missed
 from secrets_app.services.read import reveal
 
 MAX_RESULTS: Final = 100
@@ -254,7 +255,7 @@ def batch_get_secret_value(account: Account, given: Mapping[str, Any]) -> dict[s
     if filters:
         page = Page.of(given, most=MAX_BATCH)
         names, following = matching(account, filters, page)
-        wanted, rest = [each.name for each in names], {"NextToken": following} if following else {}
+        wanted, rest = _without_decoys(account, names), {"NextToken": following} if following else {}
     else:
         wanted, rest = _listed_ids(ids), {}
     values, errors = [], []
@@ -264,6 +265,17 @@ def batch_get_secret_value(account: Account, given: Mapping[str, Any]) -> dict[s
         except (AwsError, AccessError, SecretError) as error:
             errors.append(_told(secret_id, error))
     return {"SecretValues": values, "Errors": errors, **rest}
+
+
+def _without_decoys(account: Account, rows: Sequence[Row]) -> list[str]:
+    """Return the names of secrets; one that is named, and not found on the way, is read by `SecretIdList`."""
+    names = [row.name for row in rows]
+    known = Secret.objects.filter(environment=account.environment, live=True, name__in=names, decoy=True)
+    decoys = {*known.values_list("name", flat=True)}
+    wanted = [name for name in names if name not in decoys]
+    if decoys and not wanted:
+        note_missed(actor=account.actor, environment=account.environment, names=decoys, found=False)
+    return wanted
 
 
 def _value(account: Account, secret: Secret, number: int) -> dict[str, Any]:

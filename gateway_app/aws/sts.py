@@ -144,7 +144,7 @@ def _role(arn: str) -> tuple[str, str]:
 
 def _account_of(name: str) -> str:
     trust = Trust.objects.select_related("environment").filter(name=name).first()
-    return account_number(trust.environment) if trust else ""
+    return account_number(trust.environment) if trust and not trust.environment.deleted_at else ""
 
 
 def _session_name(given: Mapping[str, str]) -> str:

@@ -128,6 +128,7 @@ class RecordedRead(NamedTuple):
             secret=secret.uuid,
             number=secret.current_number,
             environment=secret.environment.uuid,
+            guarded=bool(secret.guarded or secret.decoy),
         )
         return Sealed(secret.envelope, context)
 
@@ -272,6 +273,9 @@ def _grant_value(
 ) -> _Granted | Unchanged | None:
     row = rows.secrets.get(request.secret_id or (token.environment.pk, request.name))
     secret = raw_secrets.proven(row, token.environment) if row else None
+    # The general path refuses a guarded one, and raises the alert of a decoy.
+    if secret and (secret.guarded or secret.decoy):
+        return None
     # Who may reveal a secret may see it.
     if secret is None or not allows(
         actor, Action.SECRET_REVEAL, environment_id=token.environment.pk, name=secret.name

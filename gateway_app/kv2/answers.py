@@ -101,7 +101,8 @@ def facts_of(shown: RevealedValue) -> dict[str, Json]:
     """Return the facts of a version that was read."""
     version = shown.version
     written = version.written_at or version.created_at
-    return version_facts(version.number, written, custom=shown.secret.custom_metadata)
+    ends = shown.secret.rules.deleted.get(version.number)
+    return version_facts(version.number, written, deleted=ends, custom=shown.secret.custom_metadata)
 
 
 def revealed(shown: RevealedValue) -> dict[str, Any]:
@@ -117,6 +118,9 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _LARGEST: Final = 2**63
 _NO_DATA: Final = "no data provided"
 _ROUNDED: Final = "a number has more digits than a reader keeps: send it as text. Nothing was stored."
+# What Go takes for true and for false: hvac sends `True`, node-vault 1.
+TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+FALSE: Final = frozenset({"", "0", "f", "F", "false", "FALSE", "False"})
 CAS_DIFFERS: Final = "check-and-set parameter did not match the current version"
 CAS_MISSING: Final = "check-and-set parameter required for this call"
 
@@ -196,9 +200,14 @@ def given_fields(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def given_cas(body: Mapping[str, Any]) -> int | None:
     """Return the version that a writer has seen, 0 for none, None if it names none. Raises Kv2Error."""
-    options = body.get("options") or {}
-    cas = options.get("cas") if isinstance(options, dict) else None
-    return None if cas is None else whole_number(cas, "cas")
+    options = body.get("options")
+    if options in (None, []):
+        return None
+    if not isinstance(options, dict):
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, "options is an object. Nothing was stored.")
+    if "cas" not in options:
+        return None
+    return 0 if options["cas"] is None else whole_number(options["cas"], "cas")
 
 
 def whole_number(given: Any, name: str) -> int:
@@ -208,6 +217,15 @@ def whole_number(given: Any, name: str) -> int:
     if isinstance(given, str) and _NUMBER.fullmatch(given):
         return int(given)
     raise Kv2Error(HTTPStatus.BAD_REQUEST, f"{name} is not a number")
+
+
+def given_flag(given: Any, name: str) -> bool:
+    """Return a flag that clients send as one, as a number or in Go's words. Raises Kv2Error."""
+    if isinstance(given, bool | int):
+        return bool(given)
+    if isinstance(given, str) and given in TRUE | FALSE:
+        return given in TRUE
+    raise Kv2Error(HTTPStatus.BAD_REQUEST, f"{name} is true or false")
 
 
 def merged(stored: Any, change: Any) -> Any:

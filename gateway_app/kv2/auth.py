@@ -1,5 +1,7 @@
 """Signing in and what a token is, in the terms of the protocol."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,11 +15,18 @@ from environments_app.errors import BadToken, InvalidField, JwtRefused
 from environments_app.models import PersonalToken, ServiceToken
 from environments_app.sessions.service import revoke_token
 from environments_app.tokens.authentication import check_secret, parse
-from environments_app.tokens.children import end_token, family, issue_child
+from environments_app.tokens.children import (
+    DEFAULT_LIFETIME,
+    end_token,
+    family,
+    issue_child,
+    renew_token,
+)
 from environments_app.tokens.personal import PREFIX, parse_personal
 from environments_app.trusts.sign_in import sign_in
 from gateway_app.kv2.answers import Kv2Error, denied, envelope, no_content, respond, time_text
 from gateway_app.kv2.children import asked_of_child
+from gateway_app.kv2.durations import duration_of
 from gateway_app.kv2.views import Kv2View, OpenView, body_of
 from gateway_app.protocol import signed_in
 
@@ -77,13 +86,48 @@ class AccessorsView(Kv2View):
 
 
 class RenewView(Kv2View):
-    """A token's lease, which has an end of its own."""
+    """A token's lease: that of a child can be prolonged, any other has an end of its own."""
 
-    def post(self, request: HttpRequest) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        """Refuse to prolong it."""
-        raise Kv2Error(HTTPStatus.BAD_REQUEST, "lease is not renewable")
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Prolong the child that is asked for, by `increment` or as before. Raises Kv2Error."""
+        body = body_of(request)
+        given = body.get("increment")
+        lifetime = duration_of(0 if given in (None, "") else given, "increment")
+        row = self.named(body)
+        if isinstance(row, PersonalToken) or row.renewable_until is None:
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, "lease is not renewable")
+        child = renew_token(actor=self.actor, token=row, lifetime=lifetime)
+        return respond(envelope(auth=_auth(child, self.text(body), _metadata(child))))
 
     put = post
+
+    def named(self, body: Mapping[str, Any]) -> ServiceToken | PersonalToken:  # noqa: ARG002 - for those below
+        """Return the row of the token that is prolonged."""
+        return _row(self.token)
+
+    def text(self, body: Mapping[str, Any]) -> str:  # noqa: ARG002 - for those below
+        """Return what is answered as the token."""
+        return self.token
+
+
+class RenewOfView(RenewView):
+    """The lease of a token that the body names: the caller's own, or a child."""
+
+    def named(self, body: Mapping[str, Any]) -> ServiceToken | PersonalToken:
+        return named_row(self.token, body.get("token", ""))
+
+    def text(self, body: Mapping[str, Any]) -> str:
+        return str(body["token"])
+
+
+class RenewAccessorView(RenewView):
+    """The lease of the token of an accessor: the caller's own, or a child."""
+
+    def named(self, body: Mapping[str, Any]) -> ServiceToken | PersonalToken:
+        return row_of_accessor(self.token, body.get("accessor"))
+
+    def text(self, body: Mapping[str, Any]) -> str:  # noqa: ARG002 - it is not known
+        return ""
 
 
 class RevokeView(Kv2View):
@@ -134,12 +178,12 @@ class CreateView(Kv2View):
         row = _row(self.token)
         if isinstance(row, PersonalToken):
             raise Kv2Error(HTTPStatus.FORBIDDEN, _NO_CHILDREN)
-        name, lifetime, less = asked_of_child(body_of(request), row)
+        asked = asked_of_child(body_of(request), row)
         try:
-            child, text = issue_child(actor=self.actor, parent=row, name=name, lifetime=lifetime, less=less)
+            child, text = issue_child(actor=self.actor, parent=row, **asked)
         except InvalidField as error:
             raise Kv2Error(HTTPStatus.BAD_REQUEST, f"{error.field}: {error.reason}") from error
-        return respond(envelope(auth=_auth(child, text, {"prefix": child.prefix} if child.prefix else {})))
+        return respond(envelope(auth=_auth(child, text, _metadata(child))))
 
     put = post
 
@@ -223,7 +267,7 @@ def _auth(row: ServiceToken | PersonalToken, token: str, metadata: dict[str, Jso
         "token_policies": [_policy(row)],
         "metadata": metadata,
         "lease_duration": _seconds_left(row),
-        "renewable": False,
+        "renewable": _renewable(row) is not None,
         "entity_id": "",
         "token_type": _KIND,
         "orphan": not _is_child(row),
@@ -260,21 +304,32 @@ def _facts(row: ServiceToken | PersonalToken) -> dict[str, Json]:
         "orphan": not _is_child(row),
         "path": "auth/token/create",
         "policies": [_policy(row)],
-        "renewable": False,
+        "renewable": _renewable(row) is not None,
         "type": _KIND,
     }
 
 
 def _times(row: ServiceToken | PersonalToken) -> dict[str, Json]:
     lifetime = (row.expires_at - row.created_at).total_seconds() if row.expires_at else 0
+    until = _renewable(row)
+    longest = round((until - row.created_at).total_seconds()) if until else 0
     return {
         "creation_time": int(row.created_at.timestamp()),
         "creation_ttl": int(lifetime),
         "expire_time": time_text(row.expires_at) or None,
-        "explicit_max_ttl": 0,
+        # That of the installation is none of the token's.
+        "explicit_max_ttl": 0 if longest == DEFAULT_LIFETIME.total_seconds() else longest,
         "issue_time": time_text(row.created_at),
         "ttl": _seconds_left(row),
     }
+
+
+def _renewable(row: ServiceToken | PersonalToken) -> datetime | None:
+    return row.renewable_until if isinstance(row, ServiceToken) else None
+
+
+def _metadata(child: ServiceToken) -> dict[str, Json]:
+    return {"prefix": child.prefix} if child.prefix else {}
 
 
 def _seconds_left(row: ServiceToken | PersonalToken) -> int:

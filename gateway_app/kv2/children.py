@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from environments_app.models import Role, ServiceToken, TokenRole, TrustRole
 from environments_app.tokens.children import DEFAULT_LIFETIME
@@ -22,8 +22,17 @@ _NOT_A_SUBSET: Final = "child policies must be subset of parent"
 _OTHER_META: Final = "meta has prefix and environment alone: Keeper keeps no others. Nothing was issued."
 
 
-def asked_of_child(body: Mapping[str, Any], parent: ServiceToken) -> tuple[str, timedelta, dict[str, Any]]:
-    """Return name, lifetime, and what the child has less than its parent. Raises Kv2Error."""
+class AskedChild(TypedDict):
+    """A child as a request wants it: see `issue_child`."""
+
+    name: str
+    lifetime: timedelta
+    longest: timedelta | None
+    less: dict[str, Any]
+
+
+def asked_of_child(body: Mapping[str, Any], parent: ServiceToken) -> AskedChild:
+    """Return what a request asks of a child. Raises Kv2Error."""
     for name in _NOT_KNOWN:
         if body.get(name) not in _NOTHING_ASKED:
             raise _bad(f"Keeper does not know {name}: leave it out. Nothing was issued.")
@@ -32,8 +41,12 @@ def asked_of_child(body: Mapping[str, Any], parent: ServiceToken) -> tuple[str, 
     name = body.get("display_name") or ""
     if not isinstance(name, str):
         raise _bad("display_name is a text")
+    is_renewable = body.get("renewable", True)
+    if not isinstance(is_renewable, bool):
+        raise _bad("renewable is true or false")
     less: dict[str, Any] = {**_role(body.get("policies"), parent), **_narrower(body.get("meta"), parent)}
-    return name, _lifetime(body), less
+    lifetime, longest = _times(body)
+    return AskedChild(name=name, lifetime=lifetime, longest=longest if is_renewable else None, less=less)
 
 
 def _role(policies: Any, parent: ServiceToken) -> dict[str, Any]:
@@ -64,13 +77,15 @@ def _narrower(meta: Any, parent: ServiceToken) -> dict[str, Any]:
     return {"prefix": name_of(meta["prefix"])} if "prefix" in meta else {}
 
 
-def _lifetime(body: Mapping[str, Any]) -> timedelta:
+def _times(body: Mapping[str, Any]) -> tuple[timedelta, timedelta]:
+    """Return how long a child lives, and how long it does if it is prolonged again and again."""
     given = body.get("ttl") or body.get("lease")
     longest = body.get("explicit_max_ttl")
     lifetime = duration_of(given, "ttl") if given else timedelta(0)
     limit = duration_of(longest, "explicit_max_ttl") if longest else timedelta(0)
     # 0 asks for the default.
-    return min(filter(None, (lifetime or DEFAULT_LIFETIME, limit)))
+    lifetime = min(filter(None, (lifetime or DEFAULT_LIFETIME, limit)))
+    return lifetime, limit or max(lifetime, DEFAULT_LIFETIME)
 
 
 def _rank(role: str) -> int:

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 from django.http import HttpRequest, HttpResponse
 
 from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
 from core.canonical_json import Json
 from environments_app.authorization.policy import require
 from environments_app.errors import Invisible
@@ -34,8 +35,8 @@ from gateway_app.kv2.answers import (
 from gateway_app.kv2.metadata import cas_required, oldest_seen, was_deleted_there
 from gateway_app.kv2.mounts import environment_of, known_at, place_of
 from gateway_app.kv2.versions import delete_at
-from gateway_app.kv2.views import Kv2View, body_of
-from gateway_app.kv2.wrapping import wrap_lifetime, wrapped
+from gateway_app.kv2.views import Kv2View, body_of, patch_of
+from gateway_app.kv2.wrapping import requested, wrap_lifetime, wrapped
 from secrets_app.errors import NameTaken, NoSuchVersion, StaleVersion
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import find_deleted_version, find_last_deleted
@@ -101,24 +102,21 @@ class DataView(_ValueView):
     def get(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Return a version's value, recorded; a deleted one is absent, with its facts.
 
-        With the header `X-Vault-Wrap-TTL`: a token that opens it once, instead of the value.
+        With the header `X-Vault-Wrap-TTL`: a token that opens it once, instead of the value. A guarded
+        value is requested by a person, whose token opens it once a second person has agreed.
         """
         place, name = place_of(self.actor, mount, path)
-        lifetime = wrap_lifetime(request)
-        if not lifetime:
-            return respond(envelope(revealed(self.read(request, place, name, self.revealed))))
-        return self.read(
-            request,
-            place,
-            name,
-            lambda secret, number: wrapped(
-                actor=self.actor,
-                secret=secret,
-                number=_named(secret, number),
-                path=f"{mount}/data/{path.rstrip('/')}",
-                lifetime=lifetime,
-            ),
-        )
+        lifetime, where = wrap_lifetime(request), f"{mount}/data/{path.rstrip('/')}"
+
+        def take(secret: Secret, number: int) -> HttpResponse:
+            version = _named(secret, number)
+            if secret.guarded and self.actor.kind is ActorKind.USER:
+                return requested(actor=self.actor, secret=secret, number=version, path=where)
+            if not lifetime:
+                return respond(envelope(revealed(self.revealed(secret, number))))
+            return wrapped(actor=self.actor, secret=secret, number=version, path=where, lifetime=lifetime)
+
+        return self.read(request, place, name, take)
 
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Write a new version, if the current one is the one that the writer has seen."""
@@ -129,7 +127,7 @@ class DataView(_ValueView):
 
     def patch(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Change members of the current value (RFC 7396); it is read for that, recorded."""
-        body = body_of(request)
+        body = patch_of(request)
         place, name = place_of(self.actor, mount, path)
         change, cas = given_fields(body), given_cas(body)
         secret = known_at(self.actor, place, name)
@@ -161,7 +159,8 @@ class DataView(_ValueView):
         row = SecretVersion.objects.only("number", "created_at").get(
             secret=written, number=written.current_number
         )
-        return respond(envelope(version_facts(row.number, row.created_at, custom=written.custom_metadata)))
+        ends, custom = written.rules.deleted.get(row.number), written.custom_metadata
+        return respond(envelope(version_facts(row.number, row.created_at, deleted=ends, custom=custom)))
 
     def _nothing_to_patch(self, place: Environment, secret: Secret | None, cas: int | None) -> HttpResponse:
         if secret is None:
@@ -169,6 +168,8 @@ class DataView(_ValueView):
         if cas not in {None, secret.current_number}:
             raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS)
         _require_cas(secret, place, cas)
+        if not secret.current_number:
+            return nothing()
         row = SecretVersion.objects.defer("value").get(secret=secret, number=secret.current_number)
         return respond(envelope(_facts_of_gone(secret, row)), status=HTTPStatus.NOT_FOUND)
 

@@ -15,19 +15,25 @@ _LONGEST: Final = 40
 _LARGEST: Final = 2**63 / 1e9
 
 
-def duration_of(given: Any, name: str) -> timedelta:
-    """Return a duration that a client names: whole seconds, `5d`, or `1h30m10s`. Raises Kv2Error."""
+def duration_of(given: Any, name: str, *, signed: bool = False) -> timedelta:
+    """Return a duration that a client names: whole seconds, `5d`, or `1h30m10s`. Raises Kv2Error.
+
+    Only a `signed` one may be negative.
+    """
     seconds = _seconds(given)
-    if seconds is None or seconds >= _LARGEST:
+    if seconds is None or abs(seconds) >= _LARGEST:
         raise Kv2Error(HTTPStatus.BAD_REQUEST, f"{name} is not a duration such as 60, 90s or 1h30m")
-    if seconds < 0:
+    if seconds < 0 and not signed:
         raise Kv2Error(HTTPStatus.BAD_REQUEST, f"{name} cannot be negative")
     # What is shorter than a microsecond is still a time.
-    return max(timedelta(seconds=seconds), timedelta.resolution) if seconds else timedelta(0)
+    duration = timedelta(seconds=seconds)
+    return max(duration, timedelta.resolution) if seconds > 0 else duration
 
 
 def duration_text(duration: timedelta) -> str:
     """Return whole seconds in Go's form: `0s`, `1m30s`, `48h0m0s`."""
+    if duration < timedelta(0):
+        return f"-{duration_text(-duration)}"
     minutes, seconds = divmod(int(duration.total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

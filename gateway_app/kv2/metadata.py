@@ -1,7 +1,7 @@
 """What a secret has besides its values: `metadata`, `config`, and the names below a path."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -14,8 +14,10 @@ from environments_app.environments.service import update_environment
 from environments_app.errors import Invisible
 from environments_app.models import Environment
 from gateway_app.kv2.answers import (
+    TRUE,
     Kv2Error,
     envelope,
+    given_flag,
     merged,
     missing,
     no_content,
@@ -24,10 +26,12 @@ from gateway_app.kv2.answers import (
     time_text,
     whole_number,
 )
+from gateway_app.kv2.durations import duration_of, duration_text
 from gateway_app.kv2.mounts import environment_of, folder_of, known_at, path_of, place_of
-from gateway_app.kv2.views import Kv2View, body_of
+from gateway_app.kv2.views import Kv2View, body_of, patch_of
+from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret, SecretVersion, VersionOrigin
-from secrets_app.models.version_rules import DELETED
+from secrets_app.models.version_rules import DELETED, NEVER
 from secrets_app.queries.listed import genuine, listed
 from secrets_app.queries.lookup import (
     can_in_any_scope,
@@ -40,13 +44,12 @@ from secrets_app.services import write
 from secrets_app.values.metadata import Metadata
 from sync_app.migration.mounts import Mounted, old_paths
 
-_NO_VALUE: Final = (
-    "Keeper keeps metadata of secrets that have a version: write data first. Nothing was stored."
+_DELETED: Final = (
+    "The secret is deleted with all its versions: restore it, or write data first. Nothing was stored."
 )
-_NO_END: Final = "0s"
-_NO_TIMER: Final = (
-    "Keeper deletes no version by itself: leave delete_version_after at 0s. Nothing was stored."
-)
+_CAS_DIFFERS: Final = "metadata check-and-set parameter does not match the current version"
+_NO_CAS_REQUIRED: Final = "Keeper has no metadata_cas_required: leave it out. Nothing was stored."
+_AFTER: Final = "delete_version_after"
 
 
 class NamesView(Kv2View):
@@ -79,7 +82,7 @@ class MetadataView(NamesView):
 
     def get(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
         """Return the versions of a secret, or the names where `list` is asked for."""
-        if request.GET.get("list") == "true" or not path.strip("/"):
+        if request.GET.get("list") in TRUE or not path.strip("/"):
             return self.list(request, mount, path)
         place, name = place_of(self.actor, mount, path)
         secret = known_at(self.actor, place, name)
@@ -95,13 +98,13 @@ class MetadataView(NamesView):
 
     def post(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
         """Set what a secret is described by and what its writers must do; what is left out stays."""
-        return self._set(request, mount, path, merge=False)
+        return self._set(body_of(request), mount, path, merge=False)
 
     put = post
 
     def patch(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
         """Change members of the description (RFC 7396), and what else is named."""
-        return self._set(request, mount, path, merge=True)
+        return self._set(patch_of(request), mount, path, merge=True)
 
     def delete(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Delete the secret with all its versions; Keeper's pages can restore it until it is purged."""
@@ -112,21 +115,51 @@ class MetadataView(NamesView):
             service.delete_all(actor=self.actor, secret=secret)
         return no_content()
 
-    def _set(self, request: HttpRequest, mount: str, path: str, *, merge: bool) -> HttpResponse:
+    def _set(self, body: Mapping[str, Any], mount: str, path: str, *, merge: bool) -> HttpResponse:
         place, name = place_of(self.actor, mount, path)
         secret = known_at(self.actor, place, name)
         require(actor=self.actor, action=Action.SECRET_UPDATE, environment=place, name=name)
-        given = _given(body_of(request))
+        given = _given(body, merge=merge)
+        cas = body.get("metadata_cas")
+        seen = None if cas is None else whole_number(cas, "metadata_cas")
+        try:
+            return self._stored(place, name, secret, given, seen, merge=merge)
+        except StaleVersion as error:
+            if seen is None:
+                raise
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, _CAS_DIFFERS) from error
+
+    def _stored(
+        self,
+        place: Environment,
+        name: str,
+        secret: Secret | None,
+        given: Metadata,
+        seen: int | None,
+        *,
+        merge: bool,
+    ) -> HttpResponse:
+        """Store it, if the metadata are those that the writer has seen. Raises StaleVersion and Kv2Error."""
+        if secret is None and merge:
+            return nothing() if given else no_content()
+        if given and seen not in {None, secret.metadata_version if secret else 0}:
+            raise StaleVersion
         if secret is None:
-            if merge:
-                return nothing() if given else no_content()
-            raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_VALUE)
+            if not given:
+                return no_content()
+            last = find_last_deleted(actor=self.actor, environment=place, name=name)
+            if last is not None and not last.rules.hidden:
+                raise Kv2Error(HTTPStatus.BAD_REQUEST, _DELETED)
+            given["metadata_version"] = 1
+            write.describe(actor=self.actor, environment=place, name=name, **given)
+            return no_content()
         if not given:
             return no_content()
         if merge and "custom_metadata" in given:
             given["custom_metadata"] = merged(secret.custom_metadata, given["custom_metadata"]) or None
         given["metadata_version"] = secret.metadata_version + 1
-        write.update(actor=self.actor, secret=secret, anew=True, **given)
+        expected = None if seen is None else secret.etag
+        write.update(actor=self.actor, secret=secret, anew=True, expected=expected, **given)
         return no_content()
 
 
@@ -140,7 +173,7 @@ class ConfigView(Kv2View):
             envelope(
                 {
                     "cas_required": bool(_default(place, "cas_required")),
-                    "delete_version_after": _NO_END,
+                    _AFTER: duration_text(timedelta(seconds=place.delete_version_after)),
                     "max_versions": int(_default(place, "max_versions") or 0),
                     "metadata_cas_required": False,
                 }
@@ -151,7 +184,11 @@ class ConfigView(Kv2View):
         """Set rules for all secrets of the environment; managers may."""
         place = environment_of(self.actor, mount)
         require(actor=self.actor, action=Action.ENVIRONMENT_UPDATE, environment=place)
-        given = _given({**body_of(request), "custom_metadata": None})
+        body = body_of(request)
+        given = _given({**body, "custom_metadata": None, _AFTER: None}, merge=False)
+        if (after := body.get(_AFTER)) is not None:
+            # A negative one lets no version end, whatever its secret says.
+            given[_AFTER] = max(NEVER, _seconds(after))
         defaults = {**(place.version_defaults or {}), **given}
         update_environment(
             actor=self.actor,
@@ -180,28 +217,34 @@ def _default(place: Environment, name: str) -> Any:
     return (place.version_defaults or {}).get(name)
 
 
-def _given(body: Mapping[str, Any]) -> Metadata:
+def _given(body: Mapping[str, Any], *, merge: bool) -> Metadata:
     given: Metadata = {}
-    if body.get("delete_version_after") not in (None, "", 0, "0", _NO_END):
-        raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_TIMER)
+    if given_flag(body.get("metadata_cas_required") or False, "metadata_cas_required"):
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_CAS_REQUIRED)
+    if (after := body.get(_AFTER)) is not None and (seconds := _seconds(after)) >= 0:
+        given[_AFTER] = seconds
+    elif after is not None:
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, f"{_AFTER} cannot be negative")
     if (count := body.get("max_versions")) is not None:
         given["max_versions"] = whole_number(count, "max_versions")
         if not 0 <= given["max_versions"] < 2**31:
             raise Kv2Error(HTTPStatus.BAD_REQUEST, "max_versions is 0 or more")
     if (required := body.get("cas_required")) is not None:
-        if not isinstance(required, bool):
-            raise Kv2Error(HTTPStatus.BAD_REQUEST, "cas_required is true or false")
-        given["cas_required"] = required
+        given["cas_required"] = given_flag(required, "cas_required")
     custom = body.get("custom_metadata")
     if custom is not None:
         if not isinstance(custom, dict):
             raise Kv2Error(HTTPStatus.BAD_REQUEST, "custom_metadata is an object")
-        given["custom_metadata"] = {name: _text(text) for name, text in custom.items()}
+        given["custom_metadata"] = {name: _text(text, merge=merge) for name, text in custom.items()}
     return given
 
 
-def _text(given: Any) -> Any:
-    if given is None or isinstance(given, str):
+def _seconds(given: Any) -> int:
+    return int(duration_of(0 if given == "" else given, _AFTER, signed=True).total_seconds())
+
+
+def _text(given: Any, *, merge: bool) -> Any:
+    if isinstance(given, str) or (given is None and merge):
         return given
     if isinstance(given, bool | int | float):
         return str(given).lower() if isinstance(given, bool) else str(given)
@@ -270,7 +313,7 @@ def _metadata(secret: Secret, place: Environment, deleted: datetime | None) -> d
         "current_metadata_version": rules.metadata_version,
         "current_version": secret.current_number,
         "custom_metadata": custom_of(secret),
-        "delete_version_after": _NO_END,
+        _AFTER: duration_text(timedelta(seconds=rules.delete_version_after)),
         "max_versions": rules.max_versions,
         "metadata_cas_required": False,
         "oldest_version": max(oldest, 0),

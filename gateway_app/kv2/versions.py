@@ -98,6 +98,8 @@ def _asked(actor: Principal, action: Action, place: Environment, name: str) -> S
 def versions_of(body: Mapping[str, Any]) -> list[int]:
     """Return the numbers that a request names. Raises Kv2Error."""
     given = body.get("versions")
+    if isinstance(given, str):
+        given = [each.strip() for each in given.split(",") if each.strip()]
     listed = given if isinstance(given, list) else [] if given is None else [given]
     numbers = [whole_number(each, "versions") for each in listed]
     if not numbers:

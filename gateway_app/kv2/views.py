@@ -16,13 +16,17 @@ from gateway_app.kv2.answers import Kv2Error, denied, parsed, respond
 from gateway_app.protocol import ProtocolView, signed_in
 from secrets_app.errors import WrappingEnded
 
-_NAMESPACES: Final = frozenset({"", "/", "root"})
+_NAMESPACES: Final = frozenset({"", "/", "root", "root/"})
+PATCH_TYPE: Final = "application/merge-patch+json"
 _BEARER: Final = "bearer "
 _NO_NAMESPACES: Final = (
     "Keeper has no namespaces: leave X-Vault-Namespace (VAULT_NAMESPACE) empty. An environment is a mount."
 )
 _NO_WRAPPING: Final = (
     "Keeper wraps the answer to a read of data alone: leave X-Vault-Wrap-TTL out. Nothing was done."
+)
+_UNREADABLE_WRAPPING: Final = (
+    "X-Vault-Wrap-TTL is empty or cannot be read: give a time such as 5m, or leave it out. Nothing was done."
 )
 _NO_METHOD: Final = "unsupported operation"
 
@@ -38,7 +42,11 @@ class OpenView(ProtocolView):
         """Refuse what would be ignored otherwise. Raises Kv2Error."""
         if request.headers.get("X-Vault-Namespace", "") not in _NAMESPACES:
             raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_NAMESPACES)
-        if request.headers.get("X-Vault-Wrap-TTL") and not (self.wraps and request.method == "GET"):
+        lifetime = request.headers.get("X-Vault-Wrap-TTL")
+        if lifetime == "":
+            # A server leaves nothing of a header that it cannot read. The value must not go out in clear.
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, _UNREADABLE_WRAPPING)
+        if lifetime and not (self.wraps and request.method == "GET"):
             raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_WRAPPING)
 
     def failed(self, error: Exception) -> HttpResponse | None:
@@ -64,7 +72,9 @@ class OpenView(ProtocolView):
         return answer
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ARG002 - Django's signature
-        return respond({"errors": [_NO_METHOD]}, status=HTTPStatus.METHOD_NOT_ALLOWED)
+        answer = respond({"errors": [_NO_METHOD]}, status=HTTPStatus.METHOD_NOT_ALLOWED)
+        answer["Allow"] = ", ".join(name.upper() for name in self.http_method_names if hasattr(self, name))
+        return answer
 
 
 class Kv2View(OpenView):
@@ -94,3 +104,14 @@ def body_of(request: HttpRequest) -> Mapping[str, Any]:
     Raises as `parsed` does. Go's client sends no Content-Type, and others that of a form with nothing in it.
     """
     return parsed(request.body) if request.body else {}
+
+
+def patch_of(request: HttpRequest) -> Mapping[str, Any]:
+    """Return the merge patch that a request sends. Raises Kv2Error if it calls it anything else."""
+    given = request.content_type or ""
+    if not given:
+        raise Kv2Error(HTTPStatus.BAD_REQUEST, "mime: no media type")
+    if given != PATCH_TYPE:
+        reason = f"PATCH requires Content-Type of {PATCH_TYPE}. Nothing was stored."
+        raise Kv2Error(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, reason)
+    return body_of(request)

@@ -9,6 +9,8 @@ from csp.constants import HEADER
 from csp.middleware import CSPMiddleware
 from csp.utils import build_policy
 from django.conf import settings
+from django.contrib.auth import logout
+from django.contrib.auth.views import redirect_to_login
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -19,7 +21,7 @@ from audit_app.middleware import GetResponse, Middleware
 from core.db.concurrency import WORK, Attempts
 from core.http.problems import Problem, log_failure, plain_problem_response, problem_of
 from environments_app.authentication.sign_in import provider_subject
-from environments_app.errors import ApprovalNeeded
+from environments_app.errors import ApprovalNeeded, SessionEnded
 from environments_app.models import User
 from keeper_project.http.errors import answer, method_not_allowed
 from keeper_project.observability.metrics import metrics
@@ -169,6 +171,10 @@ class ProblemPagesMiddleware(Middleware):
         """Map what the view raised, by the same table as the API's."""
         if isinstance(error, ApprovalNeeded):
             return _to_request(request, error)
+        if isinstance(error, SessionEnded):
+            # As for a request that began after its session ended: ExpiredSessionMiddleware says so.
+            logout(request)
+            return redirect_to_login(request.get_full_path(), reverse("sign-in"))
         problem = problem_of(error)
         if problem is None:
             return None

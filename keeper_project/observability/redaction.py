@@ -25,8 +25,11 @@ _VAULT: Final = re.compile(r"\b(hv[sbr]\.)[A-Za-z0-9_-]{16,}")
 _PRIVATE_KEY: Final = re.compile(
     r"""(-----BEGIN\ [A-Z0-9\ ]{0,30}PRIVATE\ KEY-----)[^"']*?(-----END\ |(?=["'])|\Z)""", re.VERBOSE
 )
-# The path of a link that shares a value once, also inside another address, as after `next=`.
-_SHARED: Final = re.compile(r"((/|%(?:25)*2F)shared\2)[A-Za-z0-9_-]{20,}", re.IGNORECASE)
+# The path of a link that shares a value once, also inside another address, as after `next=`. A program may
+# encode the `#` before a code for somebody outside, and so send what no browser does.
+_SHARED: Final = re.compile(
+    r"((?:/|%(?:25)*2F)shared(?:/|#|%(?:25)*2[3F])+)[A-Za-z0-9_-]{20,}", re.IGNORECASE
+)
 # What a link to choose a password has behind its path. No browser sends it; a person may paste it anywhere.
 _CHOOSE: Final = re.compile(r"(set-password(?:#|%(?:25)*23))[A-Za-z0-9_-]{20,}", re.IGNORECASE)
 _SCHEME: Final = re.compile(r"\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE)

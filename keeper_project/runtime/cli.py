@@ -240,8 +240,8 @@ def _run(arguments: Sequence[str]) -> None:
                     command.requires_system_checks = [Tags.security, Tags.compatibility]
                 create = command.create_parser
 
-                def create_parser(*names: str, **options: Any) -> "CommandParser":
-                    parser = create(*names, **options)
+                def create_parser(prog_name: str, subcommand: str, **options: Any) -> "CommandParser":
+                    parser = create(prog_name, subcommand.replace("_", "-"), **options)
                     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
                         if action.dest in _DJANGOS:
                             action.help = SUPPRESS

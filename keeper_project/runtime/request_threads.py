@@ -53,7 +53,7 @@ OLDEST_READY_SECONDS: Final = 10.0
 _STUCK: Final = "A check of /readyz does not answer."
 _CHUNKED: Final = (
     "Keeper takes no chunked bodies, of which it could not see that one was cut: send the body with a "
-    "Content-Length."
+    "Content-Length, or ask through its nginx, which adds one."
 )
 # Of a path, a status and a text.
 Form = Callable[[str, HTTPStatus, str], tuple[str, bytes]]

@@ -16,10 +16,13 @@ KEEPER_AUDIT_SINKS = _audit.several(
 )
 KEEPER_EVENT_SINKS = _audit.several(
     "KEEPER_EVENT_SINKS",
-    help="Where each event goes as a JSON line after its commit, for a SIEM: file, file:/DIRECTORY, syslog:, "
-    "syslog://HOST:601, syslog+tls://HOST, https://HOST/PATH.",
+    help="Where each event goes after its commit, for a SIEM: file, file:/DIRECTORY, syslog:, "
+    "syslog://HOST:601, syslog+tls://HOST, https://HOST/PATH, hec://HOST:8088, s3://BUCKET/PREFIX; with "
+    "?format=json, cef or ocsf. Administrators add others in the admin, each with its credential.",
 )
-KEEPER_AUDIT_HTTP_TOKEN = _audit.text("KEEPER_AUDIT_HTTP_TOKEN", help="Bearer token for HTTP sinks.")
+KEEPER_AUDIT_HTTP_TOKEN = _audit.text(
+    "KEEPER_AUDIT_HTTP_TOKEN", help="Bearer token for HTTP sinks, and token for hec: sinks."
+)
 KEEPER_AUDIT_RETENTION_DAYS = _audit.whole(
     "KEEPER_AUDIT_RETENTION_DAYS",
     0,

@@ -28,6 +28,12 @@ KEEPER_APPROVAL_HOURS = _notifications.whole(
     unit="hours",
     help="Time after a request in which it can be approved and executed.",
 )
+KEEPER_READ_APPROVAL_MINUTES = _notifications.whole(
+    "KEEPER_READ_APPROVAL_MINUTES",
+    60,
+    unit="minutes",
+    help="Time after its approval in which a guarded value can be read, once.",
+)
 KEEPER_ACCESS_MAX_HOURS = _notifications.whole(
     "KEEPER_ACCESS_MAX_HOURS", 168, unit="hours", help="Longest duration of requested temporary access."
 )

@@ -70,6 +70,7 @@ CELERY_BEAT_SCHEDULE = {
     "sync-due": _entry("sync_app.tasks.run_due", _LOOK_SECONDS, expires=30),
     "rotate-due": _entry("sync_app.tasks.rotate_due", _LOOK_SECONDS, expires=30),
     "check-requested-keys": _entry("secrets_app.tasks.check_requested_keys", _LOOK_SECONDS, expires=30),
+    "send-share-codes": _entry("secrets_app.tasks.send_share_codes", _LOOK_SECONDS, expires=30),
     "follow-departures": _entry("secrets_app.tasks.follow_departures", 20.0, expires=18),
     "run-key-jobs": _entry("secrets_app.tasks.run_key_jobs", _LOOK_SECONDS, expires=30),
     "run-audit-jobs": _entry("environments_app.tasks.run_audit_jobs", _LOOK_SECONDS, expires=30),
@@ -82,8 +83,15 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": _entry("secrets_app.tasks.sweep", 60.0, expires=50),
     "send-digests": _entry("keeper_project.tasks.send_digests", crontab(minute="37")),
     "send-report": _entry("keeper_project.tasks.send_report", crontab(minute="7")),
+    "delete-ended-versions": _entry("secrets_app.tasks.delete_ended_versions", 20.0, expires=18),
     "purge-deleted": _entry("secrets_app.tasks.purge_deleted", crontab(minute="41")),
+    "purge-environments": _entry(
+        "environments_app.tasks.purge_environments", crontab(minute="*/5"), expires=240
+    ),
     "expire-approvals": _entry("environments_app.tasks.expire_approvals", 300.0),
+    "remind-reviewers": _entry(
+        "environments_app.tasks.remind_reviewers", crontab(minute="*/10"), expires=500
+    ),
     "end-expired-access": _entry("environments_app.tasks.end_expired_access", 60.0),
     "end-impossible-sessions": _entry("environments_app.tasks.end_impossible_sessions", 60.0),
     "refresh-oidc-providers": _entry("environments_app.tasks.refresh_oidc_providers", crontab(minute="27")),

@@ -8,7 +8,8 @@ KEEPER_DELETED_RETENTION_DAYS = _secrets.whole(
     "KEEPER_DELETED_RETENTION_DAYS",
     30,
     unit="days",
-    help="Time in which a deleted secret can be restored before it is destroyed. 0 keeps it without limit.",
+    help="Time in which a deleted secret or environment can be restored before it is destroyed. "
+    "0 keeps it without limit.",
 )
 KEEPER_INTEGRITY_SCAN_INTERVAL_HOURS = _secrets.whole(
     "KEEPER_INTEGRITY_SCAN_INTERVAL_HOURS",

@@ -3,9 +3,15 @@
 KEEPER_KEYRING = "secrets_app.keys.system_keyring.SystemKeyring"
 KEEPER_AUDIT_ACCESS_POLICY = "environments_app.authorization.policy.AuditLogPolicy"
 # The protocols that clients speak, with their addresses and their lanes.
-KEEPER_PROTOCOLS = ["gateway_app.rest.REST", "gateway_app.kv2.lane.KV2", "gateway_app.aws.lane.AWS"]
+KEEPER_PROTOCOLS = [
+    "gateway_app.rest.REST",
+    "gateway_app.kv2.lane.KV2",
+    "gateway_app.aws.lane.AWS",
+    "gateway_app.scim.lane.SCIM",
+]
 KEEPER_REPORT_SECTIONS = [
     "environments_app.environments.report_sections.SECTIONS",
+    "environments_app.reviews.evidence.SECTIONS",
     "audit_app.queries.reports.SECTIONS",
     "secrets_app.maintenance.report_sections.SECTIONS",
     "sync_app.runs.report_sections.SECTIONS",
@@ -34,6 +40,9 @@ KEEPER_INTEGRITY_CHECKS = [
     "sync_app.runs.row_checks.work",
     "sync_app.runs.row_checks.consents",
 ]
+# Called with a deleted environment, they yield what of it was changed outside Keeper: it is not removed then.
+KEEPER_PURGE_CHECKS = ["secrets_app.maintenance.integrity_checks.of_environment"]
+KEEPER_STORED_EVENT_SINKS = "environments_app.event_sinks.stored_sinks"
 KEEPER_AUDIT_ALERTS = "environments_app.notifications.operator_alerts.OperatorAlerts"
 # What a restore suspends until it is released.
 KEEPER_RESTORE_SUSPENDERS = [
@@ -61,6 +70,7 @@ KEEPER_SECRET_PANELS = [
 KEEPER_ROTATION_REQUESTER = "sync_app.rotation.execution.requests.request_for_secret"
 KEEPER_ENVIRONMENT_PANELS = [
     "environments_app.views.trusts.TrustPanel",
+    "secrets_app.views.panels.LinksPanel",
     "secrets_app.views.panels.KeyPanel",
     "sync_app.views.panels.TargetPanel",
     "sync_app.views.consents.ConsentPanel",

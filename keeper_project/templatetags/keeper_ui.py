@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
-from typing import Any, cast
+from typing import Any, Final, cast
+from zlib import crc32
 
 from django import template
+from django.core.exceptions import ValidationError
 from django.forms import (
     BoundField,
     CheckboxInput,
@@ -12,6 +14,7 @@ from django.forms import (
     ChoiceField,
     Field,
     FileField,
+    IntegerField,
     RadioSelect,
     Select,
 )
@@ -27,6 +30,8 @@ from core.ui import charts, labels, times
 from environments_app.approvals.access_proposals import duration_words
 
 register = template.Library()
+# As many as `.avatar-0` and the rest in keeper.css.
+_AVATAR_COLOURS: Final = 6
 
 
 @register.simple_tag
@@ -57,10 +62,39 @@ def state(name: str, word: str = "") -> SafeString:
     )
 
 
+@register.simple_tag
+def avatar(name: str) -> SafeString:
+    """Show the first two letters of a person's name, in a colour that this name always has."""
+    colour = crc32(name.encode()) % _AVATAR_COLOURS
+    return format_html('<span class="avatar avatar-{}" aria-hidden="true">{}</span>', colour, name[:2])
+
+
 @register.filter
 def state_word(name: str) -> str:
     """Return the usual word of a state: `in_sync` reads "in sync"."""
     return labels.state(name).word
+
+
+@register.simple_tag
+def person(account: Any) -> SafeString:
+    """Show an account in a list: its mark, its username, and the name that its person has given."""
+    name = account.display_name
+    shown = format_html(' <span class="quiet">{}</span>', name) if name else ""
+    return format_html("{}{}{}", avatar(account.username), account.username, shown)
+
+
+@register.simple_block_tag
+def folded(content: SafeString) -> SafeString:
+    """Show further actions of a page's head: side by side, and on a phone in one menu."""
+    if not content.strip():
+        return content
+    return format_html(
+        '<span class="page-actions at-medium">{0}</span><details class="menu menu-end-aligned at-narrow"'
+        ' data-menu><summary class="btn" aria-label="More actions">{1}</summary>'
+        '<div class="menu-panel folded">{0}</div></details>',
+        content,
+        icon("more"),
+    )
 
 
 @register.simple_tag
@@ -327,14 +361,30 @@ def field(bound: BoundField, label: str = "", *, mono: bool = False) -> dict[str
 
 @register.filter
 def named_errors(bound: BoundField) -> list[str]:
-    """Return the errors of a field; what is missing is named by the field's label: "Enter a name."."""
+    """Return the errors of a field, each as what to do: "Enter a name.", "Enter 1 to 72."."""
+    return [_sentence(bound, error) for error in bound.errors.as_data()]
+
+
+def _sentence(bound: BoundField, error: ValidationError) -> str:
+    """Return an error in Keeper's words where it is one of Django's own, and else in its own."""
+    field, said = bound.field, error.messages[0]
+    if error.code in {"min_value", "max_value"} and isinstance(field, IntegerField):
+        least, most = field.min_value, field.max_value
+        if least is not None and most is not None:
+            return f"Enter {least:,} to {most:,}."
+        return f"Enter {least:,} or more." if most is None else f"Enter at most {most:,}."
+    if error.code == "max_length":
+        return f"Use at most {(error.params or {})['limit_value']:,} characters."
+    if error.code == "invalid_choice":
+        return "Choose one of the list."
+    if said != str(Field.default_error_messages["required"]):
+        return said
     label = str(bound.label)
     noun = label if label[:2].isupper() else label[:1].lower() + label[1:]
     plural = noun.endswith("s") and not noun.endswith("ss")
     article = "" if plural else "an " if noun[:1].lower() in "aeio" else "a "
-    verb = "Choose" if isinstance(bound.field, ChoiceField | FileField) else "Enter"
-    missing = str(Field.default_error_messages["required"])
-    return [f"{verb} {article}{noun}." if error == missing else str(error) for error in bound.errors]
+    verb = "Choose" if isinstance(field, ChoiceField | FileField) else "Enter"
+    return f"{verb} {article}{noun}."
 
 
 @register.simple_tag

@@ -7,6 +7,8 @@ from django import forms
 from django.template import Context, Template
 from django.utils import timezone
 
+from audit_app.events import action_labels
+
 
 def drawn(source: str, **context: Any) -> str:
     return Template("{% load keeper_ui %}" + source).render(Context(context)).strip()
@@ -170,6 +172,24 @@ def event(**changes: object) -> SimpleNamespace:
     )
 
 
+def test_a_person_is_listed_with_the_name_that_they_gave() -> None:
+    account = SimpleNamespace(username="ali", display_name="Alice <Ng>")
+
+    assert 'ali <span class="quiet">Alice &lt;Ng&gt;</span>' in drawn("{% person who %}", who=account)
+    account.display_name = ""
+    assert "quiet" not in drawn("{% person who %}", who=account)
+
+
+def test_further_actions_are_buttons_and_on_a_phone_a_menu() -> None:
+    shown = drawn('{% folded %}<a href="/x">{{ name }}</a>{% endfolded %}', name="<b>")
+
+    assert shown.count('<a href="/x">&lt;b&gt;</a>') == 2
+    assert "at-medium" in shown
+    assert "at-narrow" in shown
+    # No menu without an entry.
+    assert drawn("{% folded %} {% if name %}<a></a>{% endif %}{% endfolded %}", name="") == ""
+
+
 def test_an_event_reads_as_a_sentence() -> None:
     html = drawn("{% events rows %}", rows=[event(outcome="denied", actor_name="<charlie>")])
 
@@ -178,7 +198,10 @@ def test_an_event_reads_as_a_sentence() -> None:
 
 
 def test_events_do_not_repeat_what_the_page_is_about() -> None:
-    assert "payments" not in drawn("{% events rows 'payments/db' %}", rows=[event()])
+    shown = drawn("{% events rows 'payments/db' %}", rows=[event()])
+    assert "payments" not in shown
+    # Some verbs end in "of" or "for".
+    assert f"{action_labels.verb(event().action)} it</span>" in shown
 
 
 def test_the_chart_says_in_words_what_it_draws() -> None:
@@ -207,4 +230,21 @@ def test_the_chart_says_in_words_what_it_draws() -> None:
 )
 def test_what_is_missing_is_named(field: forms.Field, words: str) -> None:
     form = type("Asked", (forms.Form,), {"one": field})({})
+    assert f"<span>{words}</span>" in drawn("{% field form.one %}", form=form)
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "words"),
+    [
+        (forms.IntegerField(min_value=8, max_value=1_024), "7", "Enter 8 to 1,024."),
+        (forms.IntegerField(min_value=8), "7", "Enter 8 or more."),
+        (forms.IntegerField(max_value=72), "73", "Enter at most 72."),
+        (forms.CharField(max_length=3), "four", "Use at most 3 characters."),
+        (forms.ChoiceField(choices=[("a", "A")]), "b", "Choose one of the list."),
+        (forms.IntegerField(), "x", "Enter a whole number."),
+    ],
+    ids=["range", "least", "most", "length", "choice", "other"],
+)
+def test_an_error_is_told_as_what_to_do(field: forms.Field, given: str, words: str) -> None:
+    form = type("Asked", (forms.Form,), {"one": field})({"one": given})
     assert f"<span>{words}</span>" in drawn("{% field form.one %}", form=form)

@@ -8,7 +8,10 @@ from audit_app.events import action_labels
 from audit_app.events.actions import Action
 from core.ui import labels
 from environments_app.models.environment import Colour
+from environments_app.trusts.presets import PRESETS
 from secrets_app.types.registry import SecretType
+from sync_app.backends.registry import BACKENDS
+from sync_app.rotators.registry import ROTATORS
 
 STATIC = Path(settings.BASE_DIR) / "static/keeper"
 
@@ -61,6 +64,16 @@ def test_every_icon_of_a_state_or_type_is_in_the_sprite() -> None:
     sprite = set(re.findall(r'<symbol id="([a-z-]+)"', (STATIC / "icons.svg").read_text()))
 
     assert {look.icon for look in labels.STATUS.values()} | set(labels.TYPE_ICONS.values()) <= sprite
+
+
+def test_every_system_has_a_mark_of_the_sprite() -> None:
+    sprite = set(re.findall(r'<symbol id="([a-z-]+)"', (STATIC / "icons.svg").read_text()))
+    marks = {kind.icon for kinds in (BACKENDS, ROTATORS, PRESETS) for kind in kinds.values()}
+
+    assert marks <= sprite
+    # A list of kinds is told apart by its marks.
+    assert len({kind.icon for kind in BACKENDS.values()}) == len(BACKENDS)
+    assert not {"sync", "rotate"} & marks
 
 
 def test_no_two_states_of_a_tone_share_both_icon_and_word() -> None:

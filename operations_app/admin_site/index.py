@@ -43,6 +43,8 @@ GROUPS: Final = (
             "environments_app.Approval",
             "environments_app.ApprovalEntry",
             "environments_app.AccessConfirmation",
+            "environments_app.Review",
+            "environments_app.ReviewItem",
             "environments_app.Departure",
             "environments_app.ServiceToken",
             "environments_app.Trust",
@@ -51,9 +53,14 @@ GROUPS: Final = (
             "environments_app.FailedSignIns",
             "environments_app.SecondFactor",
             "environments_app.Passkey",
+            "environments_app.ConnectedSignIn",
             "environments_app.OidcProvider",
+            "environments_app.OidcClientKey",
             "environments_app.SamlProvider",
             "environments_app.SamlGroupMapping",
+            "environments_app.ScimClient",
+            "environments_app.ProvisionedUser",
+            "environments_app.ProvisionedGroup",
         ),
     ),
     Group(
@@ -99,6 +106,7 @@ GROUPS: Final = (
             "environments_app.AuditJob",
             "audit_app.Checkpoint",
             "audit_app.SinkState",
+            "environments_app.EventSink",
             "secrets_app.Sweep",
         ),
     ),
@@ -206,4 +214,4 @@ def _backups(request: HttpRequest) -> Iterator[Counted]:
 
 def _checkpoints() -> Iterator[Counted]:
     for problem in checkpoints_schedule.problems():
-        yield Counted(label=problem, tone="bad", url=reverse("trail"))
+        yield Counted(label=problem, tone="bad", url=f"{reverse('admin-audit')}?tab=verification")

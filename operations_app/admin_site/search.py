@@ -64,12 +64,15 @@ def _kinds(text: str) -> Iterator[tuple[QuerySet[Any], Callable[[Any], str]]]:
     people = begins("username", text.lower()) | begins("email", text)
     yield User.objects.filter(people), lambda user: str(user.get_role_display())
     yield Environment.objects.filter(begins("name", text)), lambda environment: str(environment.display_name)
-    secrets = Secret.objects.filter(begins("name", text), live=True).order_by("name", "id")
+    deleted = Environment.every.filter(deleted_at__isnull=False)
+    secrets = Secret.objects.filter(begins("name", text), live=True).exclude(environment__in=deleted)
+    secrets = secrets.order_by("name", "id")
     # Joined with their environments MariaDB sorts all that begin so.
     yield secrets.prefetch_related("environment"), lambda secret: str(secret.environment)
-    tokens = ServiceToken.objects.filter(begins("name", text) | Q(public_id=text))
+    living = Q(environment__deleted_at__isnull=True)
+    tokens = ServiceToken.objects.filter(living, begins("name", text) | Q(public_id=text))
     yield tokens.select_related("environment"), lambda token: str(token.environment or "installation")
-    targets = Target.objects.filter(begins("name", text)).order_by("name")
+    targets = Target.objects.filter(living, begins("name", text)).order_by("name")
     yield targets.select_related("environment"), lambda target: str(target.environment)
     runs = Run.objects.filter(pk=number) if number else Run.objects.none()
     yield runs.select_related("target"), lambda run: f"{run.target}, {run.state}"

@@ -24,12 +24,25 @@ from audit_app.recording import event_store
 from audit_app.verification.stream_verifier import verify
 from audit_app.verification.stream_walker import VerificationStats
 from core.canonical_json import parsed_details
-from environments_app.models import Delivery, DeliveryState, Session
+from environments_app.errors import SignOnUnavailable
+from environments_app.models import (
+    ClientAuth,
+    Delivery,
+    DeliveryState,
+    Departure,
+    OidcProvider,
+    ServiceToken,
+    Session,
+    TokenRole,
+)
+from environments_app.oidc.providers import open_secret
 from operations_app.backup.archive import rows
 from operations_app.backup.archive.format import open_backup
 from operations_app.backup.archive.manifest import Manifest
+from operations_app.backup.errors import BackupError
 from operations_app.backup.restore import restore, suspendables
 from operations_app.backup.verification import scratch_database
+from operations_app.health.schema import missing_migrations
 from secrets_app.errors import KeyUnavailable
 from secrets_app.keys.sealed_columns import credential_fields
 from secrets_app.models import SecretVersion
@@ -69,8 +82,10 @@ def restore_drill(path: Path) -> Iterator[Check]:
 def compare(path: Path) -> Iterator[Check]:
     """Yield how what the database holds compares with the backup that was just restored to it.
 
-    Raises what opening the backup raises.
+    Raises what opening the backup raises, and BackupError if the database has not the tables of this release.
     """
+    if missing_migrations():
+        raise BackupError("the database lacks tables of this release: restore the backup to it first")
     with open_backup(path) as file:
         manifest, digest = file.manifest, file.digest()[0]
     yield _counts(manifest)
@@ -80,6 +95,7 @@ def compare(path: Path) -> Iterator[Check]:
     edited = [problem for problem in found if problem.kind != "version"]
     yield _check("rows", "every row that decides is one that Keeper wrote", _told(edited))
     yield _trail(manifest, digest)
+    yield _people()
     yield _nothing_acts()
 
 
@@ -145,6 +161,26 @@ def _trail(manifest: Manifest, digest: str) -> Check:
     counted = f"{tally.events:,} events in {tally.streams} streams"
     said = f"{counted} are sound, and the discontinuity names this backup"
     return _check("trail", said, doubts)
+
+
+def _people() -> Check:
+    """Check that people can sign in as before, that departures go on, and that no SCIM client calls yet."""
+    doubts, providers = [], list(OidcProvider.objects.order_by("slug"))
+    for provider in providers:
+        try:
+            if provider.client_auth != ClientAuth.PRIVATE_KEY_JWT:
+                open_secret(provider)
+        except SignOnUnavailable:
+            doubts.append(f"the client secret of the sign-in provider {provider.slug} does not open")
+    tokens = ServiceToken.objects.filter(role=TokenRole.PROVISIONER, revoked_at=None)
+    if calling := tokens.filter(suspended_at=None).count():
+        doubts.append(f"{calling:,} tokens of SCIM clients act, and nobody has released them")
+    departures = Departure.objects.filter(open=True).count()
+    said = (
+        f"{len(providers)} sign-in providers as they were, {departures:,} open departures that go on, "
+        f"{tokens.count():,} tokens of SCIM clients that wait"
+    )
+    return _check("people", said, doubts)
 
 
 def _nothing_acts() -> Check:

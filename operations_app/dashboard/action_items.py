@@ -20,6 +20,7 @@ from environments_app.models import Environment, NoticeKind, ServiceToken
 from environments_app.tokens.expiry_alerts import expiring, listed_tokens, unused
 from operations_app.backup import service as backup
 from operations_app.frame.navigation import Layout
+from operations_app.inbox.items import open_alerts
 from secrets_app.queries.filters import narrow
 from secrets_app.queries.lookup import visible_secrets
 from sync_app.jobs.leases import database_now
@@ -35,6 +36,8 @@ _DELIVERIES: Final = {
     "ownership_lost": "ownership lost in target",
     "drifted": "drifted from target",
 }
+
+_ALERTS_NAMED: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,7 @@ def needs(frame: Layout, states: Mapping[str, int]) -> list[ActionItem]:
     actor = frame.person
     items = chain(
         _approvals(frame),
+        _alerts(actor),
         _deliveries(states),
         _rotations(actor),
         _dates(actor),
@@ -85,6 +89,17 @@ def _approvals(frame: Layout) -> Iterator[ActionItem]:
     # It needs no action: it is listed here, with its comment there, until it was seen.
     address = f"{reverse('notices')}#{NoticeKind.APPROVALS}-title"
     yield ActionItem(label="requests rejected", state="refused", url=address, count=len(frame.refused))
+
+
+def _alerts(actor: Principal) -> Iterator[ActionItem]:
+    url = f"{reverse('notices')}#{NoticeKind.FAILURES}-title"
+    alerts = open_alerts(actor).order_by("-told_at", "-id")
+    titles = list(alerts.values_list("subject", "link")[: _ALERTS_NAMED + 1])
+    for subject, link in titles[:_ALERTS_NAMED]:
+        yield ActionItem(label=subject, state="failed", url=link or url)
+    if len(titles) > _ALERTS_NAMED:
+        count = alerts.count() - _ALERTS_NAMED
+        yield ActionItem(label="more open alerts", state="failed", url=url, count=count)
 
 
 def _dates(actor: Principal) -> Iterator[ActionItem]:
@@ -124,7 +139,7 @@ def _operations(actor: Principal) -> Iterator[ActionItem]:
     if backup.is_late(backup.last_success()):
         yield ActionItem(label="no recent backup", state="overdue", url=reverse("backups"))
     for problem in checkpoints_schedule.problems():
-        yield ActionItem(label=problem, state="failed", url=reverse("trail"))
+        yield ActionItem(label=problem, state="failed", url=f"{reverse('admin-audit')}?tab=verification")
 
 
 @dataclass(frozen=True, kw_only=True)

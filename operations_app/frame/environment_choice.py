@@ -15,7 +15,14 @@ NARROWED: Final = frozenset({"secret-list", "sync", "rotation", "activity", "app
 _BEGUN_IN: Final = frozenset({"secret-new", "secret-import", "secret-export"})
 # Pages about one environment: the same page of another one.
 _ABOUT_ONE: Final = frozenset(
-    {"environment-clone", "environment-detail", "environment-access", "notifications", "consents"}
+    {
+        "environment-clone",
+        "environment-delete",
+        "environment-detail",
+        "environment-access",
+        "notifications",
+        "consents",
+    }
 )
 # Pages of the whole installation, which no environment narrows.
 _OF_ALL: Final = frozenset(
@@ -32,7 +39,6 @@ _OF_ALL: Final = frozenset(
         "departure",
         "backups",
         "health",
-        "operations",
         "integrity",
     }
 )

@@ -231,6 +231,7 @@ class Layout:
             workspace.append(("Service tokens", "token-list", "token"))
         governance = list(_GOVERNANCE)
         if environments_for(self.person, Action.TRAIL_VIEW) is not None:
+            governance.append(("Access reviews", "review-list", "list"))
             governance.append(("Reports", "reports", "report"))
         if self.person.sees_installation:
             governance.append(("People", "people", "people"))

@@ -20,6 +20,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -33,7 +34,7 @@ from core.workers import BoundedCalls
 from gateway_app.engine.client import SLOW_SECONDS, read_engine
 from operations_app.health.processes import last_beat, process_problems
 from operations_app.health.schema import missing_migrations
-from operations_app.health.status import failing_systems
+from operations_app.health.status import SystemStatus, failing_systems
 from secrets_app.key_operations.key_check import failing_data_keys, with_unusable_key
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,18 @@ def results() -> list[Result]:
 def warnings() -> list[Result]:
     """Run WARNINGS, without which it serves what it can."""
     return [*map(_find, WARNINGS)]
+
+
+def ailing(checks: Iterable[Result], systems: Iterable[SystemStatus]) -> list[SystemStatus]:
+    """Return what is not healthy of this process and of other systems, worst first."""
+    failed = [
+        SystemStatus(group="", name=capfirst(check.name), state="unhealthy", detail=check.for_operators)
+        for check in checks
+        if not check.ok
+    ]
+    return sorted(
+        [*failed, *(system for system in systems if system.ails)], key=lambda each: each.state == "unasked"
+    )
 
 
 def probes() -> list[Result]:

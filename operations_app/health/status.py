@@ -106,7 +106,7 @@ def _systems() -> Iterator[SystemStatus]:
 
 def _keys() -> Iterator[SystemStatus]:
     """Yield each key encryption key once, with what it is used for and what the canary found under it."""
-    names = dict(Environment.objects.values_list("uuid", "name"))
+    names = dict(Environment.every.values_list("uuid", "name"))
     closed = dict(failing_data_keys().order_by().values_list("key_uri").annotate(Count("pk")))
     used: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     last_used: dict[tuple[str, str, str], datetime] = {}
@@ -136,7 +136,7 @@ def _keys() -> Iterator[SystemStatus]:
 
 def _sinks() -> Iterator[SystemStatus]:
     rows = {row.name: row for row in SinkState.objects.all()}
-    url = reverse_lazy("trail")
+    url = reverse_lazy("admin-audit")
     places = [("audit log signing", SIGNING, SIGNING_REMEDY)]
     sinks = [*checkpoint_sinks(), *event_sinks()]
     places += [(sink.name, sink.name, SINK_REMEDY) for sink in sinks]
@@ -173,7 +173,10 @@ def _failed(
 
 
 def _unasked(group: str, name: str, at: datetime | None = None) -> SystemStatus:
-    return SystemStatus(group=group, name=name, state="unasked", remedy=SILENT_REMEDY, at=at)
+    # One that was never asked waits for a worker, and whether one lives is a check.
+    return SystemStatus(
+        group=group, name=name, state="unasked" if at else "pending", remedy=SILENT_REMEDY, at=at
+    )
 
 
 def _is_old(at: datetime) -> bool:

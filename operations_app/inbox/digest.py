@@ -17,6 +17,7 @@ from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
 from environments_app.authorization.principals import system_principal, user_principal
 from environments_app.models import PersonalSettings, User
+from environments_app.notifications.service import one_line
 from operations_app.inbox.items import InboxItem, Section, sections
 
 _log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def _subject(items: list[Section]) -> str:
 
 
 def _text(user: User, items: list[Section], before: datetime | None) -> str:
-    lines = [f"Hello {user.display_name or user.username},", ""]
+    lines = [f"Hello {one_line(user.display_name or user.username)},", ""]
     for section in items:
         lines += [section.title, *(_line(notice, before) for notice in section.notices)]
         lines += ["  and more: " + _address(section.all_url)] if section.more else []
@@ -100,8 +101,8 @@ def _line(notice: InboxItem, before: datetime | None) -> str:
     mark = "*" if before is None or notice.at > before else " "
     place = f" ({notice.environment})" if notice.environment else ""
     when = f", {notice.state} {notice.moment:%Y-%m-%d}" if notice.moment else ""
-    more = [f"      {line}" for line in notice.lines[:_LINES]]
-    return "\n".join([f"{mark} {notice.title}{place}{when}", *more])
+    more = [f"      {one_line(line)}" for line in notice.lines[:_LINES]]
+    return "\n".join([one_line(f"{mark} {notice.title}{place}{when}"), *more])
 
 
 def _address(path: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Q, QuerySet, When
 from django.urls import reverse
 from django.utils import timezone
 
@@ -32,6 +32,7 @@ from environments_app.models import (
     NoticeKind,
     RequestState,
 )
+from environments_app.notifications.service import EMERGENCY
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import visible_secrets
 
@@ -113,7 +114,7 @@ def count_new(
     access, which the frame of a page knows already.
     """
     now = timezone.now()
-    alerts, secrets = _alerts(actor), visible_secrets(actor)
+    alerts, secrets = open_alerts(actor), visible_secrets(actor)
     expiring, due = Q(expires_at__lte=now + EXPIRY_NOTICE), Q(rotation_due_at__lte=now)
     if seen is not None:
         alerts = alerts.filter(told_at__gt=seen)
@@ -131,9 +132,11 @@ def _bounded(rows: QuerySet[Any]) -> int:
     return len(rows.values_list("pk", flat=True)[:COUNTED])
 
 
-def _alerts(actor: Principal) -> QuerySet[Alert]:
+def open_alerts(actor: Principal) -> QuerySet[Alert]:
     """Return the open alerts that an actor may know of; None as environment is the installation."""
-    told = Alert.objects.filter(open=True, told_at__isnull=False).exclude(kind__in=_OF_REQUESTS)
+    told = Alert.objects.filter(
+        open=True, told_at__isnull=False, environment__deleted_at__isnull=True
+    ).exclude(kind__in=_OF_REQUESTS)
     if actor.sees_installation:
         return told
     condition = Q(pk__in=())
@@ -150,7 +153,9 @@ def _alerts(actor: Principal) -> QuerySet[Alert]:
 
 
 def _failures(actor: Principal) -> list[InboxItem]:
-    rows = _alerts(actor).select_related("environment").order_by("-told_at", "-id")[: SHOWN + 1]
+    # What only a person ends comes first: newer alerts would push it out of the list.
+    waits = Case(When(kind=EMERGENCY, then=0), default=1)
+    rows = open_alerts(actor).select_related("environment").order_by(waits, "-told_at", "-id")
     return [
         InboxItem(
             title=alert.subject,
@@ -160,7 +165,7 @@ def _failures(actor: Principal) -> list[InboxItem]:
             environment=alert.environment.name if alert.environment else "",
             lines=alert.lines,
         )
-        for alert in rows
+        for alert in rows[: SHOWN + 1]
     ]
 
 

@@ -69,6 +69,7 @@ def json_lines(report: Report) -> Iterator[bytes]:
             "title": section.title,
             "about": section.about,
             "columns": section.columns,
+            "as_of": _json(report.as_of(section)),
         }
         yield (b"," if place else b"") + orjson.dumps(told)[:-1] + b',"rows":['
         for number, row in enumerate(report.rows(section)):
@@ -97,7 +98,8 @@ def printed_page(report: Report, *, style: str = "") -> str:
     for section in report.sections:
         rows = report.rows(section)
         first = [[plain(cell) for cell in row] for row in islice(rows, PRINTED_ROWS)]
-        parts.append({"section": section, "rows": first, "more": sum(1 for _ in rows)})
+        more = sum(1 for _ in rows)
+        parts.append({"section": section, "state": report.state(section), "rows": first, "more": more})
     context = {
         "report": report,
         "parts": parts,

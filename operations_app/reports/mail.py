@@ -40,7 +40,7 @@ def send_if_due() -> bool:
     if not is_due(now):
         return False
     span = SPANS[settings.KEEPER_REPORT_SCHEDULE]
-    report = reports.make(actor=system_principal(is_admin=True), key=reports.ALL, since=now - span, until=now)
+    report = reports.make(actor=system_principal(is_admin=True), key=reports.ALL, since=now - span)
     message = EmailMessage(
         subject="Keeper: compliance report",
         body="The report is attached. Print the HTML file, or save it as PDF.\n"

@@ -48,8 +48,8 @@ def _control(framework: str, number: str, about: str, *sections: str) -> Control
 
 CONTROLS: Final = (
     _control(SOC2, "CC6.1", "Logical access is restricted, data protected", "access", "encryption"),
-    _control(SOC2, "CC6.2", "Accounts are registered and authorised before use", "people", "privileged"),
-    _control(SOC2, "CC6.3", "Access follows roles, and ends when not needed", "access", "offboarding"),
+    _control(SOC2, "CC6.2", "Accounts are authorised before use", "people", "privileged", "reviews"),
+    _control(SOC2, "CC6.3", "Access follows roles, ends when not needed", "access", "offboarding", "reviews"),
     _control(SOC2, "CC6.4", "Physical access to facilities is restricted"),
     _control(SOC2, "CC6.7", "Data is protected while it is moved", "sync"),
     _control(SOC2, "CC7.2", "Systems are watched for anomalies", "refused", "damage"),
@@ -59,7 +59,7 @@ CONTROLS: Final = (
     _control(ISO, "A.5.15", "Access control", "access", "tokens", "trusts"),
     _control(ISO, "A.5.16", "Identity management", "people", "offboarding"),
     _control(ISO, "A.5.17", "Authentication information", "rotation", "expiry"),
-    _control(ISO, "A.5.18", "Access rights are reviewed and removed", "access", "offboarding"),
+    _control(ISO, "A.5.18", "Access rights are reviewed and removed", "reviews", "access", "offboarding"),
     _control(ISO, "A.5.23", "Use of cloud services", "sync"),
     _control(ISO, "A.8.2", "Privileged access rights", "privileged", "people"),
     _control(ISO, "A.8.13", "Backup of information"),
@@ -68,8 +68,8 @@ CONTROLS: Final = (
     _control(ISO, "A.8.24", "Use of cryptography", "encryption"),
     _control(PCI, "3.6.1", "Keys that protect stored data are themselves protected", "encryption"),
     _control(PCI, "3.7.4", "Keys are replaced at the end of their cryptoperiod", "encryption"),
-    _control(PCI, "7.2.4", "Access is reviewed every six months", "access"),
-    _control(PCI, "7.2.5", "Application and system accounts have the least rights", "tokens", "trusts"),
+    _control(PCI, "7.2.4", "Access is reviewed every six months", "reviews", "access"),
+    _control(PCI, "7.2.5", "Application and system accounts: least rights", "tokens", "trusts", "reviews"),
     _control(PCI, "8.2.5", "Access of those who left is ended at once", "offboarding"),
     # For people: Keeper's reports contain nothing about their passwords.
     _control(PCI, "8.3.9", "People's only passwords are changed, or their accounts' posture analysed"),
@@ -111,6 +111,23 @@ class Report:
             if number % _ROWS_BETWEEN_LOOKS == 0:
                 self._require_still()
             yield row
+
+    def as_of(self, section: Section) -> datetime | None:
+        """Return the time whose state a section shows; None if it shows what happened in a time."""
+        if section.of_time:
+            return None
+        return self.scope.as_of if section.key == AS_OF and self.scope.as_of else self.made_at
+
+    def state(self, section: Section) -> str:
+        """Say as of when a section is; empty if it shows what happened in the time of the report."""
+        if (at := self.as_of(section)) is None:
+            return ""
+        if at != self.made_at:
+            return (
+                f"As of {at:%Y-%m-%d %H:%M} UTC, by the audit log, in the environments that exist now. "
+                "Two-factor and sign-ins of that time are not in it."
+            )
+        return f"As of {at:%Y-%m-%d %H:%M} UTC, when this report was made."
 
     def _require_still(self) -> None:
         viewer = self.scope.viewer
@@ -156,7 +173,8 @@ def make(
 ) -> Report:
     """Return a report of one section or of all, after recording that it was made.
 
-    The last 90 days where no time is given. `as_of` is for the section of access alone.
+    The last 90 days where no time is given. `as_of` is for the section of access alone, which in the
+    report of a time that is over is as of its end.
     Raises Forbidden, or BadQuery if there is no such section or the time runs backwards.
     """
     may = offered(actor=actor)
@@ -170,6 +188,8 @@ def make(
         raise BadQuery("since", "The start must be before the end.")
     if as_of and (key != AS_OF or as_of > now):
         raise BadQuery("as_of", f"Only the section {AS_OF} has an earlier state, and none of the future.")
+    if as_of is None and until < now and any(section.key == AS_OF for section in chosen):
+        as_of = until
     title = "Compliance report" if key == ALL else chosen[0].title
     commit_record(
         actor=actor,

@@ -83,7 +83,7 @@ def queues() -> list[Queue]:
             url=reverse_lazy("admin:environments_app_delivery_changelist"),
             **messages,
         ),
-        Queue(label="Audit log", stuck_words="sinks fail", url=reverse_lazy("trail"), **sinks),
+        Queue(label="Audit log", stuck_words="sinks fail", url=reverse_lazy("admin-audit"), **sinks),
     ]
 
 

@@ -10,11 +10,13 @@ from django import forms
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
+from django.utils.text import format_lazy
 from django.views.decorators.http import require_GET, require_http_methods
 
 from audit_app.checkpoints import schedule as checkpoints
 from audit_app.events.actions import Action, Outcome
+from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent, Checkpoint
 from audit_app.queries import event_export
 from audit_app.queries.access_log import record_view
@@ -34,6 +36,8 @@ _DAYS: Final = 30
 _HOURS: Final = 24
 _JOBS_SHOWN: Final = 10
 _BUNDLES_SHOWN: Final = 50
+# Of the page's tab; lazy, since addresses name this module.
+VERIFICATION_URL: Final = format_lazy("{}?tab=verification", reverse_lazy("admin-audit"))
 # In units of the drawing; a column begins every _WIDTH.
 _HEIGHT: Final = 60
 _WIDTH: Final = 10
@@ -110,6 +114,7 @@ def _verification(_actor: Principal) -> dict[str, Any]:
         "jobs": AuditJob.objects.all()[:_JOBS_SHOWN],
         "newest": Checkpoint.objects.order_by("-number").first(),
         "warnings": checkpoints.problems(),
+        "keys": [(key_id, key.hex()) for key_id, key in keyring().public_keys().items()],
         "oldest": AuditEvent.objects.order_by("at").values_list("at", flat=True).first(),
     }
 

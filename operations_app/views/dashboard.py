@@ -24,7 +24,8 @@ from environments_app.authentication.drf import principal_of
 from operations_app.dashboard import figures
 from operations_app.dashboard.action_items import delivery_states, first_steps, needs
 from operations_app.frame.navigation import Layout, frame_of
-from operations_app.health.service import results, warnings
+from operations_app.health.service import ailing, results, warnings
+from operations_app.health.status import standings
 from secrets_app.queries.lookup import can_in_any_scope
 
 _EVENTS_SHOWN: Final = 10
@@ -41,6 +42,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         steps = first_steps(actor, environments=frame.environments, secrets=secrets["living"])
     days = counts_by_day(viewer=actor, days=figures.DAYS)
     health = [*results(), *warnings()] if actor.sees_installation else []
+    systems = standings(actor=actor) if actor.sees_installation else []
     reads = figures.reads_by_environment(actor, days)
     context = {
         "needs": needs(frame, states),
@@ -49,7 +51,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "health": health,
         "has_access": bool(frame.environments),
         "requested": [] if frame.environments else open_requests(actor),
-        "unhealthy": [check for check in health if not check.ok],
+        "ailing": ailing(health, systems),
         "quick_actions": _quick_actions(frame),
         "first_steps": steps,
         "next_step": next((step for step in steps if not step.done), None),

@@ -50,7 +50,8 @@ def report_detail(request: HttpRequest, key: str) -> HttpResponse:
     parts: list[dict[str, Any]] = []
     for section in report.sections:
         rows = list(islice(report.rows(section), _ROWS_SHOWN + 1))
-        parts.append({"section": section, "rows": rows[:_ROWS_SHOWN], "more": len(rows) > _ROWS_SHOWN})
+        more, state = len(rows) > _ROWS_SHOWN, report.state(section)
+        parts.append({"section": section, "state": state, "rows": rows[:_ROWS_SHOWN], "more": more})
     context = {
         "report": report,
         "parts": parts,

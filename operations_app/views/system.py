@@ -1,8 +1,7 @@
-"""Pages of the system in the admin, of Health, and of operators.
+"""The page of the system in the admin, and that of Health.
 
-The page of the system has a tab for each of installation, checks, health, workers, schedules, backups and
-settings. Health has the status
-of every system, its age and its remedy. The page of operators has queues, leases and settings.
+The page of the system has a tab for each of installation, checks, workers, schedules and
+settings. Health has the status of every system, its age and its remedy.
 """
 
 from collections.abc import Callable
@@ -10,9 +9,8 @@ from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
-from django.conf import settings
-from django.contrib import admin, messages
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
@@ -22,14 +20,9 @@ from django.views.decorators.http import require_GET, require_http_methods
 from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, require
-from environments_app.errors import ConfirmationNeeded
-from environments_app.views.base import confirm_first, run_act
-from operations_app.backup import service as backup
-from operations_app.backup.errors import BackupError, Malformed
-from operations_app.backup.requests import open_sealed
-from operations_app.backup.requests import request as request_backup
+from environments_app.views.base import run_act
 from operations_app.health.processes import last_beat
-from operations_app.health.service import results, warnings
+from operations_app.health.service import ailing, results, warnings
 from operations_app.health.status import standings
 from operations_app.system.installation import Setting, build, deployment_findings, shown_settings
 from operations_app.system.queues import leases, queues
@@ -40,12 +33,14 @@ _BACKUPS_SHOWN: Final = 10
 
 @require_http_methods(["GET", "POST"])
 def system(request: HttpRequest) -> HttpResponseBase:
-    """Show a tab of the system; a POST asks a worker for work, or downloads a backup."""
+    """Show a tab of the system; a POST asks a worker for work."""
     actor = principal_of(request)
     require(actor=actor, action=Action.SYSTEM_VIEW, environment=None)
     if request.method == "POST":
-        return _download(request, actor) if "download" in request.POST else _act(request, actor)
+        return _act(request, actor)
     tab = request.GET.get("tab", "")
+    if tab in _PAGES:
+        return redirect(tab)
     tab = tab if tab in TABS else next(iter(TABS))
     context = {"title": "System", "tab": tab, "tabs": TABS, **_CONTEXTS[tab](request, actor)}
     return TemplateResponse(request, "admin/system.html", {**admin.site.each_context(request), **context})
@@ -59,14 +54,6 @@ def _checks(_request: HttpRequest, _actor: Principal) -> dict[str, Any]:
     return {"findings": deployment_findings()}
 
 
-def _health(_request: HttpRequest, actor: Principal) -> dict[str, Any]:
-    systems = standings(actor=actor)
-    return {
-        "checks": [*results(), *warnings()],
-        "systems": [(name, list(rows)) for name, rows in groupby(systems, key=lambda each: each.group)],
-    }
-
-
 def _work(_request: HttpRequest, _actor: Principal) -> dict[str, Any]:
     return {"queues": queues(), "leases": leases(), "beat": last_beat()}
 
@@ -74,14 +61,6 @@ def _work(_request: HttpRequest, _actor: Principal) -> dict[str, Any]:
 def _schedules(_request: HttpRequest, actor: Principal) -> dict[str, Any]:
     may_run = allows(actor, Action.SCHEDULE_RUN, environment_id=None)
     return {"schedules": schedules(), "may_run": may_run}
-
-
-def _backups(_request: HttpRequest, actor: Principal) -> dict[str, Any]:
-    return {
-        "backups": backup.list_backups(actor=actor)[:_BACKUPS_SHOWN],
-        "backup_interval": settings.KEEPER_BACKUP_INTERVAL_HOURS,
-        "may_back_up": allows(actor, Action.BACKUP_CREATE, environment_id=None),
-    }
 
 
 def _settings(request: HttpRequest, _actor: Principal) -> dict[str, Any]:
@@ -93,19 +72,17 @@ def _settings(request: HttpRequest, _actor: Principal) -> dict[str, Any]:
 TABS: Final = {
     "installation": "Installation",
     "checks": "Deployment checks",
-    "health": "Health",
     "work": "Workers",
     "schedules": "Schedules",
-    "backups": "Backups",
     "settings": "Settings",
 }
+# Tabs that became pages of their own.
+_PAGES: Final = ("health", "backups")
 _CONTEXTS: Final[dict[str, Callable[[HttpRequest, Principal], dict[str, Any]]]] = {
     "installation": _installation,
     "checks": _checks,
-    "health": _health,
     "work": _work,
     "schedules": _schedules,
-    "backups": _backups,
     "settings": _settings,
 }
 
@@ -116,47 +93,26 @@ def _chosen(text: str, *, changed: bool) -> list[Setting]:
     ]
 
 
-def _download(request: HttpRequest, actor: Principal) -> HttpResponseBase:
-    back = f"{reverse('admin-system')}?tab=backups"
-    try:
-        sealed = open_sealed(actor=actor, name=request.POST["download"])
-    except ConfirmationNeeded:
-        return confirm_first(request, back=back)
-    except BackupError as error:
-        messages.error(request, f"{str(error).capitalize()}.")
-        return redirect(back)
-    return FileResponse(
-        sealed.file, as_attachment=True, filename=sealed.name, content_type="application/octet-stream"
-    )
-
-
 def _act(request: HttpRequest, actor: Principal) -> HttpResponse:
-    page = reverse("admin-system")
-    if "schedule" in request.POST:
-        name = request.POST["schedule"]
-        run = partial(request_run, actor=actor, name=name)
-        return run_act(request, run, f"Run of {name} requested.", back=f"{page}?tab=schedules")
-    name = request.POST.get("backup", "")
-    done = f"Verification of {name} started." if name else "Backup started."
-    back_up = partial(request_backup, actor=actor, name=name)
-    return run_act(request, back_up, done, back=f"{page}?tab=backups", refusals=(Malformed,))
+    name = request.POST.get("schedule", "")
+    run = partial(request_run, actor=actor, name=name)
+    back = f"{reverse('admin-system')}?tab=schedules"
+    return run_act(request, run, f"Run of {name} requested.", back=back)
 
 
 @require_GET
 def health(request: HttpRequest) -> HttpResponse:
     """Show what this process finds of itself, and what workers found of other systems."""
     systems = standings(actor=principal_of(request))
+    checks = sorted([*results(), *warnings()], key=lambda check: check.ok)
+    groups = [
+        (name, sorted(rows, key=lambda row: not row.ails))
+        for name, rows in groupby(systems, key=lambda row: row.group)
+    ]
     context = {
-        "groups": [(name, list(rows)) for name, rows in groupby(systems, key=lambda row: row.group)],
-        "ailing": sum(row.ails for row in systems),
-        "checks": [*results(), *warnings()],
+        "groups": groups,
+        "ailing": ailing(checks, systems),
+        "pending": sum(row.state == "pending" for row in systems),
+        "checks": checks,
     }
     return render(request, "keeper_project/health.html", context)
-
-
-@require_GET
-def operations(request: HttpRequest) -> HttpResponse:
-    """Show the queues, the leases and the settings to operators."""
-    require(actor=principal_of(request), action=Action.SYSTEM_VIEW, environment=None)
-    context = {"queues": queues(), "leases": leases(), "settings": shown_settings()}
-    return render(request, "keeper_project/operations.html", context)

@@ -28,7 +28,14 @@ from secrets_app.queries import last_asked
 from secrets_app.queries.lookup import find_secret, require_authentic
 from secrets_app.queries.states import is_known, known_etags
 from secrets_app.rows.store import ANY, NO_STATE
-from secrets_app.services.read import Stage, require_readable, reveal, stage_number
+from secrets_app.services.decoys import warnings_of
+from secrets_app.services.read import (
+    Stage,
+    require_readable,
+    require_readable_version,
+    reveal,
+    stage_number,
+)
 
 IF_MATCH = OpenApiParameter(
     "If-Match",
@@ -73,8 +80,11 @@ class SecretsView(AccessView):
             fields["environment"] = environment
         return fields | ({"expected": self.expected(row)} if act.conditional else {})
 
-    def respond(self, _answer: type[BaseSerializer[Any]], result: Secret, code: int) -> Response:
-        return answer(result, status_code=code)
+    def respond(self, kind: type[BaseSerializer[Any]], result: Secret, code: int) -> Response:
+        response = answer(result, status_code=code)
+        if kind is documents.SecretWithWarnings and result.decoy:
+            response.data["warnings"] = warnings_of(result)
+        return response
 
     def expected(self, secret: Secret | None) -> str | None:
         """Return the state that a write requires by `If-Match`: the present one if the header names it.
@@ -117,6 +127,7 @@ class SecretsView(AccessView):
         """
         if not is_known(secret.etag, known_etags(self.request.headers.get("If-None-Match", ""))):
             return False
+        require_readable_version(secret, secret.current_number)
         require_readable(actor=self.actor, secret=secret)
         UNCHANGED_READS.inc()
         last_asked.note_at_once(

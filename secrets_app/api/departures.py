@@ -28,8 +28,8 @@ class DepartureDocument(serializers.ModelSerializer[Departure]):
     class Meta:
         model = Departure
         fields = [
-            "id", "uuid", "user", "kind", "open", "at", "ended_by", "ended", "counted_at", "closed_at",
-            "closed_by", "reason",
+            "id", "uuid", "user", "kind", "open", "at", "ended_by", "ended", "counted_at", "held_at",
+            "closed_at", "closed_by", "reason",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -112,6 +112,18 @@ class DepartureCloseView(AccessView):
         found = decisions.find_departure(actor=self.actor, id=id)
         closed = decisions.close_departure(actor=self.actor, departure=found, **self.given(Reason))
         return Response(DepartureDocument(closed).data)
+
+
+class DepartureContinueView(AccessView):
+    queryset = Departure.objects.none()
+    serializer_class = DepartureDocument
+
+    @extend_schema(summary="Let rotations go on", request=None, responses=DepartureDocument)
+    def post(self, request: Request, id: int) -> Response:
+        """Let rotations go on that wait since a SCIM client ended many people at once: of all of these."""
+        found = decisions.find_departure(actor=self.actor, id=id)
+        continued = decisions.continue_rotations(actor=self.actor, departure=found)
+        return Response(DepartureDocument(continued).data)
 
 
 class ValueKeepView(AccessView):

@@ -39,8 +39,9 @@ from secrets_app.queries.states import is_unchanged, known_etags, readable_secre
 from secrets_app.rows.store import ANY, NO_STATE
 from secrets_app.services import lifecycle, write
 from secrets_app.services.comparison import compare
+from secrets_app.services.decoys import note_missed
 from secrets_app.services.exporting import EXPORT_RENDERERS, HEADER, export_renderer, export_values
-from secrets_app.services.read import MAX_EXPORT, reveal_environment
+from secrets_app.services.read import LEFT_OUT, MAX_EXPORT, reveal_environment
 from secrets_app.values.names import validate_prefix, validate_secret_name
 
 UNLESS: Final = OpenApiParameter(
@@ -149,6 +150,12 @@ class ExportView(SecretsView):
     content_negotiation_class = ExportNegotiation
     renderer_classes = EXPORT_RENDERERS
 
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]  # as DRF has it
+        """Answer without a body: the forms of an export hold names and values alone."""
+        answered: Response = super().options(request, *args, **kwargs)
+        answered.data = None
+        return answered
+
     @extend_schema(
         summary="Export values",
         parameters=[
@@ -163,6 +170,13 @@ class ExportView(SecretsView):
                 OpenApiParameter.HEADER,
                 response=[200],
                 description="The variables of a dotenv file that a reader does not read as they are.",
+            ),
+            OpenApiParameter(
+                LEFT_OUT,
+                int,
+                OpenApiParameter.HEADER,
+                response=[200],
+                description="How many guarded secrets the answer leaves out. Without it there are none.",
             ),
             OpenApiParameter(
                 bearers.HEADER,
@@ -196,7 +210,8 @@ class ExportView(SecretsView):
         values = export_values(revealed, format=renderer.format)
         seconds = bearers.offline_seconds(actor=self.actor, environment=place)
         offline = {bearers.HEADER: str(seconds)} if seconds else {}
-        return Response(values, headers={**renderer.headers(values), **etag, **offline})
+        without = {LEFT_OUT: str(len(revealed.left_out))} if revealed.left_out else {}
+        return Response(values, headers={**renderer.headers(values), **etag, **offline, **without})
 
 
 class CompareView(SecretsView):
@@ -256,6 +271,7 @@ class ManifestView(SecretsView):
             return Response(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
         secrets = readable_secrets(self.actor, place, prefix)
         rows = genuine([*listed(secrets.order_by("name")[: MAX_EXPORT + 1])])
+        note_missed(actor=self.actor, environment=place, prefix=prefix, found=bool(rows))
         if len(rows) > MAX_EXPORT:
             raise TooManyItems(f"A manifest has at most {MAX_EXPORT:,} secrets: give a prefix.")
         current = SecretVersion.objects.filter(secret__in=secrets, number=F("secret__current_number"))

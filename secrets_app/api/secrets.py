@@ -7,6 +7,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from environments_app.api.base import NO_CONTENT, act_view
 from secrets_app import acts
@@ -31,6 +32,19 @@ from secrets_app.services.read import reveal
 from secrets_app.types.generators.registry import generate, kind_for
 
 _FILTERS: Final = filter_names()
+_OF_THE_SECRET: Final[Mapping[str, Any]] = {
+    "previous_version": {
+        "type": "integer",
+        "nullable": True,
+        "description": "The number of the version that was current before.",
+    },
+    "max_versions": {"type": "integer", "description": "How many versions clients of KV v2 see, 0 for all."},
+    "custom_metadata": {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "description": "What clients of KV v2 describe the secret with.",
+    },
+}
 
 
 class SecretListView(SecretsView):
@@ -54,10 +68,10 @@ class SecretListView(SecretsView):
     @extend_schema(
         summary="Create a secret",
         request=documents.NewSecretDocument,
-        responses={201: documents.SecretDocument},
+        responses={201: documents.SecretWithWarnings},
     )
     def post(self, request: Request) -> Response:
-        """Create a secret; the answer does not hold its value."""
+        """Create a secret; the answer does not hold its value. That of a decoy may have warnings."""
         given = self.valid(documents.NewSecretDocument)
         fields = given.validated_data
         secret = write.create(
@@ -67,9 +81,10 @@ class SecretListView(SecretsView):
             secret_type=fields["secret_type"],
             value=fields["value"],
             comment=fields.get("comment", ""),
+            decoy=fields.get("decoy", False),
             **given.metadata,
         )
-        return answer(secret, status_code=status.HTTP_201_CREATED)
+        return self.respond(documents.SecretWithWarnings, secret, status.HTTP_201_CREATED)
 
 
 class SecretView(SecretsView):
@@ -140,7 +155,9 @@ class SecretView(SecretsView):
 
 _FORMS: Final[dict[str, dict[str, Any]]] = {
     "purge": {"answer": NO_CONTENT, "code": status.HTTP_204_NO_CONTENT},
+    "make_decoy": {"answer": documents.SecretWithWarnings},
     "rollback": {"body": documents.RollbackDocument},
+    "request_read": {"body": documents.ReadRequestDocument},
     "rename": {"body": documents.RenameDocument},
     "copy": {"body": documents.DestinationDocument, "code": status.HTTP_201_CREATED},
     "move": {"body": documents.DestinationDocument, "code": status.HTTP_201_CREATED},
@@ -152,7 +169,18 @@ ACT_VIEWS: Final = {
 }
 
 
+class VersionPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc, name-defined]  # the setting decides
+    """The pages of a list of versions, with what their secret has for clients of KV v2."""
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        page_schema: dict[str, Any] = super().get_paginated_response_schema(schema)
+        page_schema["required"] = [*page_schema["required"], *_OF_THE_SECRET]
+        page_schema["properties"] |= _OF_THE_SECRET
+        return page_schema
+
+
 class VersionListView(SecretsView):
+    pagination_class = VersionPagination
     opens_values = True
     serializer_class = documents.VersionDocument
     ordering_fields: ClassVar[Mapping[str, str]] = {"number": "number"}
@@ -164,12 +192,18 @@ class VersionListView(SecretsView):
         """List the versions of a secret, without values."""
         secret = find_secret(actor=self.actor, id=id)
         require_authentic(secret)
-        versions = SecretVersion.objects.filter(secret_id=secret.pk).defer("value")
+        versions = SecretVersion.objects.filter(secret_id=secret.pk).select_related("origin").defer("value")
         context = {"current_number": secret.current_number, "rules": secret.rules}
         rows = self.paginate_queryset(versions) or []
-        return self.get_paginated_response(
+        page = self.get_paginated_response(
             [documents.VersionDocument(row, context=context).data for row in rows]
         )
+        page.data |= {
+            "previous_version": secret.previous_number,
+            "max_versions": secret.max_versions,
+            "custom_metadata": secret.custom_metadata or {},
+        }
+        return page
 
 
 class VersionView(SecretsView):

@@ -4,20 +4,23 @@ Fields that every API of Keeper uses are elsewhere.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, cast
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, WholeNumber
 from secrets_app.errors import InvalidName, InvalidValue
 from secrets_app.importing.formats.registry import FORMATS
 from secrets_app.importing.plan import Verdict
-from secrets_app.models import Secret, SecretVersion, VersionRules
+from secrets_app.models import Secret, SecretVersion, VersionOrigin, VersionRules
 from secrets_app.queries.listed import ListedSecret
 from secrets_app.rows.bulk_insert import CreatedSecret
 from secrets_app.rows.raw_secrets import SecretRow
 from secrets_app.services.bulk_create import MAX_ITEMS
 from secrets_app.services.comparison import Difference
+from secrets_app.services.guarded import MAX_REASON, MIN_REASON
 from secrets_app.services.read import Stage
 from secrets_app.types.registry import MAX_VALUE_BYTES, SecretType, parse_secret_type
 from secrets_app.values.metadata import MAX_COMMENT, MAX_DESCRIPTION, MAX_OWNER, Metadata
@@ -92,6 +95,7 @@ class SecretDocument(serializers.Serializer[Secret]):
     owner = serializers.CharField()
     expires_at = serializers.DateTimeField(allow_null=True)
     uses_references = serializers.BooleanField()
+    guarded = serializers.BooleanField()
     facts = serializers.DictField()
     rotated_at = serializers.DateTimeField(allow_null=True)
     rotation_due_at = serializers.DateTimeField(allow_null=True)
@@ -115,6 +119,7 @@ class SecretDocument(serializers.Serializer[Secret]):
             "owner": secret.owner,
             "expires_at": secret.expires_at,
             "uses_references": secret.uses_references,
+            "guarded": bool(secret.guarded),
             "facts": secret.facts,
             "rotated_at": secret.rotated_at,
             "rotation_due_at": secret.rotation_due_at,
@@ -138,6 +143,16 @@ class SecretWithValue(SecretDocument):
     value = serializers.CharField(required=False)
     stage = serializers.ChoiceField(choices=[str(stage) for stage in Stage], required=False)
     stages = StagedValue(many=True, required=False)
+
+
+class SecretWithWarnings(SecretDocument):
+    """A secret, and for a new decoy the readers that would use it by accident."""
+
+    warnings = serializers.ListField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="Of a new decoy: who read at least 90 % of the names beside it within 30 days.",
+    )
 
 
 class PlacedBody(StrictSerializer):
@@ -193,6 +208,7 @@ class NewSecretDocument(NewSecretItem, RequiredPlace):
 
     name = SecretName()
     uses_references = Truth(required=False, help_text=_RESOLVES)
+    decoy = Truth(required=False, help_text="Make it a decoy: each use of it raises an alert. For managers.")
 
 
 class _Objects(serializers.ListField):
@@ -218,6 +234,19 @@ class BulkResult(serializers.Serializer[Any]):
     created = serializers.IntegerField()
 
 
+class OriginDocument(serializers.Serializer[VersionOrigin]):
+    """Where a version was carried from, by a migration; `written` is when it was written there."""
+
+    system = serializers.CharField()
+    place = serializers.CharField()
+    path = serializers.CharField()
+    number = serializers.IntegerField(allow_null=True)
+    id = serializers.CharField(source="identifier")
+    author = serializers.CharField()
+    written = serializers.DateTimeField(source="written_at", allow_null=True)
+    state = serializers.CharField(help_text="`deleted` or `destroyed` if it came without its value.")
+
+
 class VersionDocument(serializers.Serializer[SecretVersion]):
     """A version of a secret without its value."""
 
@@ -227,6 +256,24 @@ class VersionDocument(serializers.Serializer[SecretVersion]):
     comment = serializers.CharField()
     is_current = serializers.SerializerMethodField()
     state = serializers.SerializerMethodField(help_text="`readable`, `deleted` or `destroyed`.")
+    deleted_at = serializers.SerializerMethodField(
+        help_text="When it was deleted; of a readable version, when it will be. Null: neither."
+    )
+    origin = serializers.SerializerMethodField()
+
+    def get_deleted_at(self, version: SecretVersion) -> datetime | None:
+        rules: VersionRules = self.context["rules"]
+        # What came without its value counts as destroyed here, and was deleted there.
+        return rules.deleted.get(version.number)
+
+    @extend_schema_field(OriginDocument(allow_null=True))
+    def get_origin(self, version: SecretVersion) -> dict[str, Any] | None:
+        """Return where it was carried from; None if it was written here, or that was changed by SQL."""
+        origin = getattr(version, "origin", None)
+        if origin is None:
+            return None
+        origin.version = version
+        return OriginDocument(origin).data if origin.is_authentic() else None
 
     def get_state(self, version: SecretVersion) -> str:
         rules: VersionRules = self.context["rules"]
@@ -246,6 +293,13 @@ class RollbackDocument(StrictSerializer):
     """The version whose value becomes current again."""
 
     version = WholeNumber(min_value=1, max_value=2**31 - 1, source="number")
+
+
+class ReadRequestDocument(StrictSerializer):
+    """Why a guarded value is needed, and which version: without a number the current one."""
+
+    reason = serializers.CharField(min_length=MIN_REASON, max_length=MAX_REASON)
+    version = WholeNumber(min_value=1, max_value=2**31 - 1, source="number", required=False)
 
 
 class RenameDocument(StrictSerializer):

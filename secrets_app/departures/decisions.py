@@ -5,31 +5,38 @@ Administrators and auditors see all of it; others see the values that they may r
 
 from collections.abc import Sequence
 from typing import Final
+from uuid import UUID
 
 from django.db.models import QuerySet
 
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
+from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record, record
 from core.canonical_json import Json
+from core.workers import nudge
 from environments_app.authorization.policy import (
     Principal,
     allows,
     record_denial,
     require,
+    require_confirmed,
     visible,
 )
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible
-from environments_app.models import Departure, User
+from environments_app.models import Departure, ServiceToken, User
+from environments_app.notifications.service import resolve_alert
 from environments_app.users.password_backend import named_user
 from secrets_app.departures import following
 from secrets_app.models import DepartureValue, Secret
 from secrets_app.queries.lookup import require_on
 
 MAX_REASON: Final = 500
+# The alert that a SCIM client ended many people at once.
+MASS_LEAVE: Final = "mass-leave"
 
 
 def may_see_all(actor: Principal) -> bool:
@@ -75,7 +82,7 @@ def read_departure(*, actor: Principal, id: int) -> tuple[Departure, list[Depart
 
 def visible_values(actor: Principal, departure: Departure) -> list[DepartureValue]:
     """Return the values of a departure that the actor may see, by place and name."""
-    rows = following.values_of(departure)
+    rows = following.values_of(departure).filter(secret__environment__deleted_at__isnull=True)
     if may_see_all(actor):
         return list(rows)
     return list(rows.filter(secret__in=Secret.objects.filter(visible(actor, Action.SECRET_UPDATE))))
@@ -83,9 +90,8 @@ def visible_values(actor: Principal, departure: Departure) -> list[DepartureValu
 
 def find_value(*, actor: Principal, id: int) -> DepartureValue:
     """Return a value of a departure. Raises Invisible if the actor may not see it."""
-    row = (
-        DepartureValue.objects.select_related("departure__user", "secret__environment").filter(pk=id).first()
-    )
+    rows = DepartureValue.objects.filter(pk=id, secret__environment__deleted_at__isnull=True)
+    row = rows.select_related("departure__user", "secret__environment").first()
     if row is not None and (may_see_all(actor) or _may_replace(actor, row.secret)):
         return row
     if row is not None:
@@ -126,7 +132,7 @@ def assign_value(*, actor: Principal, value: DepartureValue, username: str) -> D
     with lock_authentic(value) as stored:
         _require_open(stored)
         person = named_user(username)
-        if person is None or not person.is_active or not following.may_replace(person, stored.secret):
+        if person is None or not following.may_replace(person, stored.secret):
             raise InvalidField("username", "Choose an active person who may change this secret.")
         stored.assignee = person
         stored.save(update_fields=["assignee"])
@@ -154,6 +160,42 @@ def close_departure(*, actor: Principal, departure: Departure, reason: str) -> D
             details={"closed": why},
         )
     return stored
+
+
+def continue_rotations(*, actor: Principal, departure: Departure) -> Departure:
+    """Let rotations go on that wait since a SCIM client ended many people: of all whom it ended so.
+
+    Raises Forbidden, ConfirmationNeeded, Conflict if none waits; Tampered.
+    """
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    require_confirmed(actor)
+    client = _client_of(departure)
+    tokens = ServiceToken.objects.filter(scim_client_uuid=client).values("uuid")
+    with lock_authentic(departure) as stored:
+        if stored.held_at is None:
+            raise Conflict("Nothing waits here. Reload the page.")
+        held = Departure.objects.filter(held_at__isnull=False, ended_by_uuid__in=tokens).order_by("pk")
+        for row in verified_rows(held.select_for_update()):
+            row.held_at = row.counted_at = row.settled_at = None
+            row.save(update_fields=["held_at", "counted_at", "settled_at"])
+            record(
+                actor=actor,
+                action=row.action,
+                stream=streams.SYSTEM,
+                object=row.audit_object,
+                details={"continued": True},
+            )
+        if client is not None:
+            resolve_alert(kinds=[MASS_LEAVE], about=client, subject=f"{actor.name} let rotations go on")
+        stored.refresh_from_db()
+    nudge(following.RUN)
+    return stored
+
+
+def _client_of(departure: Departure) -> UUID | None:
+    """Return the SCIM client whose token ended the account."""
+    token = ServiceToken.objects.filter(uuid=departure.ended_by_uuid).first()
+    return token.scim_client_uuid if token else None
 
 
 def progress(values: Sequence[DepartureValue]) -> tuple[int, int]:

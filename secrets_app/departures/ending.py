@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db.models import Q
+from django.urls import reverse
 from django.utils import timezone
 
 from audit_app.events.actions import Action
@@ -28,12 +29,21 @@ from environments_app.models import (
     Environment,
     User,
 )
+from environments_app.notifications.service import raise_alert, resolve_alert
 from environments_app.sessions.service import active_sessions, end_device_sign_ins, end_sessions, end_tokens
-from environments_app.users.accounts import administrators_beside, end_account, end_links
+from environments_app.users.accounts import (
+    administrators_beside,
+    end_account,
+    end_links,
+    record_user,
+)
+from environments_app.users.suspensions import tell_suspended
 from secrets_app.departures import following
 from secrets_app.models import Share
 from secrets_app.services import share
 
+# The alert that a SCIM client could not end the last administrator.
+LAST_ADMINISTRATOR: Final = "last-administrator"
 _REASON: Final = "the account was ended"
 
 
@@ -94,6 +104,40 @@ def end_person(
     return departure
 
 
+def hold_last_administrator(*, actor: Principal, user: User) -> None:
+    """End what the last administrator could use, in one transaction; the account stays enabled.
+
+    A SCIM client that ends it is refused, and tries again until there is another administrator, who learns of
+    it. The account is suspended until then.
+    """
+    with lock_authentic(user) as stored:
+        ended = _end_requests(actor, stored)
+        ended["tokens"] = end_tokens(actor=actor, user=stored)
+        ended["sessions"] = active_sessions(stored).count()
+        end_device_sign_ins(stored)
+        end_links(stored)
+        is_news = stored.suspended_at is None or any(ended.values())
+        if stored.suspended_at is None:
+            stored.suspended_at = timezone.now()
+            tell_suspended(actor, stored, f"{actor.name} ended {stored.username}, the last administrator.")
+            stored.save(update_fields=["suspended_at"])
+        end_sessions(stored, actor=actor)
+        if is_news:
+            record_user(actor, stored, {"suspended": True, **ended})
+        raise_alert(
+            kind=LAST_ADMINISTRATOR,
+            about=stored.uuid,
+            environment=None,
+            subject=f"{actor.name} could not end {stored.username}: Keeper's last administrator",
+            lines=[
+                "All sessions, tokens and links of the account ended, and it is suspended.",
+                "Add another administrator. The identity provider tries again by itself.",
+            ],
+            link=reverse("departures"),
+            people=[stored.uuid],
+        )
+
+
 def _end(actor: Principal, user: User, right: Action, lease: timedelta | None) -> Departure:
     beside = [*administrators_beside(user)]
     if actor.kind is ActorKind.USER:
@@ -109,6 +153,7 @@ def _end(actor: Principal, user: User, right: Action, lease: timedelta | None) -
         end_sessions(stored, actor=actor)
         was_active, was_suspended = stored.is_active, stored.suspended_at is not None
         end_account(actor=actor, stored=stored)
+        resolve_alert(kinds=[LAST_ADMINISTRATOR], about=stored.uuid, subject=f"{stored.username} has ended")
         # Coming back lifts the suspension of this moment, and never one that was there before.
         at = (stored.suspended_at or timezone.now()) - was_suspended * timedelta.resolution
         return _departure(actor, stored, ended, lease, at=at, again=was_active)
@@ -123,7 +168,8 @@ def _end_requests(actor: Principal, user: User) -> dict[str, int]:
         | Q(pk__in=Approval.objects.filter(requester_uuid=user.uuid).values("environment_id"))
         | Q(pk__in=AccessRequest.objects.filter(requester=user).values("environment_id"))
     )
-    for place in Environment.objects.filter(places).order_by("pk"):
+    # Of deleted ones too, which may come back.
+    for place in Environment.every.filter(places).order_by("pk"):
         ended["links"] += share.revoke_all(actor=actor, user=user, environment=place)
         ended["requests"] += approvals.withdraw_all(
             actor=actor, requester=user.uuid, environment=place, reason=_REASON
@@ -159,6 +205,9 @@ def _departure(
     row.ended_by_kind, row.ended_by_uuid, row.ended_by_name = actor.kind, actor.uuid, actor.name
     row.ended = {name: row.ended.get(name, 0) + count for name, count in ended.items()}
     row.counted_at = row.settled_at = None
+    if actor.kind is ActorKind.USER:
+        # A person who ends an account wants what follows from it.
+        row.held_at = None
     row.lease_until = now + lease if lease else None
     row.save()
     return row

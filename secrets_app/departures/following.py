@@ -89,7 +89,9 @@ def count(departure: Departure, actor: Actor | None = None) -> None:
             _mark(departure, environment, batch, actor)
     _extend_lease(departure)
     open_rows = [row for row in values_of(departure) if row.is_open]
-    _bring_forward([row for row in open_rows if not row.by_policy])
+    # Asked last: a SCIM client that ends many people has them held meanwhile.
+    if not Departure.objects.filter(pk=departure.pk, held_at__isnull=False).exists():
+        _bring_forward([row for row in open_rows if not row.by_policy])
     _extend_lease(departure)
     _assign(departure, [row for row in open_rows if not row.by_policy and row.assignee_id is None])
     _note_count(departure, actor, settled=departure.at <= began - SETTLES_AFTER)

@@ -118,10 +118,17 @@ class SecretForm(WrittenFields, PlacedForm):
         ),
     )
     comment = forms.CharField(max_length=MAX_COMMENT, required=False, help_text="Describe this change.")
+    decoy = forms.BooleanField(
+        label="Make it a decoy",
+        required=False,
+        help_text="Nobody needs it, and each use of it raises an alert. Exports and targets leave it out.",
+    )
     expected = forms.CharField(required=False, widget=forms.HiddenInput)
 
-    def __init__(self, *args: Any, secret: Secret | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, secret: Secret | None = None, decoys: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not decoys:
+            del self.fields["decoy"]
         if secret is None:
             self.fields["value"].required = True
             return
@@ -160,6 +167,7 @@ USES: Final = {
     "unused-365": "Not used for a year",
     "left": "Known to people who left",
     "ownerless": "No owner",
+    "decoys": "Decoys",
 }
 _SORTS = [
     ("", "Name (A-Z)"),
@@ -196,7 +204,7 @@ class FilterForm(forms.Form):
 
     def __init__(self, *args: Any, environments: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [(environment.name, environment.title) for environment in environments]
+        choices = [(environment.name, environment.name) for environment in environments]
         self.fields["environment"].choices = [("", "All environments"), *choices]  # type: ignore[attr-defined]  # a ChoiceField
         # Not declared: forms have an attribute of this name.
         self.fields["prefix"] = forms.CharField(label="Path prefix", required=False)
@@ -247,6 +255,7 @@ class FilterForm(forms.Form):
             parameters["unused"] = use.removeprefix("unused-")
         parameters |= {"known_to": "left"} if use == "left" else {}
         parameters |= {"owner": "none"} if use == "ownerless" else {}
+        parameters |= {"decoy": "true"} if use == "decoys" else {}
         return parameters
 
     @property

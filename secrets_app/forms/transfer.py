@@ -1,12 +1,15 @@
 """The forms in which secrets come in as a file and go out as one."""
 
+import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from django import forms
 
+from audit_app.interfaces import Purpose, keyring
+from core.canonical_json import canonical_json
 from secrets_app.errors import InvalidInput
 from secrets_app.forms.secret import PlacedForm
 from secrets_app.importing.formats.registry import FORMATS, Entry, decoded, format_of, parse
@@ -15,7 +18,7 @@ from secrets_app.services.exporting import EXPORT_RENDERERS
 from secrets_app.types.registry import SecretType, parse_secret_type
 from secrets_app.values.names import validate_prefix
 
-# Of a table; a form has at most 1,000 fields.
+# Of a column, each with up to eight fields; a form has at most 1,000.
 MAX_ROWS: Final = 120
 _FIX: Final = re.compile(r"fix-([0-9a-f]{32}-\d{1,4})-(name|value|type|was)")
 EXPORT_FORMATS: Final = [(each.format, each.label) for each in EXPORT_RENDERERS]
@@ -120,11 +123,35 @@ def _apply(fix: Mapping[str, str], entry: Entry) -> Entry:
         secret_type=parse_secret_type(fix["type"]) if "type" in fix else entry.secret_type,
         # Input for a missing field corrects the fault of the file.
         fault="" if "value" in fix else entry.fault,
+        # What was shown is another name's.
+        seen=None if "name" in fix else entry.seen,
     )
 
 
+@dataclass(frozen=True)
+class Cell:
+    """A value of a column, with the ETag that the page showed and the mark of a value that was loaded."""
+
+    name: str
+    value: str = field(default="", repr=False)
+    seen: str | None = None
+    mark: str = ""
+
+    def marked(self) -> "Cell":
+        """Return the cell with a mark, by which the same value is known to be as it was loaded."""
+        # A browser sends every line end as CR LF.
+        value = self.value.replace("\r\n", "\n").replace("\r", "\n")
+        content = canonical_json(["keeper/loaded-value/v1", ascii([self.name, self.seen, value])])
+        return replace(self, mark=keyring().mac(Purpose.FINGERPRINT, content).hex())
+
+    @property
+    def is_entered(self) -> bool:
+        """Whether it holds a value that is not as it was loaded."""
+        return bool(self.value) and not hmac.compare_digest(self.marked().mark.encode(), self.mark.encode())
+
+
 class TableForm(ImportForm):
-    """Values entered as a table: `name-0`, `value-0`, …; a row without a value is left alone."""
+    """Values of a column of the matrix: `name-0`, `value-0`, …; a row without a new value is left alone."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -140,19 +167,33 @@ class TableForm(ImportForm):
         """The rows stay on the page."""
         return False
 
-    def entries(self) -> list[Entry]:
-        """Return the rows that hold a value, corrected. Raises InvalidInput if none does."""
-        rows = [
-            (self.data.get(f"name-{index}", "").strip(), self.data.get(f"value-{index}", ""))
+    @property
+    def _rows(self) -> list[Cell]:
+        """The cells as they were sent; browsers send a line end as CR LF."""
+        return [
+            Cell(
+                name=self.data.get(f"name-{index}", "").strip(),
+                value=self.data.get(f"value-{index}", "").replace("\r\n", "\n"),
+                seen=self.data.get(f"seen-{index}"),
+                mark=self.data.get(f"mark-{index}", ""),
+            )
             for index in range(MAX_ROWS)
         ]
+
+    @property
+    def typed(self) -> dict[str, Cell]:
+        """What was entered or loaded, by name, to be shown again."""
+        return {cell.name: cell for cell in self._rows if cell.value}
+
+    def entries(self) -> list[Entry]:
+        """Return the rows that hold a new value, corrected. Raises InvalidInput if none does."""
         entries = [
-            Entry(place=place, name=name, value=value.replace("\r\n", "\n"))
-            for place, (name, value) in enumerate(rows, 1)
-            if value
+            Entry(place=place, name=cell.name, value=cell.value, seen=cell.seen)
+            for place, cell in enumerate(self._rows, 1)
+            if cell.is_entered
         ]
         if not entries:
-            raise InvalidInput("value", "Enter at least one value.")
+            raise InvalidInput("value", "Enter at least one new value.")
         return self._corrected(entries)
 
 

@@ -33,6 +33,7 @@ from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import can_in_any_scope, find_withdrawn_among
 from secrets_app.services.bulk_create import MAX_ITEMS
+from secrets_app.services.decoys import note_use
 from secrets_app.services.write import new_secret
 from secrets_app.types.registry import SecretType, inspect
 from secrets_app.values.batch_results import NOT_ALLOWED
@@ -192,12 +193,27 @@ def _lines(
             continue
         seen.add(entry.name)
         if current:
-            verdict = Verdict.KEPT if keep_existing else _compared(line, current)
+            verdict = Verdict.KEPT if keep_existing else _compared(actor, line, current)
             line = replace(line, verdict=verdict)
+            line = _unless_stale(line, current.secret) if verdict is Verdict.CHANGED else line
         elif secret:
             # It is deleted because its current version is: the entry is its next version.
-            line = replace(line, verdict=Verdict.CHANGED)
+            line = _unless_stale(replace(line, verdict=Verdict.CHANGED), None)
+        else:
+            line = _unless_stale(line, None)
         yield line
+
+
+def _unless_stale(line: Line, live: Secret | None) -> Line:
+    """Refuse a line whose writer saw another state of the secret, as a row of the matrix does."""
+    seen = line.entry.seen
+    if seen is None or seen == (live.etag if live else ""):
+        return line
+    was = f"v{''.join(seen.split('-')[1:2])}" if seen else "missing"
+    now = f"v{live.current_number}" if live else "missing"
+    now += ", changed otherwise" if was == now else ""
+    reason = f"The page shows {was}; it is now {now}. Reload the column to change it."
+    return replace(line, verdict=Verdict.REFUSED, reason=reason, field="value")
 
 
 def _check(actor: Principal, environment: Environment, line: Line, seen: set[str]) -> None:
@@ -225,9 +241,12 @@ def _may_write(actor: Principal, environment: Environment, name: str) -> bool:
     return all(allows(actor, right, environment_id=environment.pk, name=name) for right in rights)
 
 
-def _compared(line: Line, current: SecretVersion) -> Verdict:
+def _compared(actor: Principal, line: Line, current: SecretVersion) -> Verdict:
     secret = current.secret
-    same = fingerprints.matches(line.entry.value.encode(), bytes(current.fingerprint))
+    # Whether it is equal would confirm a guess of a guarded value.
+    same = not secret.guarded and fingerprints.matches(line.entry.value.encode(), bytes(current.fingerprint))
+    if same and secret.decoy:
+        note_use(actor=actor, secret=secret, action=Action.SECRET_COMPARE)
     retyped = secret.secret_type != line.secret_type
     # On an instance of its own: what is compared here is not what is written later.
     about = (

@@ -54,7 +54,7 @@ def request(*, actor: Principal, kind: str, environment: str = "", backup: str =
     require(actor=actor, action=ACTIONS[chosen], environment=None)
     require_confirmed(actor)
     if environment and not Environment.objects.filter(name=environment).exists():
-        raise InvalidField("environment", "There is no environment of this name.")
+        raise InvalidField("environment", "Environment not found.")
     if (chosen == KeyJobKind.ROLL_BACK) != bool(backup) or (backup and backup not in backups()):
         raise InvalidField("backup", "Choose the backup that the migration wrote.")
     if KeyJob.objects.filter(finished_at=None).exists():

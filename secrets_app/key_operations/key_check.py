@@ -229,7 +229,7 @@ def failing_data_keys() -> QuerySet[DataKey]:
 
 def with_unusable_key() -> QuerySet[Environment]:
     """Return the environments whose key could not be used when it was looked at last."""
-    return Environment.objects.filter(uuid__in=WrappingKey.objects.exclude(problem="").values("scope"))
+    return Environment.every.filter(uuid__in=WrappingKey.objects.exclude(problem="").values("scope"))
 
 
 def data_keys_in_use() -> QuerySet[DataKey]:
@@ -244,11 +244,14 @@ def data_keys_in_use() -> QuerySet[DataKey]:
 
 
 def _store_states() -> None:
-    now = timezone.now()
+    now, scopes = timezone.now(), set[UUID]()
     for key in key_states():
+        scopes.add(key.scope)
         columns = {field: getattr(key, field) for field in STORED}
         columns |= {"note": key.note[:_TEXT], "problem": key.problem[:_TEXT], "checked_at": now}
         WrappingKey.objects.update_or_create(scope=key.scope, defaults=columns)
+    # Of environments that were removed.
+    WrappingKey.objects.exclude(scope__in=scopes).delete()
 
 
 def _problem(row: DataKey, *, again: bool) -> str:

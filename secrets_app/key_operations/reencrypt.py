@@ -215,7 +215,12 @@ def _reseal_batch(
     for row in rows:
         try:
             value = values.opened(
-                row.stored.envelope, version=row.version, secret=row.secret, number=row.number
+                row.stored.envelope,
+                version=row.version,
+                secret=row.secret,
+                number=row.number,
+                # No person sees it: it is sealed again in its place.
+                guarded=False,
             )
         except (EnvelopeError, KeyRefused) as error:
             # Opening has reported the violation; the other values must not wait for it.

@@ -90,7 +90,7 @@ def key_states(environment: str | None = None) -> Iterator[KeyState]:
     described: dict[str, KeyDescription] = {}
     if environment is None:
         yield _state(SYSTEM, NO_ENVIRONMENT, reference_of(None), described)
-    rows = Environment.objects.order_by("name")
+    rows = Environment.every.order_by("name")
     for row in rows.filter(name=environment) if environment else rows:
         yield _state(row.name, row.uuid, reference_of(row), described)
 
@@ -118,7 +118,7 @@ def stored_reports() -> Iterator[ScopeReport]:
 
     An environment whose key no worker has looked at yet is left out.
     """
-    names = dict(Environment.objects.values_list("uuid", "name"))
+    names = dict(Environment.every.values_list("uuid", "name"))
     for row in WrappingKey.objects.order_by("scope"):
         name = SYSTEM if row.scope == NO_ENVIRONMENT else names.get(row.scope, "")
         if name:

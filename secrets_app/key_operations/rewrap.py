@@ -69,7 +69,7 @@ def scopes(environment: str = "") -> Iterator[Scope]:
     """Yield the system keys and every environment, or one environment alone."""
     if not environment:
         yield Scope()
-    rows = Environment.objects.order_by("name")
+    rows = Environment.every.order_by("name")
     for row in rows.filter(name=environment) if environment else rows:
         yield Scope(row)
 

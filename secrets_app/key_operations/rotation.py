@@ -14,6 +14,8 @@ from django.utils import timezone
 from audit_app.events import streams
 from audit_app.interfaces import Purpose, keyring
 from environments_app.authentication.second_factor import reseal_seeds
+from environments_app.event_sinks import reseal_sink_secrets
+from environments_app.oidc.client_keys import reseal_client_keys
 from environments_app.oidc.providers import reseal_secrets
 from secrets_app.envelope import NO_ENVIRONMENT
 from secrets_app.errors import KeyRefused, KeyUnavailable, MigrationMoved, RotationSuperseded
@@ -86,7 +88,7 @@ class ScopeResult:
         if scope.environment is None:
             self.system_keys_replaced = replace_system_keys()
             self.second_factors_resealed, broken = reseal_seeds()
-            self.problems += [*broken, *reseal_secrets()]
+            self.problems += [*broken, *reseal_secrets(), *reseal_sink_secrets(), *reseal_client_keys()]
             return
         result = reencrypt(
             scope.environment,

@@ -63,7 +63,7 @@ def trials(environment: str | None = None) -> Iterator[Trial]:
     operator looks into: what a row names is tried as it is, and only if it is allowed.
     """
     names_of: dict[str, list[str]] = {} if environment else {"": [SYSTEM]}
-    rows = Environment.objects.order_by("name")
+    rows = Environment.every.order_by("name")
     for row in rows.filter(name=environment) if environment else rows:
         names_of.setdefault(row.kms_key_alias, []).append(row.name)
     for reference, names in names_of.items():

@@ -15,7 +15,14 @@ from django.db.models.lookups import Exact, IsNull
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.recording.drafts import Receipt
 from secrets_app.envelope import Context, PlainKey, check, data_key_id, open_envelope, seal
-from secrets_app.errors import EnvelopeError, KeyRefused, NotCommitted, PlaintextRefused, WrongContext
+from secrets_app.errors import (
+    EnvelopeError,
+    GuardedValue,
+    KeyRefused,
+    NotCommitted,
+    PlaintextRefused,
+    WrongContext,
+)
 from secrets_app.keys import fingerprints, legacy_fernet
 from secrets_app.keys.data_keys import plain_key
 
@@ -57,11 +64,13 @@ class Sealed:
         """Return the value.
 
         Raises NotCommitted if the receipt is not that of a committed event that covers the
-        row, an EnvelopeError or KeyRefused (recorded as an integrity violation) if what is
-        stored was tampered with, and KeyUnavailable if its key cannot be used now.
+        row, GuardedValue if the row is guarded and the event released nothing, an EnvelopeError or
+        KeyRefused (recorded as an integrity violation) if what is stored was tampered with, and
+        KeyUnavailable if its key cannot be used now.
         """
         context = self._require_context()
         require_proof(receipt, context.row)
+        require_release(receipt, guarded=context.guarded)
         try:
             return self._plaintext(context)
         except (EnvelopeError, KeyRefused) as error:
@@ -77,6 +86,7 @@ class Sealed:
         """
         context = self._require_context()
         require_proof(receipt, context.row)
+        require_release(receipt, guarded=context.guarded)
         return open_envelope(self.envelope, data_key_for=lambda _: key, context=context)
 
     def matches_fingerprint(self, fingerprint: bytes) -> bool:
@@ -300,6 +310,12 @@ def require_proofs(receipt: object, rows: Iterable[bytes]) -> None:
     """Raise NotCommitted as `require_proof` does, for many rows by the bytes of their uuids."""
     if not isinstance(receipt, Receipt) or not receipt.committed or not receipt.covers_all(rows):
         raise NotCommitted("no committed event covers the opening of this value")
+
+
+def require_release(receipt: Receipt, *, guarded: bool) -> None:
+    """Raise GuardedValue for a guarded value, unless the event was recorded for a released read."""
+    if guarded and not receipt.released:
+        raise GuardedValue
 
 
 def _ordered_name(item: object) -> str:

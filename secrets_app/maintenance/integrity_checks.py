@@ -3,18 +3,20 @@
 Values are decrypted for comparison with their fingerprints and never returned.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import QuerySet
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import Problem
 from audit_app.integrity.row_state import batches, check_rows, listed_rows
 from audit_app.models import AuditEvent
 from core.canonical_json import parsed_details
+from environments_app.models import Environment
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
 from secrets_app.keys import data_keys
 from secrets_app.models import (
@@ -38,6 +40,7 @@ _CHANGES: Final = (
     Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLLBACK, Action.SECRET_RENAME,
     Action.SECRET_DELETE, Action.SECRET_RESTORE, Action.SECRET_PURGE, Action.SECRET_STAGE,
     Action.SECRET_ROTATE, Action.SECRET_UNSTAGE, Action.SECRET_DESTROY, Action.SECRET_MIGRATE,
+    Action.SECRET_GUARD, Action.SECRET_UNGUARD, Action.SECRET_DECOY_SET, Action.SECRET_DECOY_END,
 )  # fmt: skip
 _WRITES: Final = (Action.SECRET_CREATE, Action.SECRET_UPDATE, Action.SECRET_ROLLBACK, Action.SECRET_STAGE)
 
@@ -111,11 +114,29 @@ def version_batch(*, after: int) -> VersionBatch | None:
     batch = list(rows.order_by("pk")[:_BATCH])
     if not batch:
         return None
-    writes = _writes({uuid for version in batch if (uuid := _secret_uuid(version))})
     silent = _open_keys(batch)
+    return VersionBatch(
+        last=batch[-1].pk, checked=len(batch), problems=_problems(batch, _damage), silent=silent
+    )
+
+
+def of_environment(environment: Environment) -> Iterator[Problem]:
+    """Find versions of an environment that were edited, inserted or lost outside Keeper; open no value."""
+    last = 0
+    rows = SecretVersion.objects.prefetch_related("secret__environment").order_by("pk")
+    while batch := list(rows.filter(secret__environment=environment, pk__gt=last)[:_BATCH]):
+        last = batch[-1].pk
+        yield from _problems(batch, _damage_of_row)
+    yield from losses(Secret.objects.filter(environment=environment))
+
+
+def _problems(
+    batch: Sequence[SecretVersion], damage_of: Callable[[SecretVersion, "_Write | None"], str]
+) -> list[Problem]:
+    writes = _writes({uuid for version in batch if (uuid := _secret_uuid(version))})
     pairs = [(version, _write_of(version, writes)) for version in batch]
-    damage = ((version, write, _damage(version, write)) for version, write in pairs)
-    problems = [
+    damage = ((version, write, damage_of(version, write)) for version, write in pairs)
+    return [
         Problem(
             kind="version",
             object=f"version {version.number} of secret {version.secret_id} ({version.uuid})",
@@ -126,15 +147,17 @@ def version_batch(*, after: int) -> VersionBatch | None:
         for version, write, message in damage
         if message
     ]
-    return VersionBatch(last=batch[-1].pk, checked=len(batch), problems=problems, silent=silent)
 
 
-def losses() -> Iterator[Problem]:
+def losses(secrets: QuerySet[Secret] | None = None) -> Iterator[Problem]:
     """Find versions that the audit log records as written but that are missing while their secret exists.
 
-    A missing secret is found by the check of row states (row_state.py).
+    A missing secret is found by the check of row states (row_state.py). The removal of an environment takes
+    the versions before their secrets.
     """
-    for batch in batches(Secret.objects.all()):
+    rows = Secret.objects.all() if secrets is None else secrets
+    in_removal = Environment.every.filter(purge_began_at__isnull=False)
+    for batch in batches(rows.exclude(environment__in=in_removal)):
         # The events first: a version that is written in the meantime is then not missed.
         writes = _writes({secret.uuid for secret in batch})
         stored = SecretVersion.objects.filter(secret__in=[secret.pk for secret in batch])
@@ -229,6 +252,12 @@ def _open_keys(versions: Sequence[SecretVersion]) -> bool:
 
 
 def _damage(version: SecretVersion, write: _Write | None) -> str:
+    if found := _damage_of_row(version, write):
+        return found
+    return "" if version.number in version.secret.rules.destroyed else _damage_of_value(version)
+
+
+def _damage_of_row(version: SecretVersion, write: _Write | None) -> str:
     if write is None:
         return "no event says that this version was written"
     matches = matches_listed if write.is_listed else matches_digest
@@ -236,7 +265,7 @@ def _damage(version: SecretVersion, write: _Write | None) -> str:
         return "the version is not the one that its event says was written"
     if version.number in version.secret.rules.destroyed:
         return "a value is stored of a version that was destroyed" if version.value.envelope else ""
-    return _damage_of_value(version)
+    return ""
 
 
 def _damage_of_value(version: SecretVersion) -> str:

@@ -16,7 +16,7 @@ from secrets_app.models.secret import (
     tags_mac,
     version_context,
 )
-from secrets_app.models.share import Share
+from secrets_app.models.share import Proof, Share
 from secrets_app.models.star import Star
 from secrets_app.models.version_rules import VersionRules
 from secrets_app.models.webhook import ChangePosition, Webhook, WebhookStyle

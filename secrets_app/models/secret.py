@@ -43,7 +43,12 @@ class Secret(AuthenticatedRow):
         "pending_number",
         "live",
     )
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("resolves_as", "version_rules")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = (
+        "resolves_as",
+        "version_rules",
+        "guarded",
+        "decoy",
+    )
 
     # Found by the indexes below that begin with it.
     environment = models.ForeignKey(
@@ -125,12 +130,34 @@ class Secret(AuthenticatedRow):
         max_length=60,
         editable=False,
     )
+    # Null where it is not: a row of older releases has no value, and its MAC covers none.
+    guarded = models.BooleanField(
+        null=True,
+        default=None,
+        editable=False,
+        help_text="Yes if a value is read only after a second person has agreed.",
+    )
+    decoy = models.BooleanField(
+        null=True,
+        default=None,
+        editable=False,
+        help_text="Yes if nobody has a reason to use it, so that each use raises an alert.",
+    )
     # As `VersionRules` writes it; empty while every version can be read and no client demands anything.
     version_rules = models.JSONField(
         null=True,
         blank=True,
         editable=False,
         help_text="Which versions are deleted or destroyed, and what clients of KV v2 demand of writers.",
+    )
+    # The covered `version_rules` decide; this finds what a worker has to delete.
+    version_ends_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        db_index=True,
+        editable=False,
+        verbose_name="current version ends",
+        help_text="When the current version is deleted, in UTC. Empty: it is not.",
     )
     custom_metadata = models.JSONField(
         null=True,
@@ -197,6 +224,11 @@ class Secret(AuthenticatedRow):
         return bool(self.resolves_as)
 
     @property
+    def left_out(self) -> bool:
+        """Whether no read of many and no delivery takes it along: it is guarded, or a decoy."""
+        return bool(self.guarded or self.decoy)
+
+    @property
     def rules(self) -> VersionRules:
         """Which versions are gone, and the rules of writers."""
         return VersionRules.of(self.version_rules)
@@ -231,6 +263,19 @@ class Secret(AuthenticatedRow):
     @metadata_version.setter
     def metadata_version(self, count: int) -> None:
         self.rules = replace(self.rules, metadata_version=count)
+
+    @property
+    def delete_version_after(self) -> int:
+        """How many seconds a new version can be read, 0 for always."""
+        return self.rules.delete_version_after
+
+    @delete_version_after.setter
+    def delete_version_after(self, seconds: int) -> None:
+        self.rules = replace(self.rules, delete_version_after=seconds)
+
+    def note_end(self) -> None:
+        """Set when the version ends that is served."""
+        self.version_ends_at = self.rules.deleted.get(self.current_number) if self.live else None
 
     @property
     def is_withdrawn(self) -> bool:
@@ -365,10 +410,11 @@ class SecretVersion(Identified):
             secret=self.secret.uuid,
             number=self.number,
             environment=self.secret.environment.uuid,
+            guarded=self.secret.left_out,
         )
 
 
-def version_context(*, version: UUID, secret: UUID, number: int, environment: UUID) -> Context:
+def version_context(*, version: UUID, secret: UUID, number: int, environment: UUID, guarded: bool) -> Context:
     """Return the context of a version's value: its own row, its secret and number, its environment."""
     return Context(
         deployment=deployment_uuid(),
@@ -376,4 +422,5 @@ def version_context(*, version: UUID, secret: UUID, number: int, environment: UU
         row=version,
         environment=environment,
         parent=version_parent(secret=secret, number=number),
+        guarded=guarded,
     )

@@ -1,4 +1,4 @@
-"""Shares: one pinned version, shown once to a signed-in holder of the link."""
+"""Shares: one pinned version, shown once to who has the link and is signed in, or has the proof."""
 
 from typing import ClassVar
 
@@ -8,9 +8,16 @@ from django.utils import timezone
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.recording.drafts import AuditObject
 from core.clock import has_begun
-from core.db.columns import optional_timestamp, timestamp
+from core.db.columns import optional_text, optional_timestamp, timestamp
 from environments_app.models import Environment, User
 from secrets_app.models.secret import Secret
+
+
+class Proof(models.TextChoices):
+    """What a person without an account shows besides the link."""
+
+    PHRASE = "phrase", "Pass phrase"
+    EMAIL = "email", "Code by e-mail"
 
 
 class Share(AuthenticatedRow):
@@ -24,6 +31,7 @@ class Share(AuthenticatedRow):
         "environment.uuid", "secret.uuid", "number", "link_hash", "shared_by.uuid", "recipient.uuid",
         "expires_at", "opened_by.uuid", "opened_at", "revoked_at",
     )  # fmt: skip
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("outside", "address")
 
     environment = models.ForeignKey(
         Environment,
@@ -55,6 +63,42 @@ class Share(AuthenticatedRow):
         related_name="shares_received",
         help_text="The person the link is for. Empty: any signed-in person.",
     )
+    outside = optional_text(
+        "for someone outside",
+        "What a person without an account shows to open the link. Empty: it needs a sign-in.",
+        max_length=6,
+        db_default="",
+        choices=Proof.choices,
+    )
+    address = optional_text(
+        "e-mail",
+        "Where the codes for the link are sent.",
+        max_length=254,
+        db_default="",
+    )
+    proof_mac = optional_text(
+        "proof",
+        "Keyed hash of the pass phrase or of the last code. Never shown.",
+        max_length=96,
+        db_default="",
+        editable=False,
+    )
+    tries = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        verbose_name="wrong tries",
+        help_text="How many pass phrases or codes were wrong. Too many end the link.",
+    )
+    codes = models.PositiveSmallIntegerField(
+        default=0, db_default=0, editable=False, help_text="How many codes were asked for."
+    )
+    code_asked_at = optional_timestamp(
+        "code requested", "When the last code was asked for, in UTC.", editable=False
+    )
+    code_due_at = optional_timestamp(
+        "code due", "Since when a code waits to be sent, in UTC.", editable=False, db_index=True
+    )
     note = models.CharField(max_length=200, blank=True, help_text="What the sender wrote for the recipient.")
     created_at = timestamp("created", "When the link was made, in UTC.")
     expires_at = models.DateTimeField(
@@ -83,6 +127,13 @@ class Share(AuthenticatedRow):
     def audit_object(self) -> AuditObject:
         """How events name this share: by its secret."""
         return AuditObject(kind="share", uuid=self.uuid, name=self.secret.name)
+
+    @property
+    def reader(self) -> str:
+        """Whom the link is for."""
+        if self.outside:
+            return f"{self.address} (outside)" if self.address else "someone outside"
+        return self.recipient.username if self.recipient else "anyone signed in"
 
     @property
     def is_open(self) -> bool:

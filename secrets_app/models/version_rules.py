@@ -2,14 +2,18 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Self
+
+from django.utils import timezone
 
 from core.canonical_json import utc_text
 
 DELETED, DESTROYED = "deleted", "destroyed"
 _HIDDEN, _CAS, _MAX = "hidden", "cas_required", "max_versions"
-_OLDEST, _WRITES = "oldest", "metadata_version"
+_OLDEST, _WRITES, _AFTER = "oldest", "metadata_version", "delete_version_after"
+# As a limit: no version ends.
+NEVER: Final = -1
 # What the column of one secret may hold.
 MAX_GONE: Final = 2_000
 
@@ -18,6 +22,7 @@ MAX_GONE: Final = 2_000
 class VersionRules:
     """Versions that are deleted (and when) or destroyed, and what clients of KV v2 demand of writers.
 
+    A version may have a time to come: it can be read until then.
     `hidden`: a client of KV v2 deleted the secret with all its versions, and sees none of it any more.
     """
 
@@ -30,6 +35,8 @@ class VersionRules:
     oldest: int = 0
     # How often a client wrote the metadata.
     metadata_version: int = 0
+    # How many seconds a new version can be read, 0 for always.
+    delete_version_after: int = 0
 
     @classmethod
     def of(cls, stored: Mapping[str, Any] | None) -> Self:
@@ -50,6 +57,7 @@ class VersionRules:
             max_versions=int(stored.get(_MAX, 0)),
             oldest=int(stored.get(_OLDEST, 0)),
             metadata_version=int(stored.get(_WRITES, 0)),
+            delete_version_after=int(stored.get(_AFTER, 0)),
         )
 
     def stored(self) -> dict[str, Any] | None:
@@ -62,6 +70,7 @@ class VersionRules:
             _MAX: self.max_versions,
             _OLDEST: self.oldest,
             _WRITES: self.metadata_version,
+            _AFTER: self.delete_version_after,
         }
         return {name: value for name, value in members.items() if value} or None
 
@@ -69,21 +78,38 @@ class VersionRules:
         """Return DESTROYED, DELETED, or nothing for a version that can be read."""
         if number in self.destroyed:
             return DESTROYED
-        return DELETED if number in self.deleted else ""
+        ends = self.deleted.get(number)
+        return DELETED if ends is not None and ends <= timezone.now() else ""
 
-    def following(self, number: int) -> Self:
-        """Return the rules once a version is current: of `max_versions` the older ones are out of sight."""
+    def ending(self, numbers: Iterable[int], *, at: datetime, limit: int) -> Self:
+        """Return the rules with an end for versions that can be read from `at` on, or with none.
+
+        `limit` is what the environment has for all secrets, in seconds: the shorter time counts, and NEVER
+        more than either.
+        """
+        seconds = min(filter(None, (self.delete_version_after, limit)), default=0)
+        kept = {number: end for number, end in self.deleted.items() if number not in {*numbers}}
+        ends = dict.fromkeys(numbers, at + timedelta(seconds=seconds)) if seconds > 0 else {}
+        return replace(self, deleted={**kept, **ends})
+
+    def following(self, number: int, *, at: datetime, limit: int) -> Self:
+        """Return the rules once a version is current, written at a time.
+
+        Of `max_versions` the older ones are out of sight; where versions end, so does this one.
+        """
         oldest = number - self.max_versions + 1 if self.max_versions else 0
-        return replace(self, oldest=max(self.oldest, oldest))
+        return replace(self.ending([number], at=at, limit=limit), oldest=max(self.oldest, oldest))
 
     def without(self, numbers: Iterable[int], *, at: datetime) -> Self:
-        """Return the rules with more versions deleted."""
-        return replace(self, deleted={**dict.fromkeys(numbers, at), **self.deleted})
+        """Return the rules with more versions deleted, which could be read until now."""
+        return replace(self, deleted={**self.deleted, **dict.fromkeys(numbers, at)})
 
-    def again(self, numbers: Collection[int]) -> Self:
-        """Return the rules with deleted versions restored; a secret with one of them is hidden no more."""
-        kept = {number: at for number, at in self.deleted.items() if number not in numbers}
-        return replace(self, deleted=kept, hidden=False)
+    def again(self, numbers: Collection[int], *, limit: int) -> Self:
+        """Return the rules with deleted versions restored; a secret with one of them is hidden no more.
+
+        Where versions end, so do these, counted from now.
+        """
+        return replace(self.ending(numbers, at=timezone.now(), limit=limit), hidden=False)
 
     def hiding(self) -> Self:
         """Return the rules of a secret of which clients of KV v2 see nothing."""

@@ -22,6 +22,7 @@ class WrappedRead(AuthenticatedRow):
         "environment.uuid", "secret.uuid", "number", "path", "token_hash", "bearer", "created_at",
         "expires_at", "opened_at", "revoked_at",
     )  # fmt: skip
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("approval",)
 
     environment = models.ForeignKey(
         Environment,
@@ -50,7 +51,14 @@ class WrappedRead(AuthenticatedRow):
         verbose_name="expires", db_index=True, help_text="When the wrapping token ends, in UTC."
     )
     opened_at = optional_timestamp("opened", "When the read was unwrapped, in UTC. It is unwrapped once.")
-    revoked_at = optional_timestamp("revoked", "When a restore ended the wrapping token, in UTC.")
+    approval = models.UUIDField(
+        null=True,
+        blank=True,
+        help_text="The request that a second person must approve before it opens, for a guarded secret.",
+    )
+    revoked_at = optional_timestamp(
+        "revoked", "When the wrapping token was revoked, or a restore ended it, in UTC."
+    )
 
     class Meta:
         verbose_name = "wrapped read"

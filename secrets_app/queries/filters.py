@@ -207,4 +207,16 @@ FILTERS: Final[Mapping[str, Callable[[str], Q]]] = {
     "rotation": _rotation,
     "age": _age,
 }
-OF_THE_LOG: Final[Mapping[str, Callable[[str], Q]]] = {"unused": _unused, "known_to": _known_to}
+
+
+def _decoy(text: str) -> Q:
+    if text.lower() not in _TRUE:
+        raise InvalidInput("decoy", "Give true or false.")
+    return Q(decoy=True) if _TRUE[text.lower()] else Q(decoy=None)
+
+
+OF_THE_LOG: Final[Mapping[str, Callable[[str], Q]]] = {
+    "unused": _unused,
+    "known_to": _known_to,
+    "decoy": _decoy,
+}

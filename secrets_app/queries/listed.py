@@ -56,6 +56,7 @@ class ListedSecret(NamedTuple):
     owner: str
     expires_at: datetime | None
     uses_references: bool
+    guarded: bool
     facts: Mapping[str, Json]
     rotated_at: datetime | None
     rotation_due_at: datetime | None
@@ -130,6 +131,7 @@ def _proven(row: Sequence[Any]) -> ListedSecret | None:
     secret |= {
         "environment": Named(environment),
         "uses_references": bool(secret["resolves_as"]),
+        "guarded": bool(secret["guarded"]),
         "tags": [tag for tag in secret["tags"].split(SEPARATOR) if tag],
     }
     return ListedSecret(*_IN_ORDER(secret))

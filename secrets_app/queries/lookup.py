@@ -165,16 +165,17 @@ def find_withdrawn(environment: Environment, name: str) -> Secret | None:
     return last if last.is_withdrawn else None
 
 
-def find_withdrawn_among(environment: Environment, names: Collection[str]) -> dict[str, Secret]:
+def find_withdrawn_among(
+    environment: Environment, names: Collection[str], *, made: Collection[int] = ()
+) -> dict[str, Secret]:
     """Return of each of these names the secret that a new value brings back, without an access check.
 
-    It may not be genuine: the caller asks.
+    It may not be genuine: the caller asks. `made` are rows of this transaction, which do not take a name.
     """
     deleted = Secret.objects.filter(environment=environment, name__in=names, live=None)
     last = {secret.name: secret for secret in deleted.order_by("deleted_at", "pk")}
-    for name in Secret.objects.filter(environment=environment, name__in=names, live=True).values_list(
-        "name", flat=True
-    ):
+    living = Secret.objects.filter(environment=environment, name__in=names, live=True).exclude(pk__in=made)
+    for name in living.values_list("name", flat=True):
         last.pop(name, None)
     found = {name: secret for name, secret in last.items() if secret.version_rules and secret.is_withdrawn}
     for secret in found.values():

@@ -20,7 +20,7 @@ _DIGITS: Final = 32
 # To compose the statement takes Django longer than the database takes to read a thousand rows.
 _WHOLE: Final = PreparedQuery(
     lambda: (
-        Secret.objects.filter(environment_id=Argument(0, BigIntegerField()), live=True)
+        Secret.objects.filter(environment_id=Argument(0, BigIntegerField()), live=True, decoy=None)
         .order_by("pk")
         .values_list("pk", "revision")
     )
@@ -30,9 +30,12 @@ _WHOLE: Final = PreparedQuery(
 def readable_secrets(
     actor: Principal, environment: Environment | EnvironmentRow, prefix: str = ""
 ) -> QuerySet[Secret]:
-    """Return the secrets of an environment, or those under a prefix, whose values the actor may read."""
+    """Return the secrets of an environment, or those under a prefix, whose values the actor may read.
+
+    No decoy is among them.
+    """
     secrets = Secret.objects.filter(
-        visible(actor, Action.SECRET_EXPORT), environment_id=environment.pk, live=True
+        visible(actor, Action.SECRET_EXPORT), environment_id=environment.pk, live=True, decoy=None
     )
     # "0" follows "/" in the order of bytes.
     inside = Q(name=prefix) | Q(name__gt=f"{prefix}/", name__lt=f"{prefix}0")

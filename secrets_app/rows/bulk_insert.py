@@ -51,6 +51,7 @@ class CreatedSecret(NamedTuple):
     current_number: int = _FIRST
     revision: int = _FIRST
     uses_references: bool = False
+    guarded: bool | None = None
     rotation_due_at: None = None
     deleted_at: None = None
 
@@ -89,6 +90,8 @@ class Standing(NamedTuple):
     rules: VersionRules = VersionRules()
     rotated_at: datetime | None = None
     custom_metadata: Mapping[str, str] | None = None
+    # Whether a deleted secret of its name was.
+    guarded: bool = False
 
 
 class NewRow(NamedTuple):
@@ -138,14 +141,16 @@ class NewRows:
         secret: str,
         version: str,
         number: int = _FIRST,
+        guarded: bool = False,
     ) -> NewRow:
         """Return the row of a secret, under uuids in hexadecimal, with `number` as its version's number.
 
         Call it before the transaction in which it is stored.
         """
-        return self.carried(
-            described, secret, [NewVersion(version, number, value, comment)], Standing(number)
-        )
+        limit = self.environment.delete_version_after
+        rules = VersionRules().following(number, at=self._at, limit=limit)
+        standing = Standing(number, rules=rules, guarded=guarded)
+        return self.carried(described, secret, [NewVersion(version, number, value, comment)], standing)
 
     def carried(
         self, described: Described, secret: str, versions: Sequence[NewVersion], standing: Standing
@@ -212,11 +217,13 @@ class NewRows:
         return CreatedSecret(
             pk, row.uuid, name, secret_type, self.environment, self.environment.id, description, tags,
             owner, expires_at, facts, self._at, self._at, self._at, row.number,
+            guarded=row.secret["guarded"],
         )  # fmt: skip
 
     def _secret(self, uuid: str, described: Described, standing: Standing) -> dict[str, Any]:
         name, secret_type, facts, description, tags, owner, expires_at = described
         rules, custom, rotated = standing.rules.stored(), standing.custom_metadata, standing.rotated_at
+        ends = standing.rules.deleted.get(standing.current)
         ops, now, text = self._ops, self._stored_at, uuid_text(uuid)
         columns = {
             "uuid": uuid,
@@ -238,7 +245,10 @@ class NewRows:
             "rotated_at": ops.adapt_datetimefield_value(rotated) if rotated else now,
             "rotation_due_at": None,
             "resolves_as": "",
+            "guarded": standing.guarded or None,
+            "decoy": None,
             "version_rules": ops.adapt_json_value(rules, None) if rules else None,
+            "version_ends_at": ops.adapt_datetimefield_value(ends) if ends else None,
             "custom_metadata": ops.adapt_json_value(custom, None) if custom else None,
             "search_text": search_text(name, description, owner, tags),
             "created_at": now,

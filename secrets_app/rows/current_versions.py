@@ -11,6 +11,7 @@ two together.
 """
 
 import hashlib
+import json
 import marshal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -30,9 +31,10 @@ from secrets_app import envelope
 from secrets_app.envelope import DATA_KEY_ID, MIN_ENVELOPE_BYTES, PlainKey, VersionAad, check
 from secrets_app.errors import EnvelopeError, KeyRefused
 from secrets_app.keys.data_keys import plain_key
-from secrets_app.keys.encrypted_field import Sealed, require_proof, require_proofs
+from secrets_app.keys.encrypted_field import Sealed, require_proof, require_proofs, require_release
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.models.secret import version_context
+from secrets_app.models.version_rules import VersionRules
 
 _ROWS_PER_FETCH: Final = 1_000
 MISSING: Final = b""
@@ -43,7 +45,9 @@ _COMPARED_AND_OPENED: Final = PlainTable(SecretVersion, ("uuid", "fingerprint", 
 # As the database gives it: the columns of a secret, and then those of its current version.
 RawRow: TypeAlias = Sequence[Any]
 _WIDTH: Final = len(_SECRETS.columns)
-_PK, _UUID, _NAME, _NUMBER = map(_SECRETS.columns.index, ("pk", "uuid", "name", "current_number"))
+_PK, _UUID, _NAME, _NUMBER, _RULES = map(
+    _SECRETS.columns.index, ("pk", "uuid", "name", "current_number", "version_rules")
+)
 # The form without references between equal objects: equal rows give equal bytes, other rows other bytes.
 _MARSHAL_FORM: Final = 2
 
@@ -61,6 +65,7 @@ class CurrentRow(NamedTuple):
     number: int
     envelope: bytes
     is_authentic: bool
+    guarded: bool
 
 
 class StoredRows(NamedTuple):
@@ -177,6 +182,7 @@ def _current(secret: Mapping[str, Any], version: Mapping[str, Any]) -> CurrentRo
         secret["current_number"],
         version.get("value", b""),
         True,
+        bool(secret["guarded"] or secret["decoy"]),
     )
 
 
@@ -191,7 +197,15 @@ def _by_models(pk: int, environment: Environment) -> CurrentRow | None:
     current = SecretVersion.objects.filter(secret=secret, number=secret.current_number)
     version = current.first() if is_authentic else None
     uuid, envelope = (version.uuid.bytes, version.value.envelope) if version else (MISSING, b"")
-    return CurrentRow(uuid, str(secret.uuid), secret.name, secret.current_number, envelope, is_authentic)
+    return CurrentRow(
+        uuid,
+        str(secret.uuid),
+        secret.name,
+        secret.current_number,
+        envelope,
+        is_authentic,
+        secret.left_out,
+    )
 
 
 def _below(prefix: str) -> tuple[str, Sequence[str]]:
@@ -205,12 +219,23 @@ def _fetched(
     statement = (
         f"SELECT {_SECRETS.select('s')}, {versions.select('v')} FROM {_SECRETS.table} s "  # noqa: S608 - our own names
         f"LEFT JOIN {versions.table} v ON v.secret_id = s.id AND v.number = s.current_number "
-        f"WHERE s.environment_id = %s AND s.live {condition} ORDER BY s.name"
+        # A decoy is part of no answer about many.
+        f"WHERE s.environment_id = %s AND s.live AND s.decoy IS NULL {condition} ORDER BY s.name"
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, [environment.pk, *parameters])
         while rows := cursor.fetchmany(_ROWS_PER_FETCH):
-            yield rows
+            yield [row for row in rows if row[_RULES] is None or not _has_ended(row)]
+
+
+def _has_ended(row: RawRow) -> bool:
+    """Return whether a current version's time is over, and no worker has deleted it yet."""
+    try:
+        rules = json.loads(row[_RULES])
+    except (TypeError, ValueError):
+        # Nothing that Keeper wrote: its MAC judges it.
+        return False
+    return bool(VersionRules.of(rules).state(row[_NUMBER]))
 
 
 class EnvironmentValues:
@@ -225,17 +250,19 @@ class EnvironmentValues:
         self._bindings = VersionAad(deployment=deployment_uuid(), environment=environment)
         self._keys: dict[bytes, PlainKey] = {}
 
-    def opened(self, stored: bytes, *, version: UUID, secret: UUID, number: int) -> bytes:
+    def opened(self, stored: bytes, *, version: UUID, secret: UUID, number: int, guarded: bool) -> bytes:
         """Return the value of a version; raises as `Sealed.open` does."""
         require_proof(self._receipt, version)
+        require_release(self._receipt, guarded=guarded)
         return self._opened(stored, version.bytes, secret.bytes, number)
 
     def opened_all(self, rows: Sequence[CurrentRow]) -> list[bytes]:
         """Return the values of versions in their order; raises as `opened` does."""
         require_proofs(self._receipt, [row.version for row in rows])
+        require_release(self._receipt, guarded=any(row.guarded for row in rows))
         return [
             self._opened(stored, version, bytes.fromhex(secret.replace("-", "")), number)
-            for version, secret, _, number, stored, _ in rows
+            for version, secret, _, number, stored, *_ in rows
         ]
 
     def _opened(self, stored: bytes, version: bytes, secret: bytes, number: int) -> bytes:
@@ -250,6 +277,8 @@ class EnvironmentValues:
                 secret=UUID(bytes=secret),
                 number=number,
                 environment=self._environment,
+                # Both callers have asked.
+                guarded=False,
             )
             return Sealed(stored, context).open(self._receipt)
 

@@ -14,6 +14,7 @@ from environments_app.models import Environment, ServiceToken
 from environments_app.tokens.authentication import EnvironmentRow
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.models.secret import etag_of
+from secrets_app.models.version_rules import VersionRules
 
 # As the database gives it; and what finds it: the secret's id, or the environment's id with its name.
 StoredRow: TypeAlias = Sequence[Any]
@@ -41,6 +42,8 @@ class SecretRow(NamedTuple):
     deleted_at: datetime | None
     resolves_as: str
     custom_metadata: Any
+    guarded: bool | None
+    decoy: bool | None
     environment: EnvironmentRow
     version: UUID
     envelope: bytes
@@ -98,7 +101,7 @@ def _by_name_in_one(names: int) -> str:
     environment = PlainTable(Environment, ("name",))
     return (
         f"{_select()} JOIN {environment.table} e ON e.id = s.environment_id "
-        f"WHERE s.live = 1 AND e.name = %s AND s.name IN ({_marks(names)})"
+        f"WHERE s.live = 1 AND e.name = %s AND e.deleted_at IS NULL AND s.name IN ({_marks(names)})"
     )
 
 
@@ -132,10 +135,17 @@ def keyed(results: Iterable[Sequence[StoredRow]]) -> dict[Key, StoredRow]:
 
 
 def proven(row: StoredRow, environment: EnvironmentRow) -> SecretRow | None:
-    """Return the secret of a row; None if it is of another environment, or was not written by Keeper."""
+    """Return the secret of a row; None if it is of another environment, or was not written by Keeper.
+
+    None as well if its version ends at a time.
+    """
     secret = _SECRETS.prove(row[:_WIDTH], {"environment.uuid": str(environment.uuid)})
     version = _VERSIONS.read(row[_WIDTH:])
     if not secret or not version or secret["environment_id"] != environment.pk:
+        return None
+    rules = secret["version_rules"]
+    if rules and secret["current_number"] in VersionRules.of(rules).deleted:
+        # It ends at a time: its model knows whether that has come.
         return None
     secret |= {"uuid": UUID(secret["uuid"]), "tags": _TAGS.to_python(secret["tags"])}
     return SecretRow(

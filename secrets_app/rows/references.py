@@ -64,7 +64,7 @@ def parse(text: str) -> list[Place]:
         try:
             place = Place(validate_environment_name(match[1]), validate_secret_name(match[2]))
         except (BadName, InvalidName):
-            reason = f"Reference {number} is not of the form ${{environment/name}}."
+            reason = f"Reference {number}: use the form ${{environment/name}}."
             raise InvalidValue("value", reason) from None
         places[place] = None
     if len(places) > MAX_REFERENCES:
@@ -192,7 +192,7 @@ def _checked(actor: Principal, secret: Secret, text: str) -> list[Place]:
     places = parse(text)
     for number, place in enumerate(places, 1):
         if not _may_name(actor, place):
-            reason = f"Reference {number}: there is no such secret, or you may not reveal it."
+            reason = f"Reference {number}: not found, or you can't reveal it."
             raise InvalidValue("value", reason)
     if _lead_back(Place.of(secret), places):
         raise InvalidValue("value", "A reference leads back to this secret.")

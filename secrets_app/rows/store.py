@@ -5,6 +5,7 @@ from typing import Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import BigIntegerField, CharField, Q
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -16,20 +17,53 @@ from audit_app.recording.drafts import EventDraft, stream_and_object
 from audit_app.recording.recorder import record_many
 from core.canonical_json import Json
 from core.db import prepared
+from core.db.prepared import Argument, PreparedQuery
 from core.db.statements import Precondition, write_all
 from environments_app.approvals.gate import ApprovalGrant
-from secrets_app.errors import NameTaken, StaleVersion
+from secrets_app.errors import InvalidInput, NameTaken, StaleVersion
 from secrets_app.interfaces import Confirm
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.models.version_rules import MAX_GONE, NEVER, VersionRules
 from secrets_app.rows import references
 from secrets_app.rows.references import Place
-from secrets_app.values.versions import number_is_free, write_details
+from secrets_app.values.versions import (
+    guards_as_before,
+    inherits_guard,
+    inherits_no_guard,
+    number_is_free,
+    write_details,
+)
 
 # If-Match: * (RFC 9110, 13.1.1) asks only that there is something to change.
 ANY: Final = "*"
 # No secret is in it.
 NO_STATE: Final = ""
 Listener = Callable[[int, Collection[str]], None]
+_OTHER: Final = "The secret was written meanwhile. Nothing was saved. Try again."
+# What lives under a name, or was made meanwhile.
+_OTHERS: Final = PreparedQuery(
+    lambda: (
+        Secret.objects.filter(
+            Q(live=True) | Q(pk__gt=Argument(3, BigIntegerField())),
+            environment_id=Argument(0, BigIntegerField()),
+            name=Argument(1, CharField()),
+        )
+        .exclude(pk=Argument(2, BigIntegerField()))
+        .order_by()
+        .values_list("pk")
+    )
+)
+
+
+def bounded(rules: VersionRules) -> VersionRules:
+    """Return the rules, if the column can hold them. Raises InvalidInput."""
+    if len(rules.deleted) + len(rules.destroyed) > MAX_GONE:
+        raise InvalidInput(
+            "versions",
+            f"A secret keeps at most {MAX_GONE:,} deleted or destroyed versions. "
+            "Delete the secret as a whole, and write it again. Nothing was changed.",
+        )
+    return rules
 
 
 def check_etag(secret: Secret, expected: str | None) -> None:
@@ -48,30 +82,46 @@ def insert(
     *,
     actor: Actor,
     secret: Secret,
-    version: SecretVersion,
+    version: SecretVersion | None,
     action: Action,
     details: Mapping[str, Json],
     clearance: ApprovalGrant,
     places: Sequence[Place] = (),
+    last_seen: int = 0,
 ) -> None:
     """Store a new secret with its first version, what that refers to, and the event of it.
 
-    Raises NameTaken if a living secret of the environment has the name, and StaleVersion if the number is
-    that of a secret which was deleted meanwhile.
+    It is guarded if its path is, or a deleted secret of its name was. Without a version it is one that was
+    described before it has a value; `last_seen` is the highest id of the secrets of its name that the caller
+    has looked at. Raises NameTaken if a living secret of the environment has the name, and StaleVersion if
+    the number is that of a secret which was deleted meanwhile, or another one was described.
     """
     try:
         with transaction.atomic():
             event_details = {**details, **clearance.consume_approval(secret.environment, actor=actor)}
+            # The number of a first version follows those of deleted secrets of the name: 1 has none.
+            preconditions = _keep_guard(secret, had_others=not version or version.number > 1)
+            if version is not None:
+                limit = secret.environment.delete_version_after
+                secret.rules = secret.rules.following(version.number, at=version.created_at, limit=limit)
+                secret.note_end()
             prepared.insert(secret)
             secret.note_stored()
-            version.secret = secret
-            prepared.insert(version)
+            if version is not None:
+                version.secret = secret
+                prepared.insert(version)
             if places:
                 references.store(secret, places)
             _record(
                 event(actor=actor, secret=secret, action=action, details=event_details, version=version),
                 [
-                    number_is_free(secret.environment, secret.name, version.number),
+                    number_is_free(secret.environment, secret.name, version.number)
+                    if version
+                    else Precondition(
+                        _OTHERS.statement(secret.environment_id, secret.name, secret.pk, last_seen),
+                        StaleVersion(_OTHER),
+                    ),
+                    *preconditions,
                     *clearance.preconditions(),
                 ],
             )
@@ -98,7 +148,8 @@ def update_stored(
     A new version becomes the current one, unless it is `pending`. Claims the row by its revision, so
     that of two writers who read the same state one wins; `confirm` is then called in the transaction,
     and may refuse the change by raising: no version becomes current without one, which is what the
-    write guards answered. `places` is what the value refers to, None for what is stored. `formerly` is the
+    write guards answered. One that is brought back or renamed is guarded as a new one of its name is.
+    `places` is what the value refers to, None for what is stored. `formerly` is the
     name that the secret had, if the change gives it another.
 
     Raises StaleVersion if the secret was changed since it was read, and NameTaken if
@@ -110,11 +161,15 @@ def update_stored(
         with transaction.atomic():
             event_details = {**details, **clearance.consume_approval(secret.environment, actor=actor)}
             if version is not None and not pending:
-                _make_current(secret, version)
-            _claim(secret, version)
+                _make_current(secret, version, is_guarded=bool(confirm and confirm.again))
+            preconditions = clearance.preconditions()
+            if formerly or (secret.live and "live" in secret.changed_fields()):
+                preconditions += _keep_guard(secret)
+            elif not secret.guarded and "guarded" in secret.changed_fields():
+                preconditions.append(guards_as_before(secret.environment))
+            claim(secret, version)
             if places is not None:
                 references.store(secret, places)
-            preconditions = clearance.preconditions()
             if confirm is not None:
                 confirm()
                 preconditions += confirm.preconditions()
@@ -162,13 +217,14 @@ def event(
     )
 
 
-def _claim(secret: Secret, version: SecretVersion | None) -> None:
+def claim(secret: Secret, version: SecretVersion | None) -> None:
     """Store what changed of a secret if its row still has the revision that was read, and a new version.
 
     An index is only written where one of its columns is. Raises StaleVersion.
     """
     revision = secret.revision
     secret.revision, secret.updated_at = revision + 1, timezone.now()
+    secret.note_end()
     changed = secret.changed_fields() | {"row_mac"}
     writes = [prepared.change(secret, changed, unless_changed="revision", was=revision)]
     if version is not None:
@@ -185,12 +241,27 @@ def _record(draft: EventDraft, preconditions: Sequence[Precondition]) -> None:
     record_many([draft], locked=event_store.lock_head(draft.stream, preconditions))
 
 
-def _make_current(secret: Secret, version: SecretVersion) -> None:
+def _keep_guard(secret: Secret, *, had_others: bool = True) -> list[Precondition]:
+    """Guard a secret whose new name is guarded; return what holds if it is not.
+
+    Without `had_others` no deleted secret has had the name.
+    """
+    place, name = secret.environment, secret.name
+    if not secret.guarded and (inherits_guard(place, name) if had_others else place.guards(name)):
+        secret.guarded = True
+    if secret.guarded:
+        return []
+    return [guards_as_before(place), *([inherits_no_guard(place, name)] if had_others else [])]
+
+
+def _make_current(secret: Secret, version: SecretVersion, *, is_guarded: bool) -> None:
     was_gone = bool(secret.rules.state(secret.current_number))
     secret.previous_number = None if was_gone else secret.current_number
     secret.current_number = version.number
     secret.rotated_at = version.created_at
-    secret.rules = secret.rules.following(version.number)
+    # A value that a rotation answers for ends with its next one.
+    limit = NEVER if is_guarded else secret.environment.delete_version_after
+    secret.rules = bounded(secret.rules.following(version.number, at=version.created_at, limit=limit))
     if secret.rotation_due_at is not None and secret.rotation_due_at <= version.created_at:
         # This is the value that was due.
         secret.rotation_due_at = None

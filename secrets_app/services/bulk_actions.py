@@ -213,11 +213,12 @@ BULK_ACTIONS: Final = {
         ),
         BulkAction(
             name="rotate",
-            outcome="rotated or marked as due",
+            outcome="rotated by its policy, else marked as due",
             label="Rotate",
             verb="Rotate",
             done="queued for rotation or marked as due",
-            told="Secrets with a rotation policy rotate now. The rest are marked as due.",
+            told="Secrets with a rotation policy rotate now. The rest are marked as due: nothing rotates "
+            "them until they have a policy. A new value clears the mark.",
             rights=(Action.SECRET_UPDATE,),
             run=_rotate,
         ),

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from audit_app.recording import event_store
 from audit_app.recording.recorder import record_many
 from core.canonical_json import Json
 from core.db.identity import ordered_uuids
@@ -24,13 +24,14 @@ from environments_app.models import Environment
 from secrets_app.errors import InvalidInput, InvalidName, NameTaken, SecretError, StaleVersion, TooManyItems
 from secrets_app.keys.data_keys import active_key
 from secrets_app.models import Secret
+from secrets_app.queries.lookup import find_withdrawn_among
 from secrets_app.rows.bulk_insert import CreatedSecret, Described, NewRow, NewRows, insert_rows
 from secrets_app.rows.store import notify_listeners
 from secrets_app.services.proposals import creating_many
 from secrets_app.types.registry import SecretType, inspect
 from secrets_app.values.metadata import Metadata, checked_comment, checked_metadata, effective_expiry
 from secrets_app.values.names import validate_secret_name
-from secrets_app.values.versions import first_numbers
+from secrets_app.values.versions import first_numbers, guarded_names, guards_as_before
 
 MAX_ITEMS: Final = 1000
 # What a request for approval keeps sealed at most.
@@ -39,6 +40,9 @@ _NAMES_PER_QUERY: Final = 500
 # How many offending items a refusal lists; the rest would only repeat them.
 _MAX_REPORTED: Final = 50
 
+_COMES_BACK: Final = (
+    "A deleted version of this secret is kept. Create it alone: it comes back with its versions."
+)
 # A row, and what made it.
 Made: TypeAlias = tuple[NewRows, NewRow]
 
@@ -89,8 +93,9 @@ def create_many(*, actor: Principal, items: Sequence[NewSecret]) -> list[Created
     described = _described(items)
     _require_all(actor, items)
     places = {item.environment.id: item.environment for item in items}
+    numbers = _numbers(places, items)
     clearances = [(place, _cleared(actor, place, items)) for _, place in sorted(places.items())]
-    made = _sealed(actor, described, items)
+    made = _sealed(actor, described, items, numbers)
     # Sealing many takes a while; who lost the right in the meantime stores none.
     _require_all(refresh_principal(actor), items)
     try:
@@ -166,15 +171,46 @@ def _refuse_references(item: NewSecret) -> None:
         raise InvalidInput("uses_references", "What is created in bulk stays literal.")
 
 
-def _sealed(actor: Principal, described: Sequence[Described], items: Sequence[NewSecret]) -> list[Made]:
+def _numbers(places: Mapping[int, Environment], items: Sequence[NewSecret]) -> dict[int, dict[str, int]]:
+    """Return by environment the first numbers that follow those of deleted secrets.
+
+    Raises InvalidItems for names whose secret a new value brings back: that is a change of its own.
+    """
+    numbers = {
+        pk: first_numbers(place, [item.name for item in items if item.environment.id == pk])
+        for pk, place in places.items()
+    }
+    back = {
+        (pk, name)
+        for pk, names in numbers.items()
+        if names
+        for name in find_withdrawn_among(places[pk], [*names])
+    }
+    faults = [
+        ItemFault(index=index, field="name", reason=_COMES_BACK)
+        for index, item in enumerate(items)
+        if (item.environment.id, item.name) in back
+    ]
+    if faults:
+        raise InvalidItems(faults)
+    return numbers
+
+
+def _sealed(
+    actor: Principal,
+    described: Sequence[Described],
+    items: Sequence[NewSecret],
+    numbers: Mapping[int, Mapping[str, int]],
+) -> list[Made]:
     """Return the rows of all items; may call KMS."""
     now = timezone.now()
     makers = {
         pk: NewRows(actor=actor, environment=place, data_key=active_key(place), at=now)
         for pk, place in {item.environment.id: item.environment for item in items}.items()
     }
-    numbers = {
-        pk: first_numbers(maker.environment, [item.name for item in items if item.environment.id == pk])
+    # A name that no deleted secret had is guarded by its path alone.
+    guarded = {
+        pk: guarded_names(maker.environment, [*numbers[pk]]) if numbers[pk] else set()
         for pk, maker in makers.items()
     }
     # Two runs, so that both indexes grow at their ends.
@@ -189,6 +225,7 @@ def _sealed(actor: Principal, described: Sequence[Described], items: Sequence[Ne
             secret=secret,
             version=version,
             number=numbers[item.environment.id].get(item.name, 1),
+            guarded=item.name in guarded[item.environment.id] or item.environment.guards(item.name),
         )
         made.append((maker, row))
     return made
@@ -203,10 +240,16 @@ def _insert(made: Sequence[Made], approved: Mapping[int, Mapping[str, Json]]) ->
         numbers = first_numbers(maker.environment, [row.described.name for row in rows])
         if any(numbers.get(row.described.name, 1) > row.number for row in rows):
             raise StaleVersion("A secret was deleted meanwhile. None was stored. Try again.")
+        unguarded = [row.described.name for row in rows if not row.secret["guarded"]]
+        if numbers and guarded_names(maker.environment, unguarded):
+            raise StaleVersion("A guarded secret was deleted meanwhile. None was stored. Try again.")
+        if numbers and find_withdrawn_among(maker.environment, [*numbers], made=ids):
+            raise StaleVersion("A version was deleted meanwhile. None was stored. Try again.")
     drafts = [maker.event(rows, approved[rows[0].environment.id]) for maker, rows in stored.items()]
     # In one order, so that two calls do not wait for each other's streams.
-    for draft in sorted(drafts, key=attrgetter("stream")):
-        record_many([draft])
+    for maker, draft in sorted(zip(stored, drafts, strict=True), key=lambda pair: pair[1].stream):
+        unchanged = [guards_as_before(maker.environment)]
+        record_many([draft], locked=event_store.lock_head(draft.stream, unchanged))
     for place in approved:
         notify_listeners(place, [row.described.name for _, row in made if row.environment.id == place])
     return [maker.created(row, pk) for (maker, row), pk in zip(made, ids, strict=True)]

@@ -55,6 +55,9 @@ def clone_environment(
         kms_key_alias=source.kms_key_alias,
         colour=source.colour,
         offline_hours=source.offline_hours,
+        outside_hours=source.outside_hours,
+        guarded_prefixes=source.guarded_prefixes,
+        emergency_reads=source.emergency_reads,
         approvals_required=source.approvals_required,
     )
     return clone, _stored(refresh_principal(present), source, clone, exported)

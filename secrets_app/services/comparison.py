@@ -5,11 +5,11 @@ A comparison is a read of both environments. A promotion is previewed and carrie
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
@@ -21,10 +21,15 @@ from environments_app.authorization.policy import Principal, allows, require
 from environments_app.models import Environment
 from secrets_app.errors import SecretError, StaleVersion, TooManyItems
 from secrets_app.keys import data_keys, fingerprints
-from secrets_app.models import SecretVersion
+from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import find_secret_by_name
 from secrets_app.services.transfer import copy, overwrite
 from secrets_app.values.batch_results import NOT_ALLOWED, ItemResult, run_item
+
+Names = Collection[str] | QuerySet[Secret, Any] | None
+
+# Among all names of several environments; a page of names is always less.
+MAX_COMPARED: Final = 40_000
 
 
 class Difference(StrEnum):
@@ -38,64 +43,82 @@ class Difference(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One name and its state on both sides; numbers are None where it is missing."""
+    """One name and its state on both sides; numbers are None where it is missing, and the secrets too."""
 
     name: str
     difference: Difference
     left_number: int | None
     right_number: int | None
+    left: Secret | None = field(default=None, repr=False, compare=False)
+    right: Secret | None = field(default=None, repr=False, compare=False)
 
 
-def compare(
-    *, actor: Principal, left: Environment, right: Environment, names: Collection[str] | None = None
-) -> list[Row]:
+def compare(*, actor: Principal, left: Environment, right: Environment, names: Names = None) -> list[Row]:
     """Return every name of two environments with whether the values are equal, in order of names.
 
-    `names` takes of these the ones that it holds. Needs the right to reveal on both sides (it would
-    otherwise confirm a guessed value), and is recorded on both as a read of all that was compared, before
-    the answer.
-
-    Raises Forbidden or Invisible.
+    `names` takes of these the ones that it holds. Rights, records and errors are those of `compare_across`.
     """
-    for environment in (left, right):
-        require(actor=actor, action=Action.SECRET_COMPARE, environment=environment)
-    here, there = (_current(actor, environment, names) for environment in (left, right))
-    receipt = _recorded(actor, left, right.name, here)
-    _recorded(actor, right, left.name, there)
-    opened = _opened(here, there, receipt=receipt)
-    return [_row(name, here, there, opened) for name in sorted(here.keys() | there.keys())]
+    current = _recorded_versions(actor, [left, right], names)
+    found = _across(current)
+    here, there = (current[place][1] for place in (left.pk, right.pk))
+    return [_row(name, here, there, found[name]) for name in sorted(found)]
 
 
 def compare_across(
-    *, actor: Principal, environments: Sequence[Environment], names: Collection[str]
+    *, actor: Principal, environments: Sequence[Environment], names: Names = None
 ) -> dict[str, dict[int, Difference]]:
     """Return, for each name and environment id, whether the value is that of the first environment with one.
 
-    A pair is missing where the name exists in one environment at most, or the fingerprints are of different
-    keys: nothing is opened. Needs the right to reveal in each environment, and is recorded in each as a read
-    of all that was compared, before the answer; a statement and an event for each environment.
+    A pair is missing where the name does not exist or is guarded, and where no other has it. Needs the right
+    to reveal in each environment (it would otherwise confirm a guessed value), and is recorded in each as a
+    read of all that was compared, before the answer; a statement and an event for each environment.
 
-    Raises Forbidden or Invisible.
+    Raises Forbidden or Invisible, and TooManyItems before anything is compared.
     """
+    secrets = Secret.objects.filter(environment__in=environments, live=True)
+    if names is not None:
+        secrets = secrets.filter(name__in=names)
+    if secrets.count() > MAX_COMPARED:
+        raise TooManyItems(
+            f"Compare up to {MAX_COMPARED:,} secrets at a time. Choose fewer environments or a prefix."
+        )
+    found = _across(_recorded_versions(actor, environments, names))
+    return {name: each if len(each) > 1 else {} for name, each in found.items()}
+
+
+def _recorded_versions(
+    actor: Principal, environments: Sequence[Environment], names: Names
+) -> dict[int, tuple[Receipt, dict[str, SecretVersion]]]:
+    """Return by environment what is compared, once each comparison is on record."""
     for environment in environments:
         require(actor=actor, action=Action.SECRET_COMPARE, environment=environment)
     current = {place.pk: _current(actor, place, names) for place in environments}
-    for place in environments:
-        others = ", ".join(other.name for other in environments if other.pk != place.pk)
-        _recorded(actor, place, others, current[place.pk])
-    return {name: _across(name, current) for name in names}
+    recorded = {}
+    for number, place in enumerate(environments):
+        others = ", ".join(other.name for index, other in enumerate(environments) if index != number)
+        recorded[place.pk] = _recorded(actor, place, others, current[place.pk]), current[place.pk]
+    return recorded
 
 
-def _across(name: str, current: Mapping[int, Mapping[str, SecretVersion]]) -> dict[int, Difference]:
-    prints = {pk: bytes(found[name].fingerprint) for pk, found in current.items() if name in found}
-    if len(prints) == 1:
-        return {}
-    first = next(iter(prints.values()), b"")
-    return {
-        pk: Difference.SAME if fingerprints.same_value(first, own) else Difference.DIFFERENT
-        for pk, own in prints.items()
-        if fingerprints.are_comparable(first, own)
-    }
+def _across(
+    current: Mapping[int, tuple[Receipt, Mapping[str, SecretVersion]]],
+) -> dict[str, dict[int, Difference]]:
+    """Compare each value with that of the first environment that has the name."""
+    found: dict[str, dict[int, Difference]] = {}
+    firsts: dict[str, int] = {}
+    for pk, (_, versions) in current.items():
+        for name in versions:
+            firsts.setdefault(name, pk)
+            found.setdefault(name, {})[pk] = Difference.SAME
+    for pk, (_, versions) in current.items():
+        for first, (receipt, others) in current.items():
+            shared = {name: version for name, version in versions.items() if firsts[name] == first != pk}
+            opened = _opened(others, shared, receipt=receipt) if shared else {}
+            for name, version in shared.items():
+                same = fingerprints.same_value(others[name].fingerprint, version.fingerprint)
+                if not opened.get(name, same):
+                    found[name][pk] = Difference.DIFFERENT
+    return found
 
 
 def _recorded(
@@ -137,9 +160,7 @@ def _opened(
     return same
 
 
-def _current(
-    actor: Principal, environment: Environment, names: Collection[str] | None
-) -> dict[str, SecretVersion]:
+def _current(actor: Principal, environment: Environment, names: Names) -> dict[str, SecretVersion]:
     rows = (
         SecretVersion.objects.select_related("secret")
         .filter(secret__environment=environment, secret__live=True, number=F("secret__current_number"))
@@ -153,7 +174,8 @@ def _current(
         version.secret.environment = environment
         name = version.secret.name
         readable = allows(actor, Action.SECRET_COMPARE, environment_id=environment.pk, name=name)
-        if readable and version.secret.is_authentic():
+        # Whether two values are equal would confirm a guess of a guarded one, or show a decoy.
+        if readable and version.secret.is_authentic() and not version.secret.left_out:
             found[name] = version
     return found
 
@@ -162,26 +184,21 @@ def _row(
     name: str,
     left: Mapping[str, SecretVersion],
     right: Mapping[str, SecretVersion],
-    opened: Mapping[str, bool],
+    found: Mapping[int, Difference],
 ) -> Row:
     here, there = left.get(name), right.get(name)
+    if here is None or there is None:
+        difference = Difference.ONLY_LEFT if here else Difference.ONLY_RIGHT
+    else:
+        difference = found[there.secret.environment_id]
     return Row(
         name=name,
-        difference=_difference(here, there, opened=opened.get(name)),
+        difference=difference,
         left_number=here.number if here else None,
         right_number=there.number if there else None,
+        left=here.secret if here else None,
+        right=there.secret if there else None,
     )
-
-
-def _difference(
-    here: SecretVersion | None, there: SecretVersion | None, *, opened: bool | None
-) -> Difference:
-    if here is None:
-        return Difference.ONLY_RIGHT
-    if there is None:
-        return Difference.ONLY_LEFT
-    same = fingerprints.same_value(here.fingerprint, there.fingerprint) if opened is None else opened
-    return Difference.SAME if same else Difference.DIFFERENT
 
 
 MAX_PROMOTED: Final = 200
@@ -228,9 +245,13 @@ def plan_promotion(
     if len(names) > MAX_PROMOTED:
         raise TooManyItems(f"Promote up to {MAX_PROMOTED} secrets at a time. Nothing was changed.")
     rows = compare(actor=actor, left=source, right=target, names=names)
-    lines = [_line(actor, source, target, row) for row in rows]
+    taken = set(
+        Secret.objects.filter(environment=target, live=True, name__in=names).values_list("name", flat=True)
+    )
+    lines = [_line(actor, source, target, row, taken) for row in rows]
+    # Another secret that took the name since is not what was seen, nor is another version.
     digest_input = [
-        [line.row.name, line.verdict, line.row.left_number, line.row.right_number] for line in lines
+        [line.row.name, line.verdict, _identity(line.row.left), _identity(line.row.right)] for line in lines
     ]
     places = [str(source.uuid), str(target.uuid)]
     return Promotion(lines=lines, digest=hashlib.sha256(canonical_json([places, digest_input])).hexdigest())
@@ -250,7 +271,13 @@ def promote(
     return [_carried(actor, source, target, line) for line in promotion.lines if line.is_written]
 
 
-def _line(actor: Principal, source: Environment, target: Environment, row: Row) -> PromotionLine:
+def _identity(secret: Secret | None) -> list[str]:
+    return [str(secret.uuid), secret.etag] if secret else []
+
+
+def _line(
+    actor: Principal, source: Environment, target: Environment, row: Row, taken: Collection[str]
+) -> PromotionLine:
     if row.difference is Difference.ONLY_RIGHT:
         return PromotionLine(row=row, verdict="refused", reason="Nothing to promote.")
     if row.difference is Difference.SAME:
@@ -262,6 +289,9 @@ def _line(actor: Principal, source: Environment, target: Environment, row: Row) 
         and allows(actor, writing, environment_id=target.pk, name=row.name)
     ):
         return PromotionLine(row=row, verdict="refused", reason=NOT_ALLOWED)
+    if is_new and row.name in taken:
+        reason = f"It exists in {target.name}, where it is not compared."
+        return PromotionLine(row=row, verdict="refused", reason=reason)
     return PromotionLine(row=row, verdict="new" if is_new else "changed")
 
 
@@ -270,13 +300,13 @@ def _carried(actor: Principal, source: Environment, target: Environment, line: P
 
     def carry() -> int:
         here = find_secret_by_name(actor=actor, environment=source, name=row.name)
-        if here.current_number != row.left_number:
+        if _identity(here) != _identity(row.left):
             raise StaleVersion(f"It has changed in {source.name} since; nothing was written.")
-        if row.right_number is None:
+        if row.right is None:
             return int(copy(actor=actor, secret=here, environment=target).pk)
         there = find_secret_by_name(actor=actor, environment=target, name=row.name)
-        if there.current_number != row.right_number:
+        if _identity(there) != _identity(row.right):
             raise StaleVersion(f"It has changed in {target.name} since; nothing was written.")
         return int(overwrite(actor=actor, secret=here, onto=there, expected=there.etag).pk)
 
-    return run_item(row.name, carry, word="created" if row.right_number is None else "changed")
+    return run_item(row.name, carry, word="created" if row.right is None else "changed")

@@ -16,6 +16,7 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import state_digest
+from audit_app.recording import event_store
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
 from core.canonical_json import Json
@@ -32,7 +33,7 @@ from secrets_app.interfaces import Confirm, run_write_guards
 from secrets_app.keys.data_keys import active_key
 from secrets_app.models import Secret, SecretVersion, VersionOrigin, VersionRules
 from secrets_app.models.origin import MAX_AUTHOR
-from secrets_app.models.version_rules import DELETED
+from secrets_app.models.version_rules import DELETED, NEVER
 from secrets_app.queries.lookup import require_authentic
 from secrets_app.rows.bulk_insert import (
     Described,
@@ -46,13 +47,13 @@ from secrets_app.rows.bulk_insert import (
 from secrets_app.rows.store import check_etag, notify_listeners
 from secrets_app.types.bounds import check_bounds
 from secrets_app.types.registry import SecretType, inspect
-from secrets_app.values.metadata import Metadata, apply_facts, checked_metadata, effective_expiry
+from secrets_app.values.metadata import MAX_COMMENT, Metadata, apply_facts, checked_metadata, effective_expiry
 from secrets_app.values.names import validate_secret_name
-from secrets_app.values.versions import first_numbers
+from secrets_app.values.versions import first_numbers, guarded_names, guards_as_before
 
 MAX_HISTORIES: Final = 200
 _RIGHTS: Final = (Action.SECRET_IMPORT, Action.SECRET_CREATE)
-_COMMENT: Final = "carried"
+CARRIED: Final = "carried"
 _MEANWHILE: Final = "The secret was changed in Keeper meanwhile. Nothing was written. Plan again."
 _REFERENCES: Final = "The secret resolves references, and what is carried is literal. Change it on its page."
 
@@ -63,11 +64,13 @@ class CarriedVersion:
 
     number: int
     value: str | None = field(repr=False)
-    # Of a version without a value: deleted or destroyed there, and when.
+    # Of a version without a value: deleted or destroyed there.
     state: str = ""
+    # When it was deleted there, or will be.
     deleted_at: datetime | None = None
     written_at: datetime | None = None
     author: str = ""
+    comment: str = CARRIED
     # In that system: its number, if it has numbers, or its identifier.
     number_there: int | None = None
     identifier: str = ""
@@ -159,7 +162,12 @@ def carry(
     rows = NewRows(actor=actor, environment=environment, data_key=active_key(environment), at=now)
     new = [history for history in histories if history.secret is None]
     uuids = ordered_uuids(len(new))
-    made = [_new_row(rows, history, uuid) for history, uuid in zip(new, uuids, strict=True)]
+    names = [history.name for history in new]
+    guarded = guarded_names(environment, names)
+    made = [
+        _new_row(rows, history, uuid, guarded=history.name in guarded)
+        for history, uuid in zip(new, uuids, strict=True)
+    ]
     further = [
         _further(rows, history, history.secret, carrier, now) for history in histories if history.secret
     ]
@@ -173,32 +181,36 @@ def carry(
             insert_rows(made)
             _store_further(further)
             _store_origins(carrier, new, made, further)
-            former = first_numbers(environment, [history.name for history in new])
-            if any(former.get(row.described.name, 1) > row.number for row in made):
+            former = first_numbers(environment, names)
+            numbered = all(former.get(row.described.name, 1) <= row.number for row in made)
+            if not numbered or guarded_names(environment, names) != guarded:
                 raise StaleVersion(_MEANWHILE)
             for each in further:
                 each.confirm()
-            record_many([_event(carrier, environment, made, further, approved)])
+            event = _event(carrier, environment, made, further, approved)
+            locked = event_store.lock_head(event.stream, [guards_as_before(environment)])
+            record_many([event], locked=locked)
             notify_listeners(environment.pk, [history.name for history in histories])
             if in_transaction is not None:
                 in_transaction()
     except IntegrityError as error:
-        names = [history.name for history in new]
         if Secret.objects.filter(environment=environment, live=True, name__in=names).exists():
             raise NameTaken("A name was taken meanwhile. Nothing was written. Plan again.") from error
         raise StaleVersion(_MEANWHILE) from error
 
 
-def _new_row(rows: NewRows, history: History, uuid: str) -> NewRow:
+def _new_row(rows: NewRows, history: History, uuid: str, *, guarded: bool) -> NewRow:
     by_number = {version.number: version for version in history.versions}
     current = by_number[history.current]
     facts = inspect(history.secret_type, current.value)
     about = checked_metadata(history.metadata)
     custom = about.pop("custom_metadata", None)
-    limit = about.pop("max_versions", 0)
     about["expires_at"] = effective_expiry(about.get("expires_at"), after=facts)
-    rules = replace(_rules(VersionRules(), history), max_versions=limit).following(history.current)
-    standing = Standing(history.current, history.previous, rules, current.written_at, custom)
+    rules = replace(_rules(VersionRules(), history), max_versions=about.pop("max_versions", 0))
+    limit = rows.environment.delete_version_after
+    rules = rules.following(history.current, at=timezone.now(), limit=limit)
+    rules = _scheduled(rules, history, limit)
+    standing = Standing(history.current, history.previous, rules, current.written_at, custom, guarded)
     described = Described(history.name, history.secret_type, facts, **about)
     return rows.carried(described, uuid, _versions(history), standing)
 
@@ -206,7 +218,7 @@ def _new_row(rows: NewRows, history: History, uuid: str) -> NewRow:
 def _versions(history: History) -> list[NewVersion]:
     ordered = _ordered(history)
     return [
-        NewVersion(uuid, version.number, version.value, _COMMENT, version.written_at)
+        NewVersion(uuid, version.number, version.value, version.comment[:MAX_COMMENT], version.written_at)
         for version, uuid in zip(ordered, ordered_uuids(len(ordered)), strict=True)
     ]
 
@@ -227,6 +239,21 @@ def _rules(rules: VersionRules, history: History) -> VersionRules:
     return rules.destroying([version.number for version in gone]) if gone else rules
 
 
+def _scheduled(rules: VersionRules, history: History, limit: int) -> VersionRules:
+    """Return the rules with the time at which a version is deleted there; here it may be an earlier one.
+
+    Where no version ends here, these do not.
+    """
+    if limit == NEVER:
+        return rules
+    ends = {
+        version.number: min(version.deleted_at, rules.deleted.get(version.number, version.deleted_at))
+        for version in history.versions
+        if version.value is not None and version.deleted_at
+    }
+    return replace(rules, deleted={**rules.deleted, **ends})
+
+
 def _further(rows: NewRows, history: History, secret: Secret, carrier: Carrier, now: datetime) -> _Further:
     """Return the new versions of a stored secret, sealed, and the secret as it will be."""
     require_authentic(secret)
@@ -244,7 +271,10 @@ def _further(rows: NewRows, history: History, secret: Secret, carrier: Carrier, 
         secret.previous_number = history.previous
     secret.current_number, secret.secret_type = history.current, history.secret_type
     secret.rotated_at = current.written_at or now
-    secret.rules = _rules(secret.rules, history).following(history.current)
+    limit = NEVER if confirm.again else secret.environment.delete_version_after
+    rules = _rules(secret.rules, history).following(history.current, at=now, limit=limit)
+    secret.rules = _scheduled(rules, history, limit)
+    secret.note_end()
     if secret.rotation_due_at is not None and secret.rotation_due_at <= secret.rotated_at:
         secret.rotation_due_at = None
     apply_facts(secret, facts)

@@ -13,11 +13,17 @@ from django.db import transaction
 from django.utils import timezone
 
 from audit_app.events.actions import Action
-from audit_app.events.actors import system
+from audit_app.events.actors import ActorKind, system
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.recorder import record_many
 from core.canonical_json import Json
-from environments_app.approvals.gate import ApprovalGrant, Line, require_approval, system_approval
+from environments_app.approvals.gate import (
+    ApprovalGrant,
+    Line,
+    require_approval,
+    require_release,
+    system_approval,
+)
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.authorization.principals import system_principal
 from environments_app.models import Role
@@ -120,13 +126,15 @@ def restore(*, actor: Principal, secret: Secret) -> Secret:
     require_on(actor=actor, action=Action.SECRET_RESTORE, secret=secret)
     _require_deleted(secret)
     require_authentic(secret)
+    if not secret.current_number:
+        raise VersionGone("The secret has no version yet. Create it under its name.")
     if secret.rules.state(secret.current_number) == DESTROYED:
         raise VersionGone(
             f"The current version, {secret.current_number}, was destroyed. "
             "Create the secret again under its name."
         )
     clearance = _cleared(actor, Action.SECRET_RESTORE, secret)
-    secret.rules = secret.rules.again([secret.current_number])
+    secret.rules = secret.rules.again([secret.current_number], limit=secret.environment.delete_version_after)
     secret.live, secret.deleted_at = True, None
     update_stored(actor=actor, secret=secret, action=Action.SECRET_RESTORE, details={}, clearance=clearance)
     return secret
@@ -158,10 +166,16 @@ def purge(*, actor: Principal, secret: Secret) -> None:
         record_many([draft])
 
 
+# Nothing keeps the guard of the name that these leave: a second person agrees to them anywhere.
+_FREEING: Final = frozenset({Action.SECRET_RENAME, Action.SECRET_PURGE})
+
+
 def _cleared(
     actor: Principal, action: Action, secret: Secret, summary: Sequence[Line] = (), **arguments: Json
 ) -> ApprovalGrant:
     proposal = acting(action, secret, summary=summary, arguments=arguments)
+    if secret.guarded and action in _FREEING and actor.kind is not ActorKind.SYSTEM:
+        return require_release(actor=actor, proposal=proposal)
     return require_approval(actor=actor, proposal=proposal)
 
 
@@ -191,7 +205,9 @@ def purge_expired() -> int:
     if not settings.KEEPER_DELETED_RETENTION_DAYS:
         return 0
     before = timezone.now() - timedelta(days=settings.KEEPER_DELETED_RETENTION_DAYS)
-    due = Secret.objects.select_related("environment").filter(live__isnull=True, deleted_at__lte=before)
+    due = Secret.objects.select_related("environment").filter(
+        live__isnull=True, deleted_at__lte=before, environment__deleted_at__isnull=True
+    )
     return sum(_purged(secret) for secret in verified_rows(due.order_by("pk")[:_AT_A_TIME]))
 
 

@@ -9,11 +9,14 @@ from audit_app.events.actions import Action
 from audit_app.recording.drafts import AuditObject
 from core.canonical_json import Json
 from environments_app.approvals.gate import Line, Proposal
+from environments_app.authorization.policy import Principal
 from environments_app.models import Approval, Environment
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import PendingValue, Secret
+from secrets_app.queries.lookup import require_authentic, require_not_deleted, require_on
 from secrets_app.rows.references import Place
+from secrets_app.rows.store import check_etag
 from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 
@@ -34,9 +37,13 @@ def creating(
         environment=secret.environment,
         object=_new(secret.environment, secret.name),
         content={"value": value},
-        arguments=_described(secret.name, SecretType(secret.secret_type), comment, metadata),
+        arguments={
+            **_described(secret.name, SecretType(secret.secret_type), comment, metadata),
+            **({"decoy": True} if secret.decoy else {}),
+        },
         summary=[
             Line("Name", "", secret.name),
+            *([Line("Uses", "", "each raises an alert: it is a decoy")] if secret.decoy else []),
             Line("Type", "", secret.get_secret_type_display()),
             Line("Value", "", MASKED),
             *_metadata_lines({}, _settled(secret, metadata)),
@@ -143,7 +150,7 @@ def known(secret: Secret) -> dict[str, Any]:
     """Return what may be shown of a secret before it is changed in memory."""
     names = (
         "secret_type", "description", "tags", "owner", "expires_at", "custom_metadata", "cas_required",
-        "max_versions", "metadata_version",
+        "max_versions", "metadata_version", "delete_version_after",
     )  # fmt: skip
     return {name: getattr(secret, name) for name in names}
 
@@ -226,3 +233,11 @@ def _text(value: Json) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {text}" for name, text in value.items())
     return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value or "")
+
+
+def require_change(actor: Principal, action: Action, secret: Secret, expected: str | None) -> None:
+    """Require what a mark of a secret takes: the right, a genuine living row, the state that was seen."""
+    require_on(actor=actor, action=action, secret=secret)
+    require_not_deleted(secret)
+    require_authentic(secret)
+    check_etag(secret, expected)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 from uuid import UUID
 
 from audit_app.events.actions import Action, Outcome
@@ -21,10 +21,11 @@ from audit_app.recording.drafts import (
 )
 from audit_app.recording.recorder import commit_records
 from core.canonical_json import Json
-from environments_app.authorization.policy import Principal, allows, require, require_confirmed
+from environments_app.authorization.policy import Principal, allows, record_denial, require, require_confirmed
 from environments_app.authorization.principals import refresh_principal
 from environments_app.models import Environment
 from secrets_app.errors import (
+    GuardedValue,
     KeyUnavailable,
     MissingVersion,
     NoSuchVersion,
@@ -48,6 +49,7 @@ from secrets_app.rows.current_versions import (
     named_data_keys,
     stored_rows,
 )
+from secrets_app.services.decoys import note_missed, note_use
 
 # What one read of many may hold in memory, several times over.
 MAX_EXPORT: Final = 10_000
@@ -82,6 +84,16 @@ class ExportedValue(NamedTuple):
 
     def __repr__(self) -> str:
         return "Exported()"
+
+
+# How many guarded secrets an answer with many values leaves out.
+LEFT_OUT: Final = "Keeper-Left-Out"
+
+
+class Exported(list[ExportedValue]):
+    """What a read of many shows, and the names of the guarded secrets that it leaves out."""
+
+    left_out: Sequence[str] = ()
 
 
 # `_make` in C: of a thousand values it takes half the time.
@@ -137,7 +149,7 @@ def reveal(
 
     Raises NoSuchVersion, TamperedSecret, KeyUnavailable if the data key cannot be had,
     EnvelopeError if the stored value was tampered with, and Forbidden or Invisible. Each is
-    recorded.
+    recorded. Raises GuardedValue for a guarded secret, which `guarded.open_released` shows.
     """
     require_on(actor=actor, action=Action.SECRET_REVEAL, secret=secret)
     require_authentic(secret)
@@ -160,19 +172,31 @@ def stage_number(secret: Secret, stage: Stage) -> int:
 
 
 def open_version(
-    *, actor: Principal, version: SecretVersion, action: Action, details: Mapping[str, Json]
+    *,
+    actor: Principal,
+    version: SecretVersion,
+    action: Action,
+    details: Mapping[str, Json],
+    released: bool = False,
 ) -> str:
     """Record the opening of a version, commit the record, and only then open it.
 
-    For use cases that have asked the policy already. A failed opening adds a second event.
+    For use cases that have asked the policy already. A failed opening adds a second event. `released`: a
+    second person has agreed to this read, or nobody sees the value. The alert of a decoy is committed before.
+    Raises GuardedValue, recorded.
     """
     secret = version.secret
+    if secret.guarded and not released:
+        refuse_guarded(actor, action, secret)
+    if secret.decoy:
+        note_use(actor=actor, secret=secret, action=action, details=details)
     draft = EventDraft(
         actor=actor,
         action=action,
         **stream_and_object(secret),
         details={**details, "number": version.number},
         covers=frozenset({version.uuid.bytes}),
+        released=released or bool(secret.decoy),
     )
     return open_granted(version.value, commit_records([draft])[0], draft)
 
@@ -189,17 +213,32 @@ def open_granted(value: Sealed, receipt: Receipt, draft: EventDraft) -> str:
         raise
 
 
+def refuse_guarded(actor: Principal, action: Action, secret: Secret) -> NoReturn:
+    """Record that a guarded value was not shown. Raises GuardedValue."""
+    if secret.decoy:
+        note_use(actor=actor, secret=secret, action=action)
+    record_denial(
+        actor=actor,
+        action=action,
+        environment=secret.environment,
+        name=secret.name,
+        object=secret.audit_object,
+        reason="guarded",
+    )
+    raise GuardedValue
+
+
 def reveal_environment(
     *, actor: Principal, environment: Environment, prefix: str = "", names: Collection[str] | None = None
-) -> list[ExportedValue]:
+) -> Exported:
     """Show the current values of an environment, or of the names under a prefix, in the order of names.
 
     `names` takes of these the ones that it holds.
 
     One event with a manifest records them all. Where the actor's grants reach only a part,
     that part is the answer. A secret whose row was edited outside Keeper is left out and
-    reported; a value that is missing or does not open fails the whole read: an incomplete result could be
-    mistaken for all.
+    reported, a guarded one is left out and named, and a decoy is left out; a value that is missing or does
+    not open fails the whole read: an incomplete result could be mistaken for all.
 
     Who lost the right while values were being opened gets none of them.
 
@@ -212,7 +251,7 @@ def reveal_environment(
     shown = _from_snapshot(read, stored, snapshot) if stored and snapshot else None
     if shown is None:
         return _from_rows(read, stored, names)
-    return list(map(_EXPORTED, environment_snapshot.values_of(shown).items()))
+    return Exported(map(_EXPORTED, environment_snapshot.values_of(shown).items()))
 
 
 def export_snapshot(*, actor: Principal, environment: Environment) -> bytes | None:
@@ -282,11 +321,17 @@ def _from_snapshot(read: _Export, stored: StoredRows, snapshot: environment_snap
     return values
 
 
-def _from_rows(
-    read: _Export, stored: StoredRows | None, names: Collection[str] | None
-) -> list[ExportedValue]:
+def _from_rows(read: _Export, stored: StoredRows | None, names: Collection[str] | None) -> Exported:
     """Prove the rows that the actor may read, and open them one by one."""
-    rows = _readable_rows(read, stored, names)
+    readable = _readable_rows(read, stored, names)
+    note_missed(
+        actor=read.actor,
+        environment=read.environment,
+        prefix=read.prefix,
+        names=names,
+        found=bool(readable),
+    )
+    rows = [row for row in readable if not row.guarded]
     require_confirmed(read.actor)
     reads = [(row.secret, row.number, row.name) for row in rows]
     equal = stored if stored is not None and reads == stored.reads() else None
@@ -304,7 +349,9 @@ def _from_rows(
     _require_still(read, (row.name for row in rows))
     if equal and again:
         environment_snapshot.prepare(read.environment, equal, rows, values)
-    return [ExportedValue(row.name, value) for row, value in zip(rows, values, strict=True)]
+    shown = Exported(ExportedValue(row.name, value) for row, value in zip(rows, values, strict=True))
+    shown.left_out = [row.name for row in readable if row.guarded]
+    return shown
 
 
 def _readable_rows(
@@ -318,7 +365,7 @@ def _readable_rows(
     every = not prefix and _reaches(actor, environment, "", "")
     rows = judge(stored.rows, environment) if stored else current_version_rows(environment, prefix)
     for row in rows:
-        version, secret, name, _, envelope, is_authentic = row
+        version, secret, name, _, envelope, is_authentic, _ = row
         if names is not None and name not in names:
             continue
         if every or _reaches(actor, environment, name, prefix):
@@ -354,6 +401,13 @@ def _record_failure(draft: EventDraft, error: SecretError) -> None:
 
 
 def require_readable(*, actor: Principal, secret: Secret) -> None:
-    """Ask for the right to reveal a secret, for use cases that take its value elsewhere."""
+    """Ask for the right to reveal a secret, for use cases that take its value elsewhere.
+
+    Raises GuardedValue: a release lets one person see a value, and takes it nowhere. It is a use of a decoy.
+    """
     require_on(actor=actor, action=Action.SECRET_REVEAL, secret=secret)
     require_authentic(secret)
+    if secret.guarded:
+        refuse_guarded(actor, Action.SECRET_REVEAL, secret)
+    if secret.decoy:
+        note_use(actor=actor, secret=secret, action=Action.SECRET_REVEAL)

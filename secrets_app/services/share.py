@@ -8,7 +8,7 @@ opened: of two concurrent requests one gets it, and after a crash in between non
 import hashlib
 import secrets as randomness
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 from django.db.models import Q
@@ -27,12 +27,18 @@ from environments_app.authorization.principals import user_principal
 from environments_app.environments.memberships import acting_user
 from environments_app.environments.restore_suspension import RestoreSuspension
 from environments_app.errors import Forbidden, InvalidField, Invisible
-from environments_app.models import Environment, User
+from environments_app.models import Environment, ProvisionedUser, User
 from secrets_app.errors import ShareEnded
 from secrets_app.keys import data_keys
 from secrets_app.models import Secret, Share
 from secrets_app.queries.lookup import require_authentic, require_not_deleted, require_on
-from secrets_app.services.read import RevealedValue, open_version, version_of
+from secrets_app.services.read import (
+    RevealedValue,
+    open_version,
+    refuse_guarded,
+    require_readable,
+    version_of,
+)
 
 SHARES = RestoreSuspension(
     Share,
@@ -69,34 +75,46 @@ def share_once(
 
     Needs the right to reveal. `recipient` None means anyone who is signed in.
 
-    Raises InvalidField, NoSuchVersion, StaleVersion if the secret is deleted, TamperedSecret, Forbidden
+    Raises InvalidField (also for a recipient whom a SCIM client manages and who has not signed in yet: it may
+    still decide who that is), NoSuchVersion, StaleVersion if the secret is deleted, TamperedSecret, Forbidden
     (also for programs: a share is a person's) or Invisible.
     """
-    for right in (Action.SECRET_REVEAL, Action.SECRET_SHARE):
-        require_on(actor=actor, action=right, secret=secret)
+    share, link = new_share(
+        actor=actor, secret=secret, hours=hours, most=MAX_HOURS, note=note, recipient=recipient
+    )
+    if recipient and ProvisionedUser.awaiting(recipient):
+        raise InvalidField("recipient", f"{recipient.username} has not signed in yet.")
+    with transaction.atomic():
+        share.save()
+        record_share(actor, Action.SECRET_SHARE, share)
+    return share, link
+
+
+def new_share(
+    *, actor: Principal, secret: Secret, hours: int, most: int, note: str, **columns: Any
+) -> tuple[Share, str]:
+    """Return a share of the current version that is not stored yet, and its link's id; see `share_once`."""
+    require_on(actor=actor, action=Action.SECRET_SHARE, secret=secret)
     require_not_deleted(secret)
-    require_authentic(secret)
+    require_readable(actor=actor, secret=secret)
     sharer = acting_user(actor)
     if sharer is None:
         raise Forbidden("Only people share.")
-    if not 1 <= hours <= MAX_HOURS:
-        raise InvalidField("hours", f"Give 1 to {MAX_HOURS} hours.")
+    if not 1 <= hours <= most:
+        raise InvalidField("hours", f"Enter 1 to {most} hours.")
     if len(note) > MAX_NOTE or not note.isprintable():
-        raise InvalidField("note", f"The note is one line of at most {MAX_NOTE} characters.")
+        raise InvalidField("note", f"Use one line of at most {MAX_NOTE} characters.")
     link = randomness.token_urlsafe(_LINK_BYTES)
     share = Share(
         environment=secret.environment,
         secret=secret,
         number=version_of(secret, secret.current_number).number,
-        link_hash=_hash(link),
+        link_hash=hash_of(link),
         shared_by=sharer,
-        recipient=recipient,
         note=note,
         expires_at=timezone.now() + timedelta(hours=hours),
+        **columns,
     )
-    with transaction.atomic():
-        share.save()
-        _record(actor, Action.SECRET_SHARE, share)
     return share, link
 
 
@@ -109,10 +127,10 @@ def find_share(*, actor: Principal, link: str) -> Share:
     is recorded as denied.
     """
     rows = Share.objects.select_related("environment", "secret__environment", "shared_by", "recipient")
-    share = rows.filter(link_hash=_hash(link)).first()
-    if share is None:
+    share = rows.filter(link_hash=hash_of(link), outside="").first()
+    if share is None or share.environment.deleted_at is not None:
         raise Invisible
-    if not _is_genuine(share):
+    if not is_genuine(share):
         raise Invisible
     if not _opens_for(actor, share):
         commit_record(
@@ -130,6 +148,8 @@ def open_share(*, actor: Principal, link: str) -> RevealedValue:
     """
     share = find_share(actor=actor, link=link)
     require_authentic(share.secret)
+    if share.secret.guarded:
+        refuse_guarded(actor, Action.SECRET_REVEAL, share.secret)
     version = version_of(share.secret, share.number)
     if version.data_key_id:
         data_keys.prefetch({version.data_key_id})
@@ -153,7 +173,7 @@ def revoke_share(*, actor: Principal, share: Share) -> None:
             return
         share.revoked_at = timezone.now()
         share.save(update_fields=["revoked_at"])
-        _record(actor, Action.SECRET_SHARE_REVOKE, share)
+        record_share(actor, Action.SECRET_SHARE_REVOKE, share)
 
 
 def revoke_all(*, actor: Actor, user: User, environment: Environment) -> int:
@@ -171,14 +191,14 @@ def revoke_all(*, actor: Actor, user: User, environment: Environment) -> int:
         if share.is_authentic():
             share.revoked_at = timezone.now()
             share.save(update_fields=["revoked_at"])
-            _record(actor, Action.SECRET_SHARE_REVOKE, share)
+            record_share(actor, Action.SECRET_SHARE_REVOKE, share)
             count += 1
     return count
 
 
-def open_shares(secret: Secret) -> list[Share]:
-    """Return the shares of a secret that can still be opened, newest first."""
-    rows = Share.objects.filter(_in_time(), secret=secret, opened_at=None, revoked_at=None)
+def open_shares(**of: Secret | Environment) -> list[Share]:
+    """Return the shares of a secret or of an environment that can still be opened, newest first."""
+    rows = Share.objects.filter(_in_time(), opened_at=None, revoked_at=None, **of)
     return list(rows.select_related("environment", "secret", "shared_by", "recipient", "opened_by")[:100])
 
 
@@ -200,14 +220,18 @@ def _is_meant_for(actor: Principal, share: Share) -> bool:
 def _opens_for(actor: Principal, share: Share) -> bool:
     if not share.is_open or not _is_meant_for(actor, share):
         return False
-    # The sharer's right is what the value leaves by, so it must still be there.
+    return sharer_may(share)
+
+
+def sharer_may(share: Share) -> bool:
+    """Whether the secret exists and its sharer may still reveal it: by that right the value leaves."""
     sharer = user_principal(share.shared_by)
     place = share.environment.pk
     may = allows(sharer, Action.SECRET_REVEAL, environment_id=place, name=share.secret.name)
     return may and bool(share.secret.live)
 
 
-def _is_genuine(share: Share) -> bool:
+def is_genuine(share: Share) -> bool:
     """Refuse a row that Keeper did not write, and an older state of one that was put back."""
     replayed = list(mismatches([share], latest_digests(CHANGES, rows=[share])))
     if share.is_authentic() and not replayed:
@@ -230,19 +254,21 @@ def _consume(actor: Principal, share: Share) -> None:
         )
         if not claimed:
             raise ShareEnded
-        _record(actor, Action.SECRET_SHARE_OPEN, share)
+        record_share(actor, Action.SECRET_SHARE_OPEN, share)
 
 
-def _record(actor: Actor, action: Action, share: Share) -> None:
+def record_share(actor: Actor, action: Action, share: Share) -> None:
+    """Record what happened to a share, with its state."""
     details: dict[str, Json] = {
         "secret": str(share.secret.uuid),
         "number": share.number,
-        "for": share.recipient.username if share.recipient else "anyone signed in",
+        "for": share.reader,
         "until": utc_text(share.expires_at),
         **row_digest_entry(share),
     }
     record(actor=actor, action=action, **stream_and_object(share), details=details)
 
 
-def _hash(link: str) -> str:
+def hash_of(link: str) -> str:
+    """Return what is kept of a link's id."""
     return hashlib.sha256(link.encode(errors="surrogatepass")).hexdigest()

@@ -143,4 +143,6 @@ def _copied(
         expires_at=secret.expires_at,
         # A secret that comes back by it may have resolved references; a copy stays literal.
         uses_references=False,
+        # Who moves a decoy may not end it.
+        decoy=bool(secret.decoy) and action == Action.SECRET_MOVE,
     )

@@ -4,25 +4,32 @@ The current version of a living secret can always be read: a secret whose curren
 destroyed is deleted itself, until that version is restored or a new value is written.
 """
 
+import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Final
 
 from django.db import transaction
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import verified_rows
 from core.canonical_json import Json
-from environments_app.approvals.gate import ApprovalGrant, Line, require_approval
+from environments_app.approvals.gate import ApprovalGrant, Line, require_approval, system_approval
 from environments_app.authorization.policy import Principal
-from secrets_app.errors import InvalidInput, StaleVersion
+from environments_app.authorization.principals import system_principal
+from secrets_app.errors import ManagedValue, StaleVersion
 from secrets_app.interfaces import run_write_guards
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.models.version_rules import MAX_GONE, VersionRules
 from secrets_app.queries.lookup import require_authentic, require_on
 from secrets_app.rows import environment_snapshot
-from secrets_app.rows.store import update_stored
+from secrets_app.rows.store import bounded, update_stored
 from secrets_app.services.proposals import acting
+
+logger = logging.getLogger(__name__)
+
+_AT_A_TIME: Final = 500
 
 
 def delete_versions(*, actor: Principal, secret: Secret, numbers: Collection[int]) -> Secret:
@@ -39,7 +46,7 @@ def delete_versions(*, actor: Principal, secret: Secret, numbers: Collection[int
     confirm = run_write_guards(actor=actor, secret=secret, value=None)
     clearance = _cleared(actor, Action.SECRET_DELETE, secret, versions=[*stored])
     now = timezone.now()
-    secret.rules = _bounded(secret.rules.without(stored, at=now))
+    secret.rules = bounded(secret.rules.without(stored, at=now))
     _take_out(secret, stored, now)
     update_stored(
         actor=actor,
@@ -67,11 +74,12 @@ def restore_versions(*, actor: Principal, secret: Secret, numbers: Collection[in
     else:
         _require_versions(secret)
     gone = rules.deleted.keys() | ({current} if whole else set())
-    restored = sorted({*numbers} & gone - {*rules.destroyed})
+    # One that was only described has none.
+    restored = _stored(secret, {*numbers} & gone - {*rules.destroyed})
     if not restored:
         return secret
     clearance = _cleared(actor, Action.SECRET_RESTORE, secret, versions=[*restored])
-    secret.rules = rules.again(restored)
+    secret.rules = rules.again(restored, limit=secret.environment.delete_version_after)
     if current in restored:
         secret.live, secret.deleted_at = True, None
     update_stored(
@@ -97,7 +105,7 @@ def destroy_versions(*, actor: Principal, secret: Secret, numbers: Collection[in
     confirm = run_write_guards(actor=actor, secret=secret, value=None)
     clearance = _cleared(actor, Action.SECRET_DESTROY, secret, versions=[*stored])
     now = timezone.now()
-    secret.rules = _bounded(secret.rules.destroying(stored))
+    secret.rules = bounded(secret.rules.destroying(stored))
     _take_out(secret, stored, now)
     with transaction.atomic():
         # A snapshot may hold what was the current value; also one that is being stored until this is seen.
@@ -140,6 +148,39 @@ def delete_all(*, actor: Principal, secret: Secret) -> Secret:
     return secret
 
 
+def delete_ended() -> int:
+    """Delete the secrets whose current version's time is over; return how many.
+
+    Readers refuse such a version from its time on. Each is an act with its own event. A row that Keeper did
+    not write is skipped.
+    """
+    due = Secret.objects.select_related("environment").filter(live=True, version_ends_at__lte=timezone.now())
+    return sum(_ended(secret) for secret in verified_rows(due.order_by("version_ends_at")[:_AT_A_TIME]))
+
+
+def _ended(secret: Secret) -> bool:
+    number = secret.current_number
+    if not secret.rules.state(number):
+        # The column that it was found by is not what decides.
+        return False
+    actor = system_principal()
+    try:
+        confirm = run_write_guards(actor=actor, secret=secret, value=None)
+        _take_out(secret, [number], timezone.now())
+        update_stored(
+            actor=actor,
+            secret=secret,
+            action=Action.SECRET_DELETE,
+            details={"versions": [number], "because": "delete_version_after"},
+            clearance=system_approval(actor, secret.environment),
+            confirm=confirm,
+        )
+    except (StaleVersion, ManagedValue):
+        logger.info("secret %s was changed meanwhile", secret.uuid)
+        return False
+    return True
+
+
 def _require_versions(secret: Secret) -> None:
     """Refuse a secret that was edited, or was deleted as a whole."""
     require_authentic(secret)
@@ -158,16 +199,6 @@ def _take_out(secret: Secret, numbers: Collection[int], now: datetime) -> None:
 def _stored(secret: Secret, numbers: Collection[int]) -> Sequence[int]:
     rows = SecretVersion.objects.filter(secret_id=secret.pk, number__in=numbers)
     return sorted(rows.values_list("number", flat=True))
-
-
-def _bounded(rules: VersionRules) -> VersionRules:
-    if len(rules.deleted) + len(rules.destroyed) > MAX_GONE:
-        raise InvalidInput(
-            "versions",
-            f"A secret keeps at most {MAX_GONE:,} deleted or destroyed versions. "
-            "Delete the secret as a whole, and write it again. Nothing was changed.",
-        )
-    return rules
 
 
 def _cleared(actor: Principal, action: Action, secret: Secret, **arguments: Json) -> ApprovalGrant:

@@ -7,8 +7,10 @@ It is used up with its event before the value is opened: of two requests one get
 
 import hashlib
 import secrets as randomness
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
@@ -17,7 +19,7 @@ from django.utils import timezone
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import Actor, anonymous, system
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import record_integrity_violation
+from audit_app.integrity.row_authentication import record_integrity_violation, verified_rows
 from audit_app.integrity.row_state import latest_digests, mismatches, row_digest_entry
 from audit_app.recording.drafts import AuditObject, stream_and_object
 from audit_app.recording.recorder import commit_record, record
@@ -26,14 +28,30 @@ from core.canonical_json import Json, utc_text
 from core.clock import SLACK, has_begun
 from environments_app.authorization.policy import Principal, allows
 from environments_app.environments.restore_suspension import RestoreSuspension
-from environments_app.errors import BadToken, Conflict, Forbidden, InvalidField
-from environments_app.models import Environment
+from environments_app.errors import (
+    ApprovalNeeded,
+    ApprovalVoid,
+    BadToken,
+    Conflict,
+    Forbidden,
+    InvalidField,
+    Invisible,
+)
+from environments_app.models import Approval, ApprovalState, Environment
 from environments_app.tokens.bearers import session_bearer, token_behind
 from secrets_app.errors import NoSuchVersion, WrappingEnded
 from secrets_app.keys import data_keys
 from secrets_app.models import Secret, SecretVersion, WrappedRead
 from secrets_app.queries.lookup import require_authentic, require_on
-from secrets_app.services.read import RevealedValue, current_version_of, open_version, version_of
+from secrets_app.services.decoys import note_use
+from secrets_app.services.guarded import open_released, request_read
+from secrets_app.services.read import (
+    RevealedValue,
+    current_version_of,
+    open_version,
+    refuse_guarded,
+    version_of,
+)
 
 WRAPPED_READS = RestoreSuspension(
     WrappedRead,
@@ -47,6 +65,7 @@ WRAPPED_READS = RestoreSuspension(
 CHANGES: Final = (
     Action.SECRET_WRAP,
     Action.SECRET_UNWRAP,
+    Action.SECRET_WRAP_REVOKE,
     Action.RESTORE_SUSPEND,
     Action.RESTORE_RELEASE,
 )
@@ -54,6 +73,8 @@ PREFIX: Final = "kpw_"
 MAX_LIFETIME: Final = timedelta(days=7)
 _MAX_OPEN: Final = 1_000
 _TOKEN_BYTES: Final = 32
+_READ_BY_A_CLIENT: Final = "Read by a client of Vault or OpenBao; ask the requester why."
+_NO_REQUEST: Final = "There is no such request."
 _KEPT_FOR: Final = timedelta(days=7)
 _BATCH: Final = 200
 
@@ -77,25 +98,68 @@ def wrap_read(
     """
     require_on(actor=actor, action=Action.SECRET_REVEAL, secret=secret)
     require_authentic(secret)
+    if secret.guarded:
+        refuse_guarded(actor, Action.SECRET_REVEAL, secret)
     version = current_version_of(secret) if number is None else version_of(secret, number)
+    if not timedelta(0) < lifetime <= MAX_LIFETIME:
+        raise InvalidField("ttl", f"A wrapped read lasts up to {MAX_LIFETIME.days} days. Nothing was done.")
+    if secret.decoy:
+        note_use(actor=actor, secret=secret, action=Action.SECRET_WRAP)
+    return _wrapped(actor, secret, version.number, path, timezone.now() + lifetime)
+
+
+def wrap_request(
+    *, actor: Principal, secret: Secret, number: int | None = None, path: str
+) -> tuple[WrappedRead, str]:
+    """Request a read of a guarded secret; return what opens it once another agreed, and its token.
+
+    Raises what `request_read` raises but for ApprovalNeeded, and what `wrap_read` raises for its bearer.
+    """
+    try:
+        request_read(actor=actor, secret=secret, number=number, reason=_READ_BY_A_CLIENT)
+    except ApprovalNeeded as asked:
+        approval = Approval.objects.get(pk=asked.approval)
+    pinned = int(approval.arguments["number"])
+    return _wrapped(actor, secret, pinned, path, approval.expires_at, approval=approval.uuid)
+
+
+def find_request(*, actor: Principal, accessor: str) -> tuple[WrappedRead, Approval]:
+    """Return the actor's own request by the accessor of its wrapping token. Raises Invisible."""
+    try:
+        uuid = UUID(accessor)
+    except ValueError:
+        raise Invisible(_NO_REQUEST) from None
+    row = WrappedRead.objects.select_related("environment", "secret").filter(uuid=uuid).first()
+    approval = _approval_of(row) if row else None
+    if not row or not approval or not _is_genuine(row) or not _is_requester(actor, approval):
+        raise Invisible(_NO_REQUEST)
+    return row, approval
+
+
+def _wrapped(
+    actor: Principal,
+    secret: Secret,
+    number: int,
+    path: str,
+    ends: datetime,
+    approval: UUID | None = None,
+) -> tuple[WrappedRead, str]:
     bearer = token_behind(actor)
     if bearer is None:
         raise Forbidden("Only the bearer of a token wraps a read.")
-    if not timedelta(0) < lifetime <= MAX_LIFETIME:
-        raise InvalidField("ttl", f"A wrapped read lasts up to {MAX_LIFETIME.days} days. Nothing was done.")
     if WrappedRead.objects.filter(_is_open(), bearer=bearer.public_id).count() >= _MAX_OPEN:
         raise Conflict(f"This token has {_MAX_OPEN:,} wrapped reads. Unwrap them, or wait until some end.")
     text = PREFIX + randomness.token_urlsafe(_TOKEN_BYTES)
-    now = timezone.now()
     row = WrappedRead(
         environment=secret.environment,
         secret=secret,
-        number=version.number,
+        number=number,
         path=path,
         token_hash=_hash(text),
         bearer=bearer.public_id,
-        created_at=now,
-        expires_at=min(now + lifetime, bearer.expires_at) if bearer.expires_at else now + lifetime,
+        created_at=timezone.now(),
+        expires_at=min(ends, bearer.expires_at) if bearer.expires_at else ends,
+        approval=approval,
     )
     with transaction.atomic():
         row.save()
@@ -123,6 +187,8 @@ def unwrap_read(*, text: str, opener: Opener) -> RevealedValue:
     if opener.principal and opener.principal.is_admin:
         raise Forbidden("A token that administers opens no value. Unwrap with the wrapping token alone.")
     row, sealed = _find(text, opener)
+    if row.approval is not None:
+        return _unwrap_released(row, opener)
     try:
         if sealed.data_key_id:
             data_keys.prefetch({sealed.data_key_id})
@@ -135,10 +201,97 @@ def unwrap_read(*, text: str, opener: Opener) -> RevealedValue:
     return RevealedValue(version=version, value=value)
 
 
+def _unwrap_released(row: WrappedRead, opener: Opener) -> RevealedValue:
+    """Show what another person agreed to, to who asked for it. Raises WrappingEnded, also before that."""
+    person, approval = opener.principal, _approval_of(row)
+    if person is None or approval is None or not _is_requester(person, approval):
+        raise _refused(row, opener)
+    if approval.state != ApprovalState.APPROVED:
+        raise _refused(row, opener)
+    try:
+        shown = open_released(
+            actor=person.carrying(approval.uuid),
+            secret=row.secret,
+            number=row.number,
+            was_current=approval.arguments["current"],
+        )
+    except (ApprovalVoid, Forbidden, Invisible, NoSuchVersion) as error:
+        raise _refused(row, opener) from error
+    with transaction.atomic():
+        locked = WrappedRead.objects.select_for_update().get(pk=row.pk)
+        # It may have been revoked meanwhile: then the value is not shown, and the agreement is used up.
+        counts = _counts(locked)
+        if counts:
+            locked.secret, locked.environment = row.secret, row.environment
+            locked.opened_at = timezone.now()
+            locked.save(update_fields=["opened_at"])
+            _record(person, Action.SECRET_UNWRAP, locked)
+    if not counts:
+        raise _refused(row, opener)
+    return shown
+
+
+def revoke_wrapped(*, text: str, opener: Opener) -> None:
+    """Withdraw a wrapping token that its holder shows: it opens nothing any more.
+
+    Raises WrappingEnded if it was used or has ended, also meanwhile; each is counted by its address.
+    """
+    rows = WrappedRead.objects.select_related("environment", "secret__environment")
+    row = rows.filter(token_hash=_hash(text)).first()
+    if row is None or not _is_genuine(row):
+        raise _refused(row, opener)
+    try:
+        _revoke(row, opener.principal or anonymous(opener.address, opener.request_id))
+    except WrappingEnded as error:
+        raise _refused(row, opener) from error
+
+
+def revoke_accessor(*, actor: Principal, bearers: Collection[str], accessor: str) -> bool:
+    """Withdraw the wrapping token of an accessor, if one of these bearers made it; return whether that is so.
+
+    Raises WrappingEnded if it was used or has ended, also meanwhile.
+    """
+    try:
+        uuid = UUID(accessor)
+    except ValueError:
+        return False
+    rows = WrappedRead.objects.select_related("environment", "secret__environment")
+    row = rows.filter(uuid=uuid, bearer__in=bearers).first()
+    if row is None or not _is_genuine(row):
+        return False
+    _revoke(row, actor)
+    return True
+
+
+def _revoke(row: WrappedRead, actor: Actor) -> None:
+    """Mark a wrapped read as revoked, together with its event. Raises WrappingEnded if it ended meanwhile."""
+    with transaction.atomic():
+        # The secret first, as where it is used up.
+        Secret.objects.select_for_update().filter(pk=row.secret_id).first()
+        locked = WrappedRead.objects.select_for_update().filter(pk=row.pk).first()
+        if locked is None or not _counts(locked):
+            raise WrappingEnded
+        locked.secret, locked.environment = row.secret, row.environment
+        locked.revoked_at = timezone.now()
+        locked.save(update_fields=["revoked_at"])
+        _record(actor, Action.SECRET_WRAP_REVOKE, locked)
+
+
+def _approval_of(row: WrappedRead) -> Approval | None:
+    if row.approval is None:
+        return None
+    rows = Approval.objects.select_related("environment").filter(uuid=row.approval)
+    return next(iter(verified_rows(rows)), None)
+
+
+def _is_requester(actor: Principal, approval: Approval) -> bool:
+    return (actor.kind, actor.uuid) == (approval.requester.kind, approval.requester_uuid)
+
+
 def purge_wrapped_reads() -> int:
     """Remove wrapped reads that ended a week ago, each batch with its event; return how many."""
     removed = 0
-    for environment in Environment.objects.order_by("pk"):
+    for environment in Environment.every.order_by("pk"):
         while batch := _remove_batch(environment):
             removed += batch
     return removed
@@ -188,7 +341,12 @@ def _readable(row: WrappedRead, secret: Secret, opener: Opener) -> tuple[Princip
         raise WrappingEnded from error
     place = row.environment_id
     may = allows(bearer, Action.SECRET_REVEAL, environment_id=place, name=secret.name)
-    if not may or not served or secret.environment_id != place:
+    if (
+        not may
+        or not served
+        or bool(secret.guarded) != (row.approval is not None)
+        or secret.environment_id != place
+    ):
         raise WrappingEnded
     return bearer, version
 

@@ -3,6 +3,7 @@
 from types import EllipsisType
 from typing import Final, Unpack
 
+from django.db.models import Max
 from django.utils import timezone
 
 from audit_app.events.actions import Action
@@ -26,6 +27,7 @@ from secrets_app.queries.lookup import (
 from secrets_app.rows import references
 from secrets_app.rows.store import check_etag, insert, update_stored
 from secrets_app.services import proposals
+from secrets_app.services.decoys import note_references, note_use
 from secrets_app.services.read import current_version_of, open_version, version_of
 from secrets_app.types.registry import SecretType, inspect
 from secrets_app.values.metadata import (
@@ -59,23 +61,29 @@ def create(
     comment: str = "",
     number: int | None = None,
     clearance: ApprovalGrant | None = None,
+    decoy: bool = False,
     **metadata: Unpack[Metadata],
 ) -> Secret:
     """Create a secret with its first version, whose number follows those of deleted secrets of its name.
 
     One that is deleted because its current version is comes back instead, with its versions and rules.
     `secret_type` None is its type, or text. `number` is the one that the caller expects. `clearance` is that
-    of a larger act of which this is a part, such as a copy.
+    of a larger act of which this is a part, such as a copy. `decoy` takes the right to make decoys, but in a
+    move, whose decoy stays one.
 
     Raises InvalidInput if a field breaks its rules, NameTaken if the name lives already, StaleVersion if the
     number is another, TamperedSecret, ManagedValue, ApprovalNeeded, and Forbidden or Invisible.
     """
     validate_secret_name(name)
     require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
+    if decoy and clearance is None:
+        require(actor=actor, action=Action.SECRET_DECOY_SET, environment=environment, name=name)
     first = first_number(environment, name)
     if number not in {None, first}:
         raise StaleVersion("The secret was deleted meanwhile. Nothing was saved. Try again.")
     if first > 1 and (withdrawn := find_withdrawn(environment, name)):
+        if decoy and clearance is None:
+            raise InvalidInput("decoy", "A deleted secret of this name comes back. Give another name.")
         return update(
             actor=actor,
             secret=withdrawn,
@@ -85,13 +93,16 @@ def create(
             comment=comment,
             clearance=clearance,
             anew=True,
+            decoy=decoy,
             **metadata,
         )
     kind = secret_type or SecretType.TEXT
     secret = new_secret(environment=environment, name=name, secret_type=kind, value=value, metadata=metadata)
+    secret.decoy = decoy or None
     _, places = references.resolve_on_write(
         actor=actor, secret=secret, wanted=metadata.get("uses_references"), value=value
     )
+    note_references(actor=actor, places=places or ())
     comment = checked_comment(comment)
     clearance = clearance or unneeded_approval(actor, environment)
     clearance = clearance or require_approval(
@@ -112,9 +123,41 @@ def create(
         secret=secret,
         version=version,
         action=Action.SECRET_CREATE,
-        details={},
+        details={"decoy": True} if decoy else {},
         places=places or (),
         clearance=clearance,
+    )
+    return secret
+
+
+def describe(
+    *, actor: Principal, environment: Environment, name: str, **metadata: Unpack[Metadata]
+) -> Secret:
+    """Store what describes a secret before it has a value, as clients of KV v2 do; its first value follows.
+
+    Until then it is like a secret whose current version is deleted, but has no version. Raises InvalidInput,
+    also in a protected environment, whose approvers approve values; StaleVersion if the name was written
+    meanwhile; Forbidden or Invisible.
+    """
+    validate_secret_name(name)
+    require(actor=actor, action=Action.SECRET_CREATE, environment=environment, name=name)
+    clearance = unneeded_approval(actor, environment)
+    if clearance is None:
+        raise InvalidInput("value", "This environment is protected: write data first. Nothing was stored.")
+    now = timezone.now()
+    last = Secret.objects.filter(environment=environment, name=name).aggregate(last=Max("pk"))["last"] or 0
+    secret = Secret(environment=environment, name=name, secret_type=SecretType.TEXT, current_number=0)
+    secret.live, secret.deleted_at, secret.rotated_at = None, now, now
+    secret.rules = secret.rules.without([0], at=now)
+    fields = apply_metadata(secret, metadata)
+    insert(
+        actor=actor,
+        secret=secret,
+        version=None,
+        action=Action.SECRET_CREATE,
+        details={"fields": list(fields)},
+        clearance=clearance,
+        last_seen=last,
     )
     return secret
 
@@ -130,6 +173,7 @@ def update(
     clearance: ApprovalGrant | None = None,
     origin: str = "",
     anew: bool = False,
+    decoy: bool = False,
     **metadata: Unpack[Metadata],
 ) -> Secret:
     """Change a secret; what is left out stays.
@@ -138,7 +182,7 @@ def update(
     one, and a value brings back a secret that is deleted because its current version is.
     `expected` is the ETag that the caller read. Without it the last writer wins. `clearance` is that
     of a larger act of which this is a part, such as a pull. `origin` names the secret that the
-    value was copied from, for approvers.
+    value was copied from, for approvers. With `decoy`, which a moved one brings, it is one from then on.
 
     Raises StaleVersion if the secret is not at `expected`, InvalidInput if a field breaks its
     rules, ManagedValue, TamperedSecret, ApprovalNeeded, and Forbidden or Invisible.
@@ -156,6 +200,7 @@ def update(
                 clearance=clearance,
                 origin=origin,
                 anew=anew,
+                decoy=decoy,
             )
         except StaleVersion:
             if expected is not None or attempt == _ATTEMPTS - 1:
@@ -231,7 +276,12 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
         ),
     )
     text = open_version(
-        actor=actor, version=old, action=Action.SECRET_REVEAL, details={"purpose": "rollback"}
+        actor=actor,
+        version=old,
+        action=Action.SECRET_REVEAL,
+        details={"purpose": "rollback"},
+        # It stays in the secret, and nobody sees it.
+        released=True,
     )
     moved = apply_facts(secret, inspect(SecretType(secret.secret_type), text))
     _, places = references.resolve_on_write(actor=actor, secret=secret, wanted=None, value=text)
@@ -302,6 +352,7 @@ def _update_once(
     clearance: ApprovalGrant | None,
     origin: str,
     anew: bool,
+    decoy: bool,
 ) -> Secret:
     require_on(actor=actor, action=Action.SECRET_UPDATE, secret=secret)
     require_authentic(secret)
@@ -317,9 +368,12 @@ def _update_once(
     resolving, places = references.resolve_on_write(
         actor=actor, secret=secret, wanted=metadata.get("uses_references"), value=value
     )
+    note_references(actor=actor, places=places or ())
     facts = None if value is None else inspect(SecretType(secret.secret_type), value)
     before_value = None if value is None else preceding(secret)
-    changed = value if anew else _new_text(actor, secret, value, before_value)
+    # An equal value is another version where the present one ends.
+    is_new = anew or secret.current_number in secret.rules.deleted
+    changed = value if is_new else _new_text(actor, secret, value, before_value)
     if facts is not None:
         is_next = changed is not None or bool(retyped)
         apply_facts_keeping_expiry(secret, facts, metadata=metadata, is_next=is_next)
@@ -354,6 +408,7 @@ def _update_once(
     )
     if changed is not None:
         secret.live, secret.deleted_at = True, None
+        secret.decoy = decoy or secret.decoy
     version = None
     if changed is not None and before_value is not None:
         version = sealed_version(
@@ -393,11 +448,16 @@ def _new_text(actor: Principal, secret: Secret, value: str | None, before: Prece
     """
     if value is None or before is None:
         return None
+    if secret.guarded:
+        # That nothing changes would confirm a guess: an equal value becomes a version as well.
+        return value
     current = before.fingerprint
     if current is None:
         current = bytes(current_version_of(secret).fingerprint)
     if not fingerprints.matches(value.encode(), current):
         return value
+    if secret.decoy:
+        note_use(actor=actor, secret=secret, action=Action.SECRET_COMPARE)
     # That nothing changes confirms a guess, also where writing another value is not let through.
     commit_record(
         actor=actor,

@@ -320,7 +320,10 @@ def test_versions_are_listed_without_values_and_read_one_by_one(
     path = f"/api/secrets/{made(comment='from the vendor')['id']}"
     send(erin, "PUT", path, {"value": "second", "comment": "leaked"})
     listed = erin.get(f"{path}/versions").json()
-    assert listed.keys() == {"results", "next", "previous"}
+    assert listed.keys() == {
+        "results", "next", "previous", "previous_version", "max_versions", "custom_metadata",
+    }  # fmt: skip
+    assert (listed["previous_version"], listed["max_versions"], listed["custom_metadata"]) == (1, 0, {})
     two, one = listed["results"]
     assert [(v["number"], v["author"], v["comment"]) for v in (one, two)] == [
         (1, "editor-token", "from the vendor"),

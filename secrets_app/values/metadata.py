@@ -40,6 +40,7 @@ class Metadata(TypedDict, total=False):
     cas_required: bool
     max_versions: int
     metadata_version: int
+    delete_version_after: int
 
 
 def apply_metadata(secret: Secret, metadata: Metadata) -> list[str]:

@@ -73,17 +73,16 @@ def _validate_segment(segment: str, *, field: str, noun: str) -> None:
     if segment in {".", ".."}:
         raise InvalidName(field, f"The {noun} can't contain a part made of dots only.")
     if _SEGMENT.fullmatch(segment) is None:
-        raise InvalidName(field, "Use only letters, numbers and _ . + = @ -, with / between parts.")
+        raise InvalidName(field, "Use only A-Z, a-z, 0-9 and _ . + = @ -, with / between parts.")
 
 
 def _normalised_tag(tag: object, position: int) -> str:
     if not isinstance(tag, str):
-        raise InvalidTag("tags", f"Tag {position} is not text.")
+        raise InvalidTag("tags", f"Tag {position}: use text.")
     # Outside ASCII, lower() maps look-alikes (the Kelvin sign) to plain letters; those are refused instead.
     if not tag.isascii() or _TAG.fullmatch(tag.lower()) is None:
         raise InvalidTag(
             "tags",
-            f"Tag {position} is not valid. Use up to 63 letters, numbers and _ . : / -, with a letter or "
-            "number first.",
+            f"Tag {position}: use up to 63 letters, numbers and _ . : / -, starting with a letter or number.",
         )
     return tag.lower()

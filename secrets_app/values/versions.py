@@ -130,6 +130,53 @@ def number_is_free(environment: Environment, name: str, number: int) -> Precondi
     return Precondition(_FORMER_FROM.statement(environment.pk, name, number), error)
 
 
+_GUARDED_FORMER: Final = PreparedQuery(
+    lambda: (
+        Secret.objects.filter(
+            environment_id=Argument(0, BigIntegerField()),
+            name=Argument(1, CharField()),
+            live__isnull=True,
+            guarded=True,
+        )
+        .order_by()
+        .values_list("pk")
+    )
+)
+
+
+_OTHER_PATHS: Final = PreparedQuery(
+    lambda: (
+        Environment.every.filter(pk=Argument(0, BigIntegerField()))
+        .exclude(guarded_prefixes=Argument(1, CharField()))
+        .order_by()
+        .values_list("pk")
+    )
+)
+
+
+def inherits_guard(environment: Environment, name: str) -> bool:
+    """Return whether what gets a name is guarded: its path is, or a deleted secret of the name was."""
+    return environment.guards(name) or _GUARDED_FORMER.first(environment.pk, name) is not None
+
+
+def guards_as_before(environment: Environment) -> Precondition:
+    """Return that an environment guards the paths that it did when it was read."""
+    error = StaleVersion("The guarded paths here were changed meanwhile. Nothing was saved. Try again.")
+    return Precondition(_OTHER_PATHS.statement(environment.pk, environment.guarded_prefixes), error)
+
+
+def inherits_no_guard(environment: Environment, name: str) -> Precondition:
+    """Return that no deleted secret of a name was guarded."""
+    error = StaleVersion("A guarded secret of this name was deleted meanwhile. Nothing was saved. Try again.")
+    return Precondition(_GUARDED_FORMER.statement(environment.pk, name), error)
+
+
+def guarded_names(environment: Environment, names: Sequence[str]) -> set[str]:
+    """Return for which of many names `inherits_guard` is true."""
+    rows = Secret.objects.filter(environment=environment, name__in=names, live=None, guarded=True)
+    return {*filter(environment.guards, names), *rows.order_by().values_list("name", flat=True)}
+
+
 def first_numbers(environment: Environment, names: Sequence[str]) -> dict[str, int]:
     """Return what `first_number` does for many names, by name, of those that are not 1."""
     rows = SecretVersion.objects.filter(
@@ -149,8 +196,8 @@ def preceding(secret: Secret) -> Preceding:
             return Preceding(
                 number, bytes(fingerprint), ActiveKey._make(columns) if usable else None, bool(is_guarded)
             )
-    # Without its current version a secret takes no value: the writer is told so.
-    return Preceding(number, None, None, True)
+    # Without its current version a secret takes no value, but one that was only described does.
+    return Preceding(number, None, None, bool(secret.current_number))
 
 
 def next_number(secret: Secret) -> int:

@@ -39,7 +39,7 @@ from secrets_app.services.exporting import export_values
 from secrets_app.services.read import reveal_environment
 from secrets_app.values.batch_results import ItemResult
 from secrets_app.values.names import validate_tags
-from secrets_app.views.import_export import file_of
+from secrets_app.views.import_export import file_of, tell_left_out
 from secrets_app.views.listing import matching_secrets
 
 _MAX_ID: Final = 2**63 - 1
@@ -257,5 +257,6 @@ def _exported(
         except InvalidInput as error:
             form.add_error("format", error.reason)
         else:
+            tell_left_out(request, exported)
             return file_of(values, format=kind, name=environment.name)
     return render_page(request, "secrets_app/bulk.html", context)

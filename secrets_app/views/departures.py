@@ -73,6 +73,18 @@ def departure_close(request: HttpRequest, id: int) -> HttpResponse:
 
 
 @require_POST
+def departure_continue(request: HttpRequest, id: int) -> HttpResponse:
+    actor = principal_of(request)
+    found = decisions.find_departure(actor=actor, id=id)
+    return run_act(
+        request,
+        lambda: decisions.continue_rotations(actor=actor, departure=found),
+        "Rotations go on.",
+        back=reverse("departure", args=[found.pk]),
+    )
+
+
+@require_POST
 def value_keep(request: HttpRequest, id: int) -> HttpResponse:
     actor = principal_of(request)
     value = decisions.find_value(actor=actor, id=id)

@@ -39,13 +39,14 @@ def secret_new(request: HttpRequest) -> HttpResponse:
     actor = principal_of(request)
     environments = environments_where(actor, Action.SECRET_CREATE)
     if request.method == "GET" and not environments:
-        return render(request, "secrets_app/secret_new_nowhere.html")
+        return render(request, "secrets_app/secret_form.html", {"nowhere": True})
     initial = {
         "environment": chosen_environment(request),
         "name": request.GET.get("name", ""),
         "secret_type": SecretType.PASSWORD,
     }
-    form = SecretForm(_typed(request), environments=environments, initial=initial)
+    decoys = environments_where(actor, Action.SECRET_DECOY_SET).exists()
+    form = SecretForm(_typed(request), environments=environments, initial=initial, decoys=decoys)
     secret = None
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
@@ -57,6 +58,7 @@ def secret_new(request: HttpRequest) -> HttpResponse:
                 secret_type=SecretType(data["secret_type"]),
                 value=data["value"],
                 comment=data["comment"],
+                decoy=data.get("decoy", False),
                 **form.metadata,
             )
         except InvalidInput as error:
@@ -248,7 +250,7 @@ def _form(
         if needs_second_person(actor, secret.environment):
             context["to_know"].append(_GUARDED.format(secret.environment.name))
             context["label"] = "Request approval"
-        context["may_fill_in"] = allows(
+        context["may_fill_in"] = not secret.guarded and allows(
             actor, Action.SECRET_REVEAL, environment_id=secret.environment_id, name=secret.name
         )
     refused = bool(form.errors) or conflict is not None

@@ -1,6 +1,6 @@
-"""Pages on which many secrets come in as a file or a table, previewed first, and go out as a file.
+"""Pages on which many secrets come in as a file, previewed first, and go out as one.
 
-The table works as a .env file does; it is written as one import.
+The matrix writes the values of a column the same way (`import_of`).
 """
 
 from collections.abc import Mapping
@@ -8,15 +8,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import verified_rows
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import allows
 from environments_app.errors import ConfirmationNeeded
 from environments_app.forms.authentication import confirm_link
 from environments_app.models import Environment
@@ -28,21 +27,22 @@ from environments_app.views.base import (
     show_refusal,
 )
 from secrets_app.errors import InvalidInput, NameTaken, TooManyItems
-from secrets_app.forms.transfer import MAX_ROWS, TYPES, ExportForm, ImportForm, TableForm
+from secrets_app.forms.transfer import TYPES, ExportForm, ImportForm
 from secrets_app.importing.formats.registry import Entry
 from secrets_app.importing.plan import Line, Plan, PlanChanged, Verdict, plan_import
 from secrets_app.importing.service import import_entries, left_over
-from secrets_app.queries.filters import narrow
-from secrets_app.queries.lookup import environments_where, visible_secrets
+from secrets_app.queries.lookup import environments_where
 from secrets_app.services.bulk_create import MAX_ITEMS
 from secrets_app.services.exporting import export_renderer, export_values
-from secrets_app.services.read import reveal_environment
+from secrets_app.services.read import Exported, reveal_environment
 from secrets_app.values.batch_results import ItemResult
 from secrets_app.values.names import validate_prefix
 
 _IMPORT: Final = "import"
 _EARLIER: Final = "Failed in an earlier part. Preview the file again to see why."
 _DIGITS: Final = 6
+# So many guarded secrets are named that a file leaves out.
+_NAMED: Final = 10
 # Of a long file, the first lines offer another type: each is a place to stop at for the keyboard.
 _RETYPED: Final = 100
 # A correction has four fields, and a form at most 1,000 (DATA_UPLOAD_MAX_NUMBER_FIELDS).
@@ -203,10 +203,19 @@ def secret_export(request: HttpRequest) -> HttpResponse:
         except ConfirmationNeeded:
             form.add_error(None, confirm_link())
         else:
+            tell_left_out(request, exported)
             return file_of(values, format=data["format"], name=data["environment"].name)
     refused = bool(form.errors or (proof and proof.errors))
     context = {"form": form, "environment": form.place, "proof": proof, "cancel_url": reverse("secret-list")}
     return render_page(request, "secrets_app/export.html", context, refused=refused)
+
+
+def tell_left_out(request: HttpRequest, exported: Exported) -> None:
+    """Say on the next page which guarded secrets a file does not hold."""
+    if count := len(exported.left_out):
+        named = ", ".join(exported.left_out[:_NAMED])
+        more = f" and {count - _NAMED} more" if count > _NAMED else ""
+        messages.warning(request, f"The file leaves out guarded secrets: {named}{more}.")
 
 
 def file_of(values: Mapping[str, str], *, format: str, name: str) -> HttpResponse:
@@ -216,78 +225,3 @@ def file_of(values: Mapping[str, str], *, format: str, name: str) -> HttpRespons
     )
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.{renderer.ending}"'
     return response
-
-
-# The rest of the rows is for new names.
-MAX_STORED: Final = 100
-_LOAD: Final = "load"
-
-
-@sensitive_post_parameters()
-@require_http_methods(["GET", "POST"])
-def secret_table(request: HttpRequest) -> HttpResponse:
-    """Edit the values of an environment, or of a folder of it, as a table; loading them is recorded."""
-    actor = principal_of(request)
-    data = request.POST if request.method == "POST" else request.GET
-    places = environments_where(actor, Action.SECRET_IMPORT)
-    place = places.filter(name=data.get("environment", "")).first() or places.first()
-    prefix = data.get("prefix", "").removesuffix("/")
-    loads = data.get("act") == _LOAD and request.method == "POST"
-    sends = request.method == "POST" and not loads
-    form = TableForm(
-        request.POST if sends else None, environments=places, initial={"environment": place and place.name}
-    )
-    result: dict[str, Any] = import_of(request, form) if sends else {}
-    names = _names(request, place, prefix) if place else []
-    values: dict[str, str] = {}
-    refused = ""
-    if place and loads:
-        try:
-            values = _values(request, place, names)
-        except ConfirmationNeeded:
-            refused = confirm_link()
-    context = {
-        "form": form,
-        "places": places,
-        "environment": place,
-        "prefix": prefix,
-        "rows": _rows(names, values, prefix),
-        "refused": refused,
-        "loaded": bool(values),
-        "verb": "Save",
-        "done_word": "Saved",
-        "more": len(names) == MAX_STORED,
-        "cancel_url": reverse("secret-list") + (f"?environment={place.name}" if place else ""),
-        **result,
-    }
-    return render_page(request, "secrets_app/table.html", context, partial="secrets_app/_import.html")
-
-
-def _names(request: HttpRequest, place: Environment, prefix: str) -> list[str]:
-    """Return the first names of the place that the actor may read and change."""
-    actor = principal_of(request)
-    secrets = narrow(visible_secrets(actor), {"environment": place.name, "prefix": prefix}, actor=actor)
-    rows = verified_rows(secrets.order_by("name", "id")[:MAX_STORED])
-    rights = (Action.SECRET_IMPORT, Action.SECRET_UPDATE, Action.SECRET_REVEAL)
-    return [
-        row.name
-        for row in rows
-        if all(allows(actor, right, environment_id=place.pk, name=row.name) for right in rights)
-    ]
-
-
-def _values(request: HttpRequest, place: Environment, names: list[str]) -> dict[str, str]:
-    if not names:
-        return {}
-    exported = reveal_environment(actor=principal_of(request), environment=place, names=set(names))
-    return {item.name: item.value for item in exported}
-
-
-def _rows(names: list[str], values: dict[str, str], prefix: str) -> list[dict[str, Any]]:
-    rows = [
-        {"index": index, "name": name, "value": values.get(name, ""), "stored": True}
-        for index, name in enumerate(names)
-    ]
-    empty = range(len(rows), min(len(rows) + 10, MAX_ROWS))
-    start = f"{prefix}/" if prefix else ""
-    return [*rows, *({"index": index, "name": start, "value": "", "stored": False} for index in empty)]

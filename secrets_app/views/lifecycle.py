@@ -118,13 +118,18 @@ def _find(act: Act, request: HttpRequest, *, id: int) -> Secret:
     return find_secret(actor=principal_of(request), id=id, deleted=None if act.on_deleted else False)
 
 
+def _reason(request: HttpRequest) -> dict[str, Any]:
+    return {"reason": request.POST.get("reason", ""), "number": version_number(request)}
+
+
+_ARGUMENTS: Final = {"rollback": _version, "request_read": _reason}
 ACT_PAGES: Final = {
     act.slug: act_page(
         act,
         partial(_find, act),
         back=lambda secret: reverse("secret-detail", args=[secret.pk]),
         after=(lambda _: reverse("secret-list")) if act.name == "purge" else None,
-        arguments=_version if act.name == "rollback" else None,
+        arguments=_ARGUMENTS.get(act.name),
     )
     for act in acts.SECRETS
     if act.on_page

@@ -1,14 +1,16 @@
 """The list of secrets and the search of the top bar: rows, filters in words, counts; nothing is decrypted."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
@@ -55,6 +57,8 @@ def active_filters(form: FilterForm, query: QueryDict) -> list[dict[str, str]]:
 
 
 _FOUND: Final = 8
+# The public form of a token, of a program or a person.
+_TOKEN: Final = re.compile(r"kp[ru]_[A-Za-z0-9_-]{22}")
 # The top bar looks through so many names for what occurs in them.
 LOOKED_AT: Final = 10_000
 # More are counted as "2,000+": a count reads each row that it counts.
@@ -78,6 +82,12 @@ class _Listing:
 
 @require_GET
 def secret_list(request: HttpRequest) -> HttpResponse:
+    if _TOKEN.search(request.GET.get("q", "")):
+        # Without it, so that no link of the page, and no list of visited pages, holds it.
+        messages.warning(
+            request, "This looks like a token. Managers find whose it is in Rotation, Find a leak."
+        )
+        return redirect("secret-list")
     actor = principal_of(request)
     environments = list(Environment.objects.filter(visible_environments(actor)).order_by("position", "name"))
     form = FilterForm(request.GET, environments=environments)
@@ -164,6 +174,8 @@ def _row_context(actor: Principal, listing: _Listing, *, deleted: bool) -> dict[
     return {
         "rows": rows,
         "shows_cells": any(cells.values()),
+        "shows_owner": any(row.owner for row in listing.rows),
+        "shows_expiry": any(row.expires_at for row in listing.rows),
         "can_reveal_any": any(row["can_reveal"] for row in rows),
         "deleted": deleted,
         "mask_after": MASK_AFTER_SECONDS,
@@ -194,6 +206,8 @@ def _leaves_environment(request: HttpRequest) -> bool:
 def secret_search(request: HttpRequest) -> HttpResponse:
     """Return the first few secrets that a search finds everywhere the actor may see, for the top bar."""
     text = request.GET.get("q", "").strip()
+    if _TOKEN.search(text):
+        text = ""
     actor = principal_of(request)
     secrets, is_capped = _found_everywhere(actor, text) if text else ([], False)
     context = {

@@ -1,4 +1,4 @@
-"""Panels that settings name: the key of an environment, and references of a secret.
+"""Panels that settings name: the key and the one-time links of an environment, and references of a secret.
 
 The panel of the key shows what the last check found, and what is pending. Everything comes from the
 database: no key is used, and its keeper is not called. The panel of references shows which secrets a value
@@ -26,6 +26,7 @@ from secrets_app.keys.wrapping import KMS
 from secrets_app.models import DataKey, Secret, SecretVersion, WrappingKey
 from secrets_app.queries.lookup import visible_secrets
 from secrets_app.rows.references import Place, naming
+from secrets_app.services.share import open_shares
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,18 @@ class KeyPanel:
             "active": active,
             "failing": DataKey.objects.filter(scope=environment.uuid).exclude(check_problem="").first(),
             "pending": list(_pending(environment, key)),
+        }
+
+
+class LinksPanel:
+    """The one-time links of an environment that can still be opened, for managers, who end them."""
+
+    def panel(self, *, environment: Environment) -> Mapping[str, Any]:
+        return {
+            "template": "secrets_app/_links_panel.html",
+            "anchor": "links",
+            "title": "Links",
+            "shares": open_shares(environment=environment),
         }
 
 

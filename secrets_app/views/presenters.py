@@ -44,7 +44,7 @@ def secret_urls(secret: Secret) -> dict[str, str]:
 
 def secret_actions(secret: Secret, can: Mapping[str, bool]) -> list[dict[str, Any]]:
     """Return the menu of a secret's page: links, and bulk actions (`act`) on it alone."""
-    readable = can["copy"] and can["reveal"]
+    readable = can["copy"] and can["reveal"] and not secret.guarded
     urls = secret_urls(secret)
     by_acts = [
         {
@@ -63,7 +63,10 @@ def secret_actions(secret: Secret, can: Mapping[str, bool]) -> list[dict[str, An
         (readable, {"label": "Copy to environment…", "icon": "layers", "act": "copy"}),
         (readable and can["move"], {"label": "Move to environment…", "icon": "leave", "act": "move"}),
         (can["edit"], {"label": "Rotate…", "icon": "rotate", "act": "rotate"}),
-        (can["share"], {"label": "Share link (one-time)…", "icon": "people", "url": urls["share"]}),
+        (
+            can["share"] and not secret.guarded,
+            {"label": "Share link (one-time)…", "icon": "people", "url": urls["share"]},
+        ),
     ]
     return [action for may, action in offered if may] + by_acts
 

@@ -3,6 +3,7 @@
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,9 +13,11 @@ from django.views.decorators.http import require_GET, require_POST
 from audit_app.events.actions import Action
 from audit_app.queries import search, usage_index
 from core.parsing import whole_number
-from environments_app.approvals.service import pending_about
+from environments_app.approvals.access_proposals import duration_words
+from environments_app.approvals.service import in_state, pending_about, resolved_for
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import SUSPENDED, allows, is_suspended
+from environments_app.authorization.policy import SUSPENDED, Principal, allows, is_suspended
+from environments_app.models import Approval, ApprovalState
 from environments_app.views.base import is_partial, render_page
 from secrets_app.errors import InvalidInput
 from secrets_app.exposure import seen_by
@@ -23,6 +26,7 @@ from secrets_app.interfaces import panels_of
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.browsing import stars_among
 from secrets_app.queries.lookup import find_secret, require_authentic, require_not_deleted
+from secrets_app.services.decoys import warnings_of
 from secrets_app.services.lifecycle import purge_time
 from secrets_app.services.read import RevealedValue, reveal
 from secrets_app.services.share import open_shares
@@ -111,6 +115,8 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
     versions = _shown_versions(request, secret)
     has_older = len(versions) > _VERSIONS_SHOWN
     can = rights(actor, secret)
+    # Only who reads the audit log may know it.
+    is_decoy = secret.decoy and allows(actor, Action.TRAIL_VIEW, environment_id=secret.environment_id)
     held_back = is_suspended(actor, Action.SECRET_REVEAL, secret.environment_id, secret.name)
     context = {
         **_access_panels(request, secret),
@@ -122,18 +128,31 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "starred": secret.pk in stars_among(actor, [secret]),
         "actions": secret_actions(secret, can),
         "facts": fact_rows(secret),
-        "snippets": snippets(request, secret) if can["reveal"] else [],
+        "snippets": snippets(request, secret) if can["reveal"] and not secret.guarded else [],
+        "may_issue": allows(actor, Action.TOKEN_ISSUE, environment_id=secret.environment_id),
         # Where the role would allow the value, and a suspension holds it back.
         "suspension": SUSPENDED if held_back else "",
         "panels": panels_of(actor=actor, secret=secret),
         "pending": pending_about(actor, secret.uuid),
+        "is_decoy": is_decoy,
+        "decoy_warnings": warnings_of(secret) if is_decoy else [],
+        "read_within": duration_words(settings.KEEPER_READ_APPROVAL_MINUTES),
+        "path_guarded": secret.environment.guards(secret.name),
+        "released": _released(actor, secret) if secret.guarded else None,
         "purge_at": purge_time(secret),
         "structured": secret.secret_type in {SecretType.JSON, SecretType.YAML},
-        "shares": open_shares(secret),
+        "shares": open_shares(secret=secret),
         "mask_after": MASK_AFTER_SECONDS,
         **(revealed or {}),
     }
     return render_page(request, "secrets_app/secret_detail.html", context)
+
+
+def _released(actor: Principal, secret: Secret) -> Approval | None:
+    """Return the request by which the actor may show the value now."""
+    ready = in_state(resolved_for(actor), ApprovalState.APPROVED)
+    wanted = (Action.SECRET_REVEAL, secret.uuid)
+    return next((row for row in ready if (row.action, row.object_uuid) == wanted), None)
 
 
 def _access_panels(request: HttpRequest, secret: Secret) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """How programs read a secret: by the REST API, and by the protocols of Vault and AWS."""
 
+import re
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -20,10 +21,12 @@ def snippets(request: HttpRequest, secret: Secret) -> list[Snippet]:
     """Return how to read a secret with a service token in `KEEPER_TOKEN`; no value is in any of them."""
     path = reverse("api-named-secret", args=[secret.environment.name, secret.name])
     url = request.build_absolute_uri(quote(path, safe="/%"))
-    variable = "".join(char if char.isalnum() else "_" for char in secret.name.upper())
+    # As kpr names it, and an export.
+    variable = re.sub(r"[^A-Z0-9_]", "_", secret.name.upper())
+    variable = f"_{variable}" if variable[0].isdigit() else variable
     server = request.build_absolute_uri("/").rstrip("/")
     return [
-        Snippet("kpr", "kpr", _kpr(server, secret)),
+        Snippet("kpr", "kpr", _kpr(server, secret, variable)),
         Snippet("curl", "curl", _curl(url)),
         Snippet("vault", "Vault", _vault(f"{server}/vault", secret)),
         Snippet("aws", "AWS", _aws(f"{server}/aws", secret)),
@@ -34,11 +37,11 @@ def snippets(request: HttpRequest, secret: Secret) -> list[Snippet]:
     ]
 
 
-def _kpr(server: str, secret: Secret) -> str:
-    return f"""# Get kpr once: curl -fsSO {server}/kpr/kpr.pyz && install -m 755 kpr.pyz ~/.local/bin/kpr
+def _kpr(server: str, secret: Secret, variable: str) -> str:
+    return f"""# Get kpr once: curl -fsSO {server}/kpr/kpr.pyz && install -D -m 755 kpr.pyz ~/.local/bin/kpr
 export KPR_SERVER="{server}" KPR_TOKEN="$KEEPER_TOKEN"   # or sign in: kpr login
 kpr get -e {secret.environment.name} {secret.name}
-kpr run -e {secret.environment.name} -- ./your-program"""
+kpr run -e {secret.environment.name} -- ./your-program   # it gets {variable}"""
 
 
 def _kubernetes(server: str, secret: Secret) -> str:

@@ -37,8 +37,10 @@ def store_pulled_value(
     secret = find_active(target.environment, item.name)
     if secret is not None and secret.uses_references:
         raise PlanOutdated(PUSH_ONLY)
-    if secret is not None and fingerprints.matches(
-        value.encode(), bytes(current_version_of(secret).fingerprint)
+    if (
+        secret is not None
+        and not secret.left_out
+        and fingerprints.matches(value.encode(), bytes(current_version_of(secret).fingerprint))
     ):
         return _to_pulled_version(secret)
     try:

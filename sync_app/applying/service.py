@@ -5,7 +5,7 @@ from functools import cache
 from typing import Final
 
 from django.db import transaction
-from django.db.models import BigIntegerField, Count, QuerySet
+from django.db.models import BigIntegerField, Count, F, QuerySet
 from django.utils import timezone
 
 from audit_app.events.actions import Action, Outcome
@@ -30,7 +30,7 @@ from sync_app.jobs.worker_pool import BATCH, RateLimiter, WorkerPool
 from sync_app.models import KeptCopy, Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
-from sync_app.planning import staged_choices, sync_entries
+from sync_app.planning import staged_choices, stand_ins, sync_entries
 from sync_app.planning.draft_items import ConflictChoice
 from sync_app.planning.service import ACTING, RIGHTS, new_plan, rules_snapshot
 from sync_app.state import deletions
@@ -236,7 +236,7 @@ def _prepare_batches(context: ApplyContext, acts: tuple[Act, ...]) -> Iterator[B
     """Yield the waiting items of some acts in batches that are ready to be started."""
     last = 0
     while items := _next_items(acts, BATCH).all(context.plan.pk, last):
-        if is_paused(Target.objects.get(pk=context.plan.target_id)):
+        if is_paused(Target.objects.select_related("environment").get(pk=context.plan.target_id)):
             raise SyncPaused("syncing was paused: the remaining changes wait")
         raise_if_shutdown_requested()
         # A plan may be long: who lost the right in the meantime writes no more of it.
@@ -253,17 +253,22 @@ def _prepare_batches(context: ApplyContext, acts: tuple[Act, ...]) -> Iterator[B
 @cache
 def _next_items(acts: tuple[Act, ...], number: int) -> PreparedQuery[PlanItem]:
     return PreparedQuery(
-        lambda: PlanItem.objects.filter(
-            plan_id=Argument(0, BigIntegerField()),
-            state__in=WAITING,
-            act__in=[act for act in acts if act in ACTING],
-            pk__gt=Argument(1, BigIntegerField()),
-        ).order_by("pk")[:number]
+        lambda: (
+            PlanItem.objects.filter(
+                plan_id=Argument(0, BigIntegerField()),
+                state__in=WAITING,
+                act__in=[act for act in acts if act in ACTING],
+                pk__gt=Argument(1, BigIntegerField()),
+            )
+            .exclude(stand_ins.STANDING_IN)
+            .order_by("pk")[:number]
+        )
     )
 
 
 def _waiting_items(plan: Plan) -> QuerySet[PlanItem]:
-    return PlanItem.objects.filter(plan=plan, state__in=WAITING, act__in=ACTING)
+    waiting = PlanItem.objects.filter(plan=plan, state__in=WAITING, act__in=ACTING)
+    return waiting.exclude(stand_ins.STANDING_IN)
 
 
 def _refuse_unready(plan: Plan, *, reopened: bool = False) -> None:
@@ -303,6 +308,10 @@ def _explain_no_deletions(plan: Plan) -> str:
 
 
 def _finish_plan(plan: Plan, actor: Principal, lease: Lease | None) -> None:
+    with fenced(lease):
+        done = stand_ins.finish_lines(plan)
+        if lease and done:
+            lease.renew(finished=F("finished") + done)
     rows = PlanItem.objects.filter(plan=plan, act__in=ACTING).values_list("state").annotate(Count("pk"))
     counts = {str(state): number for state, number in rows.order_by("state")}
     failures = PlanItem.objects.filter(plan=plan, state=ItemState.FAILED).values_list("name", "error")

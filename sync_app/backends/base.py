@@ -27,6 +27,8 @@ class Backend(ABC):
     """
 
     label: ClassVar[str]
+    # Of the sprite: our own mark of the kind of system.
+    icon: ClassVar[str] = "sync"
     destination_fields: ClassVar[tuple[FormField, ...]]
     credential_fields: ClassVar[tuple[FormField, ...]]
     # What names a target's place in a few words: the system, and the fields that follow, joined by /.

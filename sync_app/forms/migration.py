@@ -4,16 +4,19 @@ from typing import Any, Final
 
 from django import forms
 from django.db.models import QuerySet
+from django.urls import reverse
 
 from environments_app.models import Environment
 from sync_app.errors import BadDestination
 from sync_app.forms.target import SIGN_IN, input_of
-from sync_app.migration.placing import Rule
-from sync_app.migration.service import FOLLOW_SECONDS, parse_rule
+from sync_app.migration.placing import Rule, place
+from sync_app.migration.service import FOLLOW_SECONDS, environments_of, parse_rule
 from sync_app.migration.sources.base import Source
+from sync_app.models import Migration
 
 _SETTING: Final = "setting-"
 _CREDENTIAL: Final = "credential-"
+_LISTED: Final = 20
 
 
 class MigrationForm(forms.Form):
@@ -37,13 +40,54 @@ class MigrationForm(forms.Form):
             )
         for each in source.credential_fields:
             self.fields[_CREDENTIAL + each.name] = self._shown(input_of(each), each.way)
+        example = source.place_example
+        names = ", ".join(environments.values_list("name", flat=True)[:_LISTED])
         self.fields["rules"] = forms.CharField(
             label="Where to",
-            help_text="One line for each mount. secret=production carries all of it. "
-            "secret=production:team puts it under team/. secret=first-folder:prod=production,stage=staging "
-            "takes the environment from the first folder: secret/prod/app/db becomes app/db of production.",
-            widget=forms.Textarea({"rows": 4, "spellcheck": "false", "class": "font-monospace"}),
+            help_text=f"One line for each {source.place_word}. {example}=production carries all of it. "
+            f"{example}=production:team puts it under team/. "
+            f"{example}=first-folder:prod=production,stage=staging "
+            f"takes the environment from the first folder: {example}/prod/app/db becomes app/db of "
+            f"production. Your environments: {names}.",
+            widget=forms.Textarea(
+                {
+                    "rows": 4,
+                    "spellcheck": "false",
+                    "class": "font-monospace",
+                    "hx-get": f"{reverse('migration-new')}?source={source.kind}",
+                    "hx-trigger": "load, input changed delay:300ms",
+                    "hx-target": "#examples",
+                    "hx-params": "rules",
+                }
+            ),
         )
+
+    @classmethod
+    def like(cls, migration: Migration, **kwargs: Any) -> "MigrationForm":
+        """Return the form of a new migration with the settings and rules of another, without credentials."""
+        names = {str(each.uuid): each.name for each in environments_of(migration)}
+        rules = [Rule.of(each) for each in migration.rules]
+        known = [rule.text(names) for rule in rules if names.keys() >= {*rule.environments.values()}]
+        settings = {_SETTING + name: text for name, text in migration.settings.items()}
+        return cls(initial={**settings, "rules": "\n".join(known)}, **kwargs)
+
+    def examples(self, text: str) -> list[tuple[str, str]]:
+        """Return a path for each line of rules, and where it goes, or why the line is no rule."""
+        found: list[tuple[str, str]] = []
+        for line in filter(None, map(str.strip, text.splitlines())):
+            try:
+                rule = parse_rule(line, self._environment)
+            except BadDestination as error:
+                found.append((line, str(error)))
+                continue
+            for folder, uuid in rule.environments.items():
+                path = "/".join(filter(None, (folder, "app/db")))
+                environment = self._environments.get(uuid=uuid)
+                found.append((f"{rule.place}/{path}", f"{environment.name}: {place(rule, path).name}"))
+        return found
+
+    def _environment(self, name: str) -> Environment | None:
+        return self._environments.filter(name=name).first()
 
     @staticmethod
     def _shown(field: forms.Field, way: str) -> forms.Field:
@@ -73,9 +117,7 @@ class MigrationForm(forms.Form):
     def clean_rules(self) -> list[Rule]:
         lines = [line.strip() for line in self.cleaned_data["rules"].splitlines() if line.strip()]
         try:
-            return [
-                parse_rule(line, lambda name: self._environments.filter(name=name).first()) for line in lines
-            ]
+            return [parse_rule(line, self._environment) for line in lines]
         except BadDestination as error:
             raise forms.ValidationError(str(error)) from error
 

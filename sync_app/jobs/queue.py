@@ -68,11 +68,13 @@ def is_all_paused() -> bool:
 
 def is_paused(target: Target) -> bool:
     """Return whether nothing may be written for a target now."""
-    return target.paused_at is not None or is_all_paused()
+    return target.paused_at is not None or target.environment.deleted_at is not None or is_all_paused()
 
 
 def require_not_paused(target: Target) -> None:
     """Raise SyncPaused if the target, or all of the sync, is paused."""
+    if target.environment.deleted_at is not None:
+        raise SyncPaused("the environment was deleted")
     if target.paused_at is not None:
         raise SyncPaused("the target is paused: resume it first")
     if is_all_paused():

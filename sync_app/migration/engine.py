@@ -90,7 +90,9 @@ def due(now: datetime) -> Q:
 def due_ids() -> list[int]:
     """Return the migrations that a worker may carry on now."""
     return list(
-        Migration.objects.filter(due(database_now())).order_by("id").values_list("pk", flat=True)[:20]
+        Migration.objects.filter(due(database_now()), environment__deleted_at__isnull=True)
+        .order_by("id")
+        .values_list("pk", flat=True)[:20]
     )
 
 
@@ -130,6 +132,8 @@ def _attempt(migration: Migration, lease: MigrationLease) -> None:
     except ShutdownRequested:
         lease.release(attempts=0)
     except (BackendError, KeyUnavailable, KeyringUnavailable) as error:
+        # Each batch that was stored let them begin anew.
+        migration.refresh_from_db(fields=["attempts"])
         passing = not getattr(error, "permanent", False) and migration.attempts < _MAX_ATTEMPTS
         wait = retry_delay(migration.attempts)
         _note(migration, lease, str(error), again=passing or migration.follow_seconds > 0, wait=wait)

@@ -12,6 +12,9 @@ from secrets_app.values.names import MAX_TAGS, validate_tags
 _OWNER: Final = ("owner", "team")
 _DESCRIPTION: Final = ("description", "note")
 _EXPIRY: Final = ("expires", "expiry")
+# What an export of everything writes into a Vault (operations_app.export_all.vault).
+_TAGS: Final = "keeper-tags"
+_OURS: Final = "keeper-"
 
 
 def described_by(labels: Mapping[str, str]) -> dict[str, Any]:
@@ -23,13 +26,17 @@ def described_by(labels: Mapping[str, str]) -> dict[str, Any]:
     tags: list[str] = []
     for name, text in labels.items():
         key = name.lower()
-        if key in _OWNER and len(text) <= MAX_OWNER and "owner" not in found:
+        if key == _TAGS:
+            tags += [tag for each in text.split(",") if (tag := _tag(each))][:MAX_TAGS]
+        elif key.startswith(_OURS):
+            continue
+        elif key in _OWNER and len(text) <= MAX_OWNER and "owner" not in found:
             found["owner"] = text
         elif key in _DESCRIPTION and len(text) <= MAX_DESCRIPTION and "description" not in found:
             found["description"] = text
         elif key in _EXPIRY and (expiry := _moment(text)) is not None:
             found["expires_at"] = utc_text(expiry)
-        elif len(tags) < MAX_TAGS and (tag := _tag(f"{key}:{text}".lower())):
+        elif len(tags) < MAX_TAGS and (tag := _tag((f"{key}:{text}" if text else key).lower())):
             tags.append(tag)
     return {**found, **({"tags": sorted(set(tags))} if tags else {})}
 

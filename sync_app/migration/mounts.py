@@ -18,6 +18,7 @@ from environments_app.models import Environment
 from secrets_app.models import VersionOrigin
 from secrets_app.values.names import MAX_NAME_LENGTH
 from sync_app.migration.placing import How, Rule, usable_name
+from sync_app.migration.sources.registry import SOURCES
 from sync_app.models.migration import MAX_MOUNT, LineState, Migration, MigrationLine, MountRule, Word
 
 _NUMBERED: Final = re.compile(r"-[0-9]+$")
@@ -65,6 +66,8 @@ def rule_changes(migration: Migration, actor: Principal) -> list[RuleChange]:
     A rule decides where each client of a mount reads and writes. Who may create and update secrets in the
     whole environment makes one; managers of it change one.
     """
+    if not SOURCES[migration.source].has_mounts(migration.settings):
+        return []
     rules = [Rule.of(each) for each in migration.rules]
     uuids = {uuid for rule in rules for uuid in rule.environments.values()}
     environments = {str(each.uuid): each for each in Environment.objects.filter(uuid__in=uuids)}

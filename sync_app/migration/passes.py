@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from django.db import transaction
-from django.db.models import Q
 
 from audit_app.events.actors import system
 from audit_app.integrity.row_authentication import verified_rows
@@ -27,7 +26,7 @@ from sync_app.migration import service
 from sync_app.migration.credentials import migration_principal
 from sync_app.migration.plan import Judge, Seen, is_as_planned, is_writing, line_digest
 from sync_app.migration.sources.base import Found, FoundVersion, Source, Value
-from sync_app.models.migration import Choice, LineState, Migration, MigrationLine, Word
+from sync_app.models.migration import LineState, Migration, MigrationLine, Word
 
 MAX_SECRETS: Final = 200_000
 # As many secrets are read, judged and stored at once, with as many versions in memory.
@@ -55,7 +54,7 @@ class Hold(Protocol):
 
 def make_plan(migration: Migration, source: Source, lease: Hold) -> None:
     """Look at each secret of the source, and store the line of each; go on where an earlier worker ended."""
-    judge = Judge(migration, migration_principal(migration))
+    judge = Judge(migration, migration_principal(migration), source.system())
     _drop_older_lines(migration, lease)
     done: set[tuple[str, str]] = set()
     for line in MigrationLine.objects.filter(migration=migration, plan=migration.plan).iterator(
@@ -64,7 +63,10 @@ def make_plan(migration: Migration, source: Source, lease: Hold) -> None:
         judge.note(line)
         done.add((line.place, line.path))
     listed = ((place, path) for place in service.places_of(migration) for path in source.paths(place))
-    paths = list(islice(listed, MAX_SECRETS + 1))
+    paths: list[tuple[str, str]] = []
+    for each in islice(listed, MAX_SECRETS + 1):
+        lease.heartbeat()
+        paths.append(each)
     if len(paths) > MAX_SECRETS:
         raise MigrationNotReady(_TOO_MANY)
     judge.reserve(paths)
@@ -76,7 +78,7 @@ def make_plan(migration: Migration, source: Source, lease: Hold) -> None:
             for line in kept:
                 line.seal_row()
             with transaction.atomic():
-                lease.renew()
+                lease.renew(attempts=1)
                 bulk.insert_rows(kept)
     service.store_plan(migration, plan_digest(migration), lease.renew)
 
@@ -104,13 +106,12 @@ def _drop_older_lines(migration: Migration, lease: Hold) -> None:
 
 def apply_plan(migration: Migration, source: Source, lease: Hold) -> None:
     """Store what the plan has, batch by batch, of what is as the plan has it."""
-    judge = Judge(migration, migration_principal(migration))
+    judge = Judge(migration, migration_principal(migration), source.system())
     for line in (
         lines_of(migration).only("environment_uuid", "name", "place", "path", "word").iterator(_LINES_AT_ONCE)
     ):
         judge.note(line)
-    chosen = Q(word__in=[Word.NEW, Word.RENAMED, Word.NEWER]) | Q(word=Word.CHANGED, chosen=Choice.TAKE)
-    waiting = lines_of(migration).filter(chosen, state=LineState.PLANNED)
+    waiting = service.lines_to_carry(migration).filter(state=LineState.PLANNED).order_by("id")
     last = 0
     while lines := list(waiting.filter(pk__gt=last)[:_BATCH]):
         last = lines[-1].pk
@@ -173,14 +174,14 @@ class _Batch:
         approval = self.migration.approvals.get(str(environment.uuid))
         carrier = Carrier(
             actor=self.judge.actor,
-            system=self.migration.source,
+            system=self.source.system(),
             migration=self.migration.uuid,
             details={"approval": approval} if approval else {},
         )
         pks = [line.pk for line, _ in some]
 
         def store_states() -> None:
-            self.lease.renew()
+            self.lease.renew(attempts=1)
             MigrationLine.objects.filter(pk__in=pks).update(state=LineState.CARRIED, reason="")
 
         try:

@@ -49,6 +49,13 @@ class Rule:
             "prefix": self.prefix,
         }
 
+    def text(self, names: Mapping[str, str]) -> str:
+        """Return the rule as people write it; `names` has those of the environments by uuid."""
+        if self.how is How.ALL:
+            return f"{self.place}={names[self.environments['']]}{f':{self.prefix}' if self.prefix else ''}"
+        folders = ",".join(f"{folder}={names[uuid]}" for folder, uuid in self.environments.items())
+        return f"{self.place}={How.FIRST_FOLDER}:{folders}"
+
 
 class Placed(NamedTuple):
     """The environment (its uuid) and the name of a path; `fault` is why it has none."""

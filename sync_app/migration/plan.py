@@ -18,16 +18,19 @@ from secrets_app.errors import InvalidInput
 from secrets_app.importing.plan import guess_type
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion, VersionOrigin
-from secrets_app.services.histories import CarriedVersion, History, checked_history
+from secrets_app.models.origin import MAX_ORIGIN
+from secrets_app.services.histories import CARRIED, CarriedVersion, History, checked_history
 from secrets_app.types.bounds import check_bounds
 from secrets_app.types.registry import SecretType
 from secrets_app.values.versions import first_numbers
 from sync_app.migration import labels, placing
 from sync_app.migration.placing import Placed
-from sync_app.migration.sources.base import Found, FoundVersion, Value
+from sync_app.migration.sources.base import COUNTED, Found, FoundVersion, Value
 from sync_app.models.migration import Migration, MigrationLine, Word
 
 MAX_VERSIONS: Final = 100
+# The tag of a value that was no text in the source.
+BINARY: Final = "binary:base64"
 _NOT_ALLOWED: Final = "the requester may not import and create it there"
 _NO_ENVIRONMENT: Final = "the rule's environment does not exist any more"
 _EXISTS: Final = (
@@ -41,6 +44,7 @@ _FORMER: Final = (
     "a deleted secret of this name has versions of these numbers: restore it, or delete it permanently"
 )
 _OTHER: Final = "its name there has characters that names in Keeper have not"
+_LONG: Final = f"its path there has more than {MAX_ORIGIN:,} characters"
 _TAKEN: Final = "another path of the source has its name in Keeper"
 _GONE: Final = "a version changed in the source while it was read: plan again"
 _WRITING: Final = frozenset({Word.NEW, Word.RENAMED, Word.NEWER, Word.CHANGED})
@@ -86,6 +90,16 @@ class Existing:
                 found[there] = (number, origin)
         return found
 
+    def carried_ids(self, system: str, place: str, path: str) -> dict[str, int]:
+        """Return the versions that come from a path, by their identifiers there; the last one of each."""
+        return {
+            origin.identifier: number
+            for number, origin in self.origins
+            if origin.identifier
+            and (origin.system, origin.place, origin.path) == (system, place, path)
+            and origin.is_authentic()
+        }
+
     def is_of_renamed(self, system: str, place: str, path: str) -> bool:
         """Return whether this has come from another path, which was renamed to this name."""
         paths = {each.path for _, each in self.origins if (each.system, each.place) == (system, place)}
@@ -95,8 +109,9 @@ class Existing:
 class Judge:
     """Judges batches of one pass; it keeps which names the pass has given."""
 
-    def __init__(self, migration: Migration, actor: Principal) -> None:
+    def __init__(self, migration: Migration, actor: Principal, system: str) -> None:
         self._migration, self.actor = migration, actor
+        self._system = system
         self._rules = {each["place"]: placing.Rule.of(each) for each in migration.rules}
         uuids = {uuid for rule in self._rules.values() for uuid in rule.environments.values()}
         self._environments = {str(each.uuid): each for each in Environment.objects.filter(uuid__in=uuids)}
@@ -127,11 +142,20 @@ class Judge:
             if found.skip or found.fault or placed.fault or placed.environment not in self._environments:
                 continue
             known = self._known(existing, placed, seen)
-            mine = known.carried_from(self._migration.source, seen.place, found.path) if known else {}
-            is_known = found.is_numbered and mine and _is_same_history(mine, found)
-            for version in found.versions[-MAX_VERSIONS:]:
-                if not version.state and not (is_known and version.number <= max(mine)):
+            for version in self._not_carried(known, seen)[-MAX_VERSIONS:]:
+                if not version.state:
                     yield seen, version
+
+    def _not_carried(self, known: Existing | None, seen: Seen) -> Sequence[FoundVersion]:
+        """Return the versions that Keeper does not have from there yet, judged without values."""
+        found, where = seen.found, (self._system, seen.place, seen.found.path)
+        if known and found.is_numbered:
+            mine = known.carried_from(*where)
+            if mine and _is_same_history(mine, found):
+                return [each for each in found.versions if each.number > max(mine)]
+        elif known and (ids := known.carried_ids(*where)):
+            return _newer(ids, found)
+        return found.versions
 
     def judge(self, batch: Sequence[Seen]) -> list[Judged]:
         """Return the line of each secret, in their order."""
@@ -172,7 +196,7 @@ class Judge:
         if placing.place(self._rules[seen.place], seen.found.path).name != placed.name:
             return True
         known = existing.get((placed.environment, placed.name))
-        return known is not None and known.is_of_renamed(self._migration.source, seen.place, seen.found.path)
+        return known is not None and known.is_of_renamed(self._system, seen.place, seen.found.path)
 
     def _known(
         self, existing: Mapping[tuple[str, str], Existing], placed: Placed, seen: Seen
@@ -200,7 +224,7 @@ class Judge:
         """Return the name of the secret that has come from a path; empty if none has."""
         for environment, name in sorted(existing):
             is_near = environment == placed.environment and placing.is_numbered_name(name, placed.name)
-            if is_near and existing[environment, name].carried_from(self._migration.source, *mine):
+            if is_near and existing[environment, name].carried_from(self._system, *mine):
                 return name
         return ""
 
@@ -220,14 +244,15 @@ class Judge:
             migration=self._migration,
             plan=self._migration.plan,
             place=seen.place,
-            path=found.path,
+            path=found.path[:MAX_ORIGIN],
             word=Word.NEW,
         )
-        if found.skip or found.fault:
-            word = Word.SKIPPED if found.skip else Word.UNREADABLE
-            return _ended(line, word, found.skip or found.fault)
-        if placed.fault:
-            return _ended(line, Word.REFUSED, placed.fault)
+        for word, why in (
+            (Word.REFUSED, _LONG if len(found.path) > MAX_ORIGIN else ""),
+            (Word.SKIPPED, found.skip), (Word.UNREADABLE, found.fault), (Word.REFUSED, placed.fault),
+        ):  # fmt: skip
+            if why:
+                return _ended(line, word, why)
         environment = self._environments.get(placed.environment)
         if environment is None:
             return _ended(line, Word.REFUSED, _NO_ENVIRONMENT)
@@ -261,8 +286,19 @@ class Judge:
         """Return the line of a secret that is in Keeper as well."""
         found, secret = seen.found, known.secret
         line.secret_uuid, line.etag = secret.uuid, secret.etag
-        mine = known.carried_from(self._migration.source, seen.place, found.path)
+        if secret.left_out:
+            why = "guarded here" if secret.guarded else "in Keeper already"
+            raise InvalidInput("value", f"The secret is {why}: write its value in Keeper.")
+        mine = known.carried_from(self._system, seen.place, found.path)
         top = max(known.numbers)
+        ids = known.carried_ids(self._system, seen.place, found.path)
+        if ids and not found.is_numbered:
+            newer = _newer(ids, found)[-MAX_VERSIONS:]
+            line.word = Word.NEWER if newer else Word.SAME
+            if newer and top > max(ids.values()):
+                line.word, line.reason = Word.CHANGED, _BOTH
+            numbers = {each.number: top + count for count, each in enumerate(newer, 1)}
+            return self._carried(line, seen, numbers, secret) if newer else Judged(line, None)
         current = next(each for each in found.versions if each.number == found.current)
         if not found.is_numbered or not mine:
             value = seen.values.get(current.number)
@@ -302,6 +338,8 @@ class Judge:
             return _ended(line, Word.UNREADABLE, _GONE)
         kind = _kind(line.name, [value for each in there if (value := seen.values.get(each.number))], secret,
                      seen.values[found.current])  # fmt: skip
+        if secret is None and found.secret_type is not None:
+            kind = found.secret_type
         versions = [
             _version(
                 each, numbers[each.number], seen.values.get(each.number), kind, is_numbered=found.is_numbered
@@ -313,7 +351,9 @@ class Judge:
             if version.value is not None:
                 check_bounds(version.value)
         readable = [each.number for each in versions if each.value is not None]
-        described = labels.described_by(found.labels)
+        described = labels.described_by(found.labels) if found.described is None else dict(found.described)
+        if any(value is not None and value.is_binary for value in seen.values.values()):
+            described["tags"] = sorted({*described.get("tags", ()), BINARY})
         limit = {"max_versions": found.max_versions} if found.max_versions else {}
         line.versions = [_stored_version(each) for each in versions]
         line.described = {
@@ -323,6 +363,10 @@ class Judge:
         if found.max_versions and secret is None:
             metadata["max_versions"] = found.max_versions
         current = numbers[found.current]
+        previous = max((number for number in readable if number < current), default=None)
+        if secret is None and found.previous != COUNTED:
+            previous = numbers.get(found.previous or 0)
+        line.reason = line.reason or found.note
         history = History(
             name=line.name,
             place=seen.place,
@@ -330,7 +374,7 @@ class Judge:
             secret_type=kind,
             versions=versions,
             current=current,
-            previous=max((number for number in readable if number < current), default=None),
+            previous=previous,
             metadata=metadata if secret is None else {},
             secret=secret,
             expected=secret.etag if secret else "",
@@ -391,11 +435,31 @@ def _is_same_history(mine: Mapping[int, tuple[int, VersionOrigin]], found: Found
     )
 
 
+def _newer(ids: Mapping[str, int], found: Found) -> list[FoundVersion]:
+    """Return the versions since the last that was carried; the current one, if an older one is that again.
+
+    Those without a time count as since then.
+    """
+    times = [each.written_at for each in found.versions if each.identifier in ids and each.written_at]
+    since = max(times, default=None)
+    newer = [
+        each
+        for each in found.versions
+        if each.identifier not in ids
+        and (since is None or each.written_at is None or each.written_at >= since)
+    ]
+    last = max(ids, key=lambda each: ids[each])
+    return newer or [
+        each for each in found.versions if each.number == found.current and each.identifier != last
+    ]
+
+
 def _is_value(value: Value, secret: Secret, fingerprint: bytes) -> bool:
     if not fingerprint:
         return False
-    texts = [value.fields] if secret.secret_type == SecretType.JSON or value.text is None else [value.text]
-    return any(fingerprints.matches(text.encode(), fingerprint) for text in texts)
+    is_whole = secret.secret_type == SecretType.JSON and value.fields
+    text = value.fields if is_whole or value.text is None else value.text
+    return fingerprints.matches(text.encode(), fingerprint)
 
 
 def _kind(name: str, values: Sequence[Value], secret: Secret | None, current: Value | None) -> SecretType:
@@ -426,13 +490,15 @@ def _version(
         author=there.author,
         number_there=there.number if is_numbered else None,
         identifier=there.identifier,
+        comment=CARRIED if there.comment is None else there.comment,
     )
 
 
 def _stored_version(version: CarriedVersion) -> list[Any]:
     fingerprint = "" if version.value is None else fingerprints.fingerprint(version.value.encode()).hex()
     written = utc_text(version.written_at) if version.written_at else ""
-    return [version.number, version.number_there, written, version.author, version.state, fingerprint]
+    ends = [utc_text(version.deleted_at)] if version.value is not None and version.deleted_at else []
+    return [version.number, version.number_there, written, version.author, version.state, fingerprint, *ends]
 
 
 def line_digest(line: MigrationLine) -> bytes:

@@ -11,7 +11,7 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from audit_app.events.actions import Action
-from audit_app.events.actors import Actor
+from audit_app.events.actors import Actor, ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
@@ -74,7 +74,7 @@ def start(
     Raises BadDestination for a kind, an address or rules that cannot be, Forbidden or Invisible.
     """
     kind = SOURCES.get(source)
-    if kind is None:
+    if kind is None or (kind.by_command and actor.kind is not ActorKind.SYSTEM):
         raise BadDestination("choose a source that Keeper knows", field="source")
     environments = _environments(rules)
     for environment in environments:
@@ -82,12 +82,11 @@ def start(
     # It refuses what is missing before anything is stored.
     made = kind(settings=settings, credentials=credentials)
     made.close()
-    names = {each.name for each in kind.setting_fields}
     migration = Migration(
         environment=environments[0],
         source=source,
         endpoint=kind.endpoint(made.settings),
-        settings={name: text for name, text in made.settings.items() if name in names},
+        settings=made.settings,
         rules=[rule.stored() for rule in rules],
         actor_kind=actor.kind,
         actor_uuid=actor.uuid,
@@ -278,11 +277,10 @@ def _proposal(migration: Migration, environment: Environment, follow_seconds: in
     )
 
 
-def lines_to_carry(migration: Migration, environment: Environment) -> QuerySet[MigrationLine]:
-    """Return the lines of the plan by which something is stored in an environment."""
+def lines_to_carry(migration: Migration) -> QuerySet[MigrationLine]:
+    """Return the lines of the plan by which something is stored."""
     chosen = Q(word__in=[Word.NEW, Word.RENAMED, Word.NEWER]) | Q(word=Word.CHANGED, chosen=Choice.TAKE)
-    lines = MigrationLine.objects.filter(migration=migration, plan=migration.plan)
-    return lines.filter(chosen, environment_uuid=environment.uuid)
+    return MigrationLine.objects.filter(chosen, migration=migration, plan=migration.plan)
 
 
 def rules_there(migration: Migration, environment: Environment) -> list[str]:
@@ -308,13 +306,42 @@ def led(migration: Migration, environment: Environment | None = None) -> list[st
 def choose(*, actor: Principal, migration: Migration, line: MigrationLine, choice: Choice) -> None:
     """Choose which side wins where both have changed. Raises MigrationNotReady once it is applied."""
     require_usable(actor, migration)
-    if migration.state != MigrationState.PLANNED or line.word != Word.CHANGED or line.plan != migration.plan:
+    if line.word != Word.CHANGED or choice is Choice.SKIP:
         raise MigrationNotReady("There is nothing to choose on this line.")
     with transaction.atomic(), lock_authentic(migration) as stored, lock_authentic(line) as row:
         if (stored.state, stored.plan) != (MigrationState.PLANNED, row.plan):
             raise MigrationNotReady(_MOVED)
         row.chosen = choice
         row.save(update_fields=["chosen"])
+
+
+def unsettled(migration: Migration) -> list[dict[str, Any]]:
+    """Return why lines of the plan cannot be carried, with their number, the most frequent reason first."""
+    groups = _refused(migration).order_by().values("word", "reason").annotate(count=Count("pk"))
+    return [dict(group) for group in groups.order_by("-count", "word", "reason")[:_LISTED]]
+
+
+def _refused(migration: Migration) -> QuerySet[MigrationLine]:
+    lines = MigrationLine.objects.filter(migration=migration, plan=migration.plan, chosen="")
+    return lines.filter(word__in=[Word.REFUSED, Word.UNREADABLE])
+
+
+def skip(*, actor: Principal, migration: Migration, reason: str) -> int:
+    """Settle the lines that cannot be carried for a reason: they stay in the source. Return their number.
+
+    Raises MigrationNotReady once the plan is applied, or is another one.
+    """
+    require_usable(actor, migration)
+    with transaction.atomic(), lock_authentic(migration) as stored:
+        if (stored.state, stored.plan) != (MigrationState.PLANNED, migration.plan):
+            raise MigrationNotReady(_MOVED)
+        lines = verified_rows(_refused(stored).filter(reason=reason).select_related("migration"))
+        for line in lines:
+            line.chosen = Choice.SKIP
+            line.seal_row()
+        MigrationLine.objects.bulk_update(lines, ["chosen", "row_mac"], batch_size=500)
+        _record(stored, actor, Action.MIGRATION_PLAN, {"skipped": len(lines), "reason": reason})
+    return len(lines)
 
 
 def pause(*, actor: Principal, migration: Migration) -> None:
@@ -373,7 +400,6 @@ def _steer(
 
 def _change(stored: Migration, state: MigrationState, *, anew: bool = False) -> None:
     stored.state, stored.error, stored.attempts, stored.due_at = state, "", 0, None
-    stored.epoch += 1
     stored.lease_owner, stored.lease_until = "", None
     if anew:
         stored.plan += 1
@@ -384,10 +410,11 @@ def _change(stored: Migration, state: MigrationState, *, anew: bool = False) -> 
 
 
 def store_plan(migration: Migration, digest: str, renew: Renew) -> None:
-    """Note the digest of a plan whose lines are all there."""
+    """Note the digest of a plan whose lines are all there; it waits from then on, unless it is of a look."""
     counts = counts_of(migration)
+    waits = {"state": MigrationState.PLANNED} if migration.state == MigrationState.PLANNING else {}
     with transaction.atomic():
-        renew()
+        renew(**waits)
         migration.refresh_from_db()
         migration.plan_digest, migration.planned_at, migration.counts = digest, timezone.now(), counts
         migration.save(update_fields=["plan_digest", "planned_at", "counts"])
@@ -422,8 +449,7 @@ def begin_next_look(migration: Migration, renew: Renew) -> None:
 def finish_apply(migration: Migration, release: Renew) -> None:
     """End the application of a plan: done, followed, or waiting for an approval."""
     migration.refresh_from_db()
-    lines = MigrationLine.objects.filter(migration=migration, plan=migration.plan, state=LineState.PLANNED)
-    waiting = lines.filter(word__in=[Word.NEW, Word.RENAMED, Word.NEWER]).order_by()
+    waiting = lines_to_carry(migration).filter(state=LineState.PLANNED).order_by()
     uuids = set(waiting.values_list("environment_uuid", flat=True).distinct())
     names = [each.name for each in environments_of(migration) if each.uuid in uuids]
     error = _WAITS.format(names=", ".join(names))[:500] if uuids else ""

@@ -54,10 +54,11 @@ class Word(StrEnum):
 
 
 class Choice(StrEnum):
-    """Which side wins where both have changed."""
+    """Which side wins where both have changed; SKIP settles what cannot be carried."""
 
     KEEP = "keep"
     TAKE = "take"
+    SKIP = "skip"
 
 
 class LineState(StrEnum):

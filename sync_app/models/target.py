@@ -255,7 +255,7 @@ class SyncEntry(AuthenticatedRow):
         max_length=64,
     )
     base_number = optional_number("synced number", "Number of the version that both sides last held.")
-    # The form in which a JSON object was written (Backend.value_form).
+    # The form in which a JSON object was written (Backend.value_form), or `entry_rows.STAND_IN`.
     base_form = optional_text(
         "form of objects",
         "How a JSON object was last written in the target. Empty for one text.",

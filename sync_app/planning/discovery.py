@@ -90,6 +90,11 @@ class Finding:
         return prove_ownership(target, self.entry, self.remote, secret=secret)
 
     @property
+    def is_guarded(self) -> bool:
+        """Whether nothing that shows what Keeper's value equals may decide."""
+        return self.local is not None and self.local.guarded
+
+    @property
     def is_in_both(self) -> bool:
         sides = (self.local, self.remote)
         return all(side is not None and side.presence is Presence.PRESENT for side in sides)
@@ -245,7 +250,8 @@ def compare_values(
     questions = [
         finding
         for finding in findings.values()
-        if (not finding.in_step and needs_value(target, finding)) or (everything and finding.is_in_both)
+        if not finding.is_guarded
+        and ((not finding.in_step and needs_value(target, finding)) or (everything and finding.is_in_both))
     ]
     for finding, answer in run_each(
         lambda finding: matcher.backend.read_value(finding.name), questions, heartbeat=heartbeat

@@ -55,6 +55,7 @@ class ConflictChoice(StrEnum):
 
 
 _UNCOMPARED: Final = "the values could not be compared"
+_GUARDED: Final = "guarded: Keeper compares and delivers no value of it"
 _FINAL: Final = "the system keeps nothing of it, and Keeper does"
 _SIZES_AT_A_TIME: Final = 100
 _WRITING: Final = frozenset({Act.CREATE, Act.UPDATE, Act.ADOPT, Act.DELETE})
@@ -158,7 +159,7 @@ def plan_adoption(target: Target, findings: Iterable[Finding], *, adoption: Adop
 _ADOPTIONS = {
     AdoptMode.TAKE_REMOTE: "taken over with the target's value",
     AdoptMode.OVERWRITE: "taken over, and its value replaced by Keeper's",
-    AdoptMode.IF_EQUAL: "taken over: both sides hold the same value",
+    AdoptMode.IF_EQUAL: "imported: the values are identical",
 }
 
 
@@ -208,6 +209,13 @@ def refuse_references(target: Target, drafts: Iterable[PlanItemDraft]) -> None:
             refusal := rights.explain_refusal(resolution)
         ):
             draft.refuse(refusal)
+
+
+def refuse_guarded(drafts: Iterable[PlanItemDraft]) -> None:
+    """Leave guarded secrets alone, whatever both sides hold: a plan tells nobody what a value equals."""
+    for draft in drafts:
+        if draft.finding.is_guarded:
+            draft.refuse(_GUARDED)
 
 
 def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanItemDraft]) -> None:

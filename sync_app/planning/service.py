@@ -31,7 +31,7 @@ from sync_app.jobs.worker_pool import no_heartbeat, run_each
 from sync_app.models import Plan, PlanItem, Run, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState, PlanKind, PlanState
 from sync_app.models.run import RunKind, Trigger
-from sync_app.planning import draft_items, sync_entries
+from sync_app.planning import draft_items, stand_ins, sync_entries
 from sync_app.planning.discovery import compare_values, discover, discover_names, needs_value
 from sync_app.planning.draft_items import (
     AdoptMode,
@@ -86,6 +86,8 @@ def refresh_states(target: Target, *, backend: Backend, lease: Lease | None = No
         )
     ]
     sync_entries.record_states(target, decided, lease=lease, forget=True)
+    with fenced(lease):
+        stand_ins.refresh_entries(target, drafts)
     sync_entries.note_check(target)
     return dict(sorted(Counter(str(sync_entries.state_after(draft)) for draft in drafts).items()))
 
@@ -188,6 +190,8 @@ def build_plan(
     began = time.monotonic()
     matcher = ValueMatcher(actor=actor, plan=plan, backend=backend)
     drafts = _draft_items(matcher, heartbeat)
+    if plan.kind != PlanKind.DISCONNECT:
+        draft_items.refuse_guarded(drafts)
     draft_items.refuse_references(plan.target, drafts)
     draft_items.refuse_impossible(plan.target, backend, drafts)
     _refuse_content(matcher, drafts)
@@ -201,6 +205,9 @@ def build_plan(
     if earlier.exists():
         with fenced(lease):
             earlier.delete()
+    if plan.kind == PlanKind.SYNC and "choice" not in plan.options:
+        with fenced(lease):
+            insert_rows(stand_ins.add_lines(plan, drafts))
     for batch in in_batches(_items_to_store(drafts)):
         items = [_to_plan_item(plan, draft) for draft in batch]
         with fenced(lease):

@@ -38,7 +38,7 @@ def recover_unacknowledged_writes(
     target, backend = matcher.plan.target, matcher.backend
     claims_of: dict[str, list[Base]] = {}
     for name, finding in findings.items():
-        if finding.in_step:
+        if finding.in_step or finding.is_guarded:
             continue
         claim = claimed_base(target, finding)
         if claim is None:

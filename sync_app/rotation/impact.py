@@ -77,7 +77,7 @@ def impact_of(*, actor: Principal, secret: Secret, report: UsageReport) -> Impac
         _place_reader(impact, secret, reader, written_at)
     _place_targets(impact, actor, secret)
     _place_followers(impact, actor, secret)
-    for share in open_shares(secret):
+    for share in open_shares(secret=secret):
         until = f"unopened, made of v{share.number}, ends {share.expires_at:%d %b %Y %H:%M} UTC"
         line = Line(what="one-time link", why=until)
         impact.breaks.append(line)

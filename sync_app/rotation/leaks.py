@@ -24,6 +24,7 @@ from environments_app.authorization.principals import refresh_principal
 from environments_app.errors import BadToken
 from environments_app.models import PersonalToken, ServiceToken
 from environments_app.tokens.authentication import check_secret, parse
+from environments_app.tokens.decoys import note_text
 from environments_app.tokens.personal import PREFIX, parse_personal
 from secrets_app.errors import InvalidInput
 from secrets_app.keys import fingerprints
@@ -69,6 +70,7 @@ def find_leaked(*, actor: Principal, text: str) -> list[Match]:
     _require_below_limit(actor)
     # What is copied often has spaces or a line break around it.
     texts = list(dict.fromkeys(part.encode(errors="surrogatepass") for part in (text, text.strip())))
+    note_text(text, address=actor.address, path=f"a search for leaks by {actor.name}")
     tokens = list(_tokens(actor, text.strip()))
     versions = _versions(actor, texts)
     return [*tokens, *_shown(actor, versions)]
@@ -136,13 +138,16 @@ def _state(token: ServiceToken | PersonalToken) -> str:
         return "modified outside Keeper"
     if token.revoked_at:
         return "revoked"
+    if token.decoy:
+        return "decoy"
     return "active" if token.is_live else "expired or suspended"
 
 
 def _versions(actor: Principal, texts: Sequence[bytes]) -> list[int]:
     """Return the ids of versions whose values are one of the texts, among those that the actor may reveal."""
     marks = [fingerprints.fingerprint(text) for text in texts]
-    secrets = Secret.objects.filter(visible(actor, Action.SECRET_REVEAL), live=True)
+    # A guarded value is not confirmed to who may not see it alone, and a decoy is in no answer about many.
+    secrets = Secret.objects.filter(visible(actor, Action.SECRET_REVEAL), live=True, guarded=None, decoy=None)
     rows = SecretVersion.objects.filter(secret__in=secrets).order_by("pk").values_list("pk", "fingerprint")
     return [
         pk
@@ -165,7 +170,8 @@ def _shown(actor: Principal, ids: Sequence[int]) -> list[Match]:
     found = [
         version
         for version in versions
-        if allows(
+        if not version.secret.left_out
+        and allows(
             now,
             Action.SECRET_REVEAL,
             environment_id=version.secret.environment_id,

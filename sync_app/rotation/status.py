@@ -107,7 +107,11 @@ def alert_overdue() -> None:
     now = database_now()
     open_alerts = {kind: still_open(kind) for kind in (STOPPED, OVERDUE, WAITS)}
     late = RotationPolicy.objects.filter(
-        due_at__lte=now - LATE, live=True, suspended_at__isnull=True, secret__live=True
+        due_at__lte=now - LATE,
+        live=True,
+        suspended_at__isnull=True,
+        secret__live=True,
+        environment__deleted_at__isnull=True,
     )
     for policy in late.select_related("environment", "secret").defer("credentials").iterator():
         _raise_alert(
@@ -115,7 +119,9 @@ def alert_overdue() -> None:
         )
     waiting = Q(step__in=[Step.WAITING, Step.PREPARE], queued_at__lte=now - _LONG)
     waiting |= Q(step=Step.GRACE, grace_until__lte=now - _LONG)
-    rotations = Rotation.objects.filter(waiting, slot__isnull=False, stopped_at__isnull=True)
+    rotations = Rotation.objects.filter(
+        waiting, slot__isnull=False, stopped_at__isnull=True, policy__environment__deleted_at__isnull=True
+    )
     rows = rotations.select_related("policy__environment", "policy__secret")
     for rotation in rows.defer("policy__credentials").iterator():
         line = rotation.problem or f"it is at {rotation.step} since {rotation.queued_at:%Y-%m-%d %H:%M} UTC"

@@ -118,6 +118,8 @@ class Rotator(ABC):
     """
 
     label: ClassVar[str]
+    # Of the sprite: our own mark of the kind of system.
+    icon: ClassVar[str] = "rotate"
     settings_fields: ClassVar[tuple[FormField, ...]]
     admin_fields: ClassVar[tuple[FormField, ...]]
     # Whether a probe can verify a value. Without it current and previous are both offered.

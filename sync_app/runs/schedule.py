@@ -43,10 +43,14 @@ def queue_due() -> list[int]:
     now = database_now()
     if not is_all_paused():
         never = Q(due_at__isnull=True, interval_seconds__gt=0)
-        targets = Target.objects.filter(Q(due_at__lte=now) | never, **_AWAKE)
+        targets = Target.objects.filter(
+            Q(due_at__lte=now) | never, environment__deleted_at__isnull=True, **_AWAKE
+        )
         for target in targets.select_related("environment").order_by("due_at")[:_AT_A_TIME]:
             retry_collisions(partial(_start, target, now))
-    runs = Run.objects.filter(claimable(now), target__paused_at__isnull=True)
+    runs = Run.objects.filter(
+        claimable(now), target__paused_at__isnull=True, target__environment__deleted_at__isnull=True
+    )
     # Those whose target answered last come first.
     return list(runs.order_by("target__failures", "pk").values_list("pk", flat=True)[:_AT_A_TIME])
 

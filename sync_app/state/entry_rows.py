@@ -22,6 +22,8 @@ _COLUMNS: Final = tuple(field.attname for field in SyncEntry._meta.concrete_fiel
 _ROWS: Final = ProvenTable(SyncEntry, _COLUMNS)
 _PK: Final = _ROWS.columns.index("id")
 Stored = Sequence[Any]
+# The `base_form` of an entry that stands in for a decoy (planning/stand_ins.py): nothing is there of it.
+STAND_IN: Final = "decoy"
 
 
 def load_under(target: Target, scope: str) -> list[SyncEntry]:
@@ -51,6 +53,7 @@ def _load(target: Target, condition: str, parameters: Sequence[str]) -> list[Syn
             others.append(row[_PK])
         else:
             found.append(entry)
+    found = [entry for entry in found if entry.base_form != STAND_IN]
     if not others:
         return found
     rows = list(SyncEntry.objects.filter(target=target, pk__in=others))

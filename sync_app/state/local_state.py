@@ -50,6 +50,7 @@ class LocalSecret:
     resolution: Resolution | None = None
     # The current value, sealed, as far as it was read along.
     envelope: bytes = field(default=b"", repr=False)
+    guarded: bool = False
 
     @property
     def manifest_entry(self) -> ManifestEntry:
@@ -112,7 +113,9 @@ def find_unexplained_losses(environment: Environment, gone: Mapping[str, UUID | 
 def _is_vacated(secret: Secret | None, environment: Environment, name: str) -> bool:
     if secret is None or not secret.is_authentic():
         return False
-    return not secret.live or (secret.environment_id, secret.name) != (environment.pk, name)
+    elsewhere = (secret.environment_id, secret.name) != (environment.pk, name)
+    # One that became a decoy counts as deleted.
+    return not secret.live or bool(secret.decoy) or elsewhere
 
 
 def load_fingerprints(versions: Iterable[str]) -> dict[str, bytes]:
@@ -163,6 +166,7 @@ def _convert_rows(
                 fingerprint=row.fingerprint,
                 secret_type=row.secret_type,
                 envelope=current.envelope,
+                guarded=current.guarded,
             )
     for chunk in in_batches(others):
         yield from _verify_models(environment, Q(pk__in=chunk) & condition)
@@ -205,6 +209,7 @@ def _convert_model(secret: Secret, resolution: Resolution | None = None) -> Loca
         fingerprint=b"" if resolution else bytes(secret.current_fingerprint or b""),  # type: ignore[attr-defined]  # annotated
         secret_type=secret.secret_type,
         resolution=resolution,
+        guarded=bool(secret.guarded),
     )
 
 

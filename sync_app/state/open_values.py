@@ -29,6 +29,8 @@ from sync_app.models import Plan, Target
 from sync_app.state.local_state import LocalSecret
 
 _LISTED: Final = 50
+_CHANGED: Final = "changed in Keeper since the plan was made: plan again"
+_GUARDED: Final = "the secret is guarded: a second person agrees to each read, so no target gets it"
 
 
 @dataclass(kw_only=True)
@@ -71,12 +73,22 @@ def open_versions(
     sealed values were read already; `step` names in the event what they are opened for, if they are not
     delivered. One event with a manifest of all of
     them is committed first, and one in each other environment that a source belongs to; versions
-    that do not open add another. Raises KeyUnavailable if keys cannot be had now but may be later.
+    that do not open add another. A guarded one is not opened. Raises KeyUnavailable if keys cannot be had
+    now but may be later.
     """
     target = plan.target
     rows = {each.version_uuid: each for each in read if each.version_uuid and each.envelope}
     rows = {uuid: held for uuid, held in rows.items() if uuid in names and uuid not in sources}
     versions = _load_versions(target, {*names, *sources} - rows.keys(), sources)
+    # Made a decoy since the plan: no target gets it, and the plan does not tell why.
+    decoys = {version.uuid for version in versions if version.secret.decoy}
+    guarded = {uuid for uuid, held in rows.items() if held.guarded} | decoys
+    guarded |= {version.uuid for version in versions if version.secret.guarded}
+    opened = OpenedValues(problems=dict.fromkeys(guarded, _GUARDED) | dict.fromkeys(decoys, _CHANGED))
+    rows = {uuid: held for uuid, held in rows.items() if uuid not in guarded}
+    versions = [version for version in versions if version.uuid not in guarded]
+    if guarded and not rows and not versions:
+        return opened
     entries = [held.manifest_entry for held in rows.values()]
     entries += [version.secret.manifest_entry(version.number) for version in versions]
     told: dict[str, Any] = {
@@ -101,7 +113,6 @@ def open_versions(
             version.data_key_id for version in versions if version.data_key_id
         )
     )
-    opened = OpenedValues()
     own = EnvironmentValues(target.environment.uuid, receipt)
     for uuid, held in rows.items():
         opened.add(uuid, partial(_open_value, own, held, uuid))
@@ -134,7 +145,13 @@ def _record_at_sources(actor: Principal, plan: Plan, versions: Sequence[SecretVe
 
 
 def _open_value(own: EnvironmentValues, held: LocalSecret, version: UUID) -> bytes:
-    return own.opened(held.envelope, version=version, secret=held.secret_uuid, number=held.number)
+    return own.opened(
+        held.envelope,
+        version=version,
+        secret=held.secret_uuid,
+        number=held.number,
+        guarded=held.guarded,
+    )
 
 
 def _load_versions(

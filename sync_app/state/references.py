@@ -137,6 +137,7 @@ PUSH_ONLY: Final = "a secret that resolves references is only pushed: nothing is
 _GONE: Final = "names no secret that exists"
 _FORGED: Final = "names a secret whose record was changed outside Keeper"
 _NOT_ALLOWED: Final = "names a secret that its writer may not reveal"
+_GUARDED: Final = "names a guarded secret, which no target gets"
 _NO_CONSENT: Final = "names a secret of an environment that has not consented to this target"
 _CIRCLE: Final = "leads in a circle"
 _TOO_FAR: Final = f"leads through more than {MAX_DEPTH} others"
@@ -223,7 +224,10 @@ class _ReferenceWalk:
             return _GONE
         if not source.verified:
             return _FORGED
-        if not all(self._rights.may_reveal(writer, secret) for writer in writers):
+        if secret.guarded:
+            return _GUARDED
+        # A decoy is filled in nowhere, and the words do not tell that it is one.
+        if secret.decoy or not all(self._rights.may_reveal(writer, secret) for writer in writers):
             return _NOT_ALLOWED
         return "" if self._rights.has_consent(secret) else _NO_CONSENT
 

@@ -29,7 +29,7 @@ from secrets_app.errors import SecretError
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from sync_app.backends.base import Backend
-from sync_app.errors import NotTheActiveInstallation
+from sync_app.errors import NotTheActiveInstallation, TargetConflict
 from sync_app.models import Run, Target
 from sync_app.models.plan import PlanKind
 from sync_app.targets.destinations import backend_class, require_same_system
@@ -184,9 +184,11 @@ def _is_own(event: AuditEvent, action: Action) -> bool:
 def require_usable(target: Target) -> None:
     """Refuse a target that was removed or whose row, or environment, Keeper did not write.
 
-    Raises TargetConflict, or Tampered, which is reported.
+    Raises TargetConflict, also for one of a deleted environment, or Tampered, which is reported.
     """
     require_not_removed(target)
+    if target.environment.deleted_at is not None:
+        raise TargetConflict("the environment was deleted: nothing goes out of it")
     require_authentic(target)
 
 

@@ -37,9 +37,7 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 def clean_name(name: str) -> str:
     """Return a target's name. Raises InvalidField."""
     if not _NAME.fullmatch(name):
-        raise InvalidField(
-            "name", "A target's name is 1 to 63 of a-z 0-9 . _ -, beginning with a letter or digit."
-        )
+        raise InvalidField("name", "Use 1 to 63 of a-z 0-9 . _ -, starting with a letter or digit.")
     return name
 
 
@@ -90,9 +88,9 @@ def changed_backend_rules(target: Target, given: Mapping[str, str]) -> dict[str,
 def _check_bounds(target: Target) -> None:
     if target.interval_seconds and not _MIN_INTERVAL <= target.interval_seconds <= _MAX_INTERVAL:
         raise InvalidField(
-            "interval_seconds", f"0, or {_MIN_INTERVAL} to {_MAX_INTERVAL:,} seconds (30 days)."
+            "interval_seconds", f"Enter 0, or {_MIN_INTERVAL} to {_MAX_INTERVAL:,} seconds (30 days)."
         )
     if target.budget_number > _MAX_BUDGET:
-        raise InvalidField("budget_number", f"0 to {_MAX_BUDGET:,}.")
+        raise InvalidField("budget_number", f"Enter 0 to {_MAX_BUDGET:,}.")
     if target.budget_percent > 100:  # noqa: PLR2004  per cent
         raise InvalidField("budget_percent", "0 to 100.")

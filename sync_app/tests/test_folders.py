@@ -12,11 +12,12 @@ from sync_app.rotators.registry import ROTATORS
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ("environments_app", "secrets_app", "sync_app", "gateway_app", "operations_app", "keeper_project")
 # Environment variables of two systems make targets of them; what Keeper generates has a form of its own; both
-# folders of AWS sign in alike.
+# folders of AWS sign in alike; an export into a Vault writes by its connection.
 NAMED = {
     "sync_app/targets/default_targets.py",
     "sync_app/forms/rotation.py",
     "sync_app/rotators/aws_iam",
+    "operations_app/export_all/vault.py",
     "sync_app/migrations",
 }
 REGISTRIES: dict[str, Mapping[str, type]] = {

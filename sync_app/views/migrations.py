@@ -14,7 +14,7 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, visible_environments
 from environments_app.errors import AccessError, Conflict, InvalidField
 from environments_app.models import Environment
-from environments_app.views.base import as_sentence, attempt, render_page
+from environments_app.views.base import as_sentence, attempt, is_partial, render_page
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from sync_app.errors import SyncError
 from sync_app.forms.migration import FollowForm, MigrationForm
@@ -30,12 +30,17 @@ _SHOWN: Final[dict[str, Any]] = {
 }
 
 
+# As many are listed while rules are written.
+_RULES_LENGTH: Final = 20_000
+
+
 @require_GET
 def migration_list(request: HttpRequest) -> HttpResponse:
     rows = service.visible_migrations(principal_of(request))
     kinds = [
         {"label": source.label, "url": f"{reverse('migration-new')}?source={kind}"}
         for kind, source in SOURCES.items()
+        if not source.by_command
     ]
     context = {"rows": rows, "kinds": kinds}
     return render_page(request, "sync_app/migration_list.html", context)
@@ -43,23 +48,35 @@ def migration_list(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def migration_new(request: HttpRequest) -> HttpResponse:
-    """Start a migration from a source of the kind that the address names."""
+    """Start a migration from a source of the kind that the address names, `like` another one."""
     actor, kind = principal_of(request), request.GET.get("source", "vault")
     source = SOURCES.get(kind)
-    if source is None:
+    if source is None or source.by_command:
         raise Http404
-    form = MigrationForm(
-        request.POST or None,
-        source=source,
-        environments=Environment.objects.filter(visible_environments(actor)),
-    )
+    given: dict[str, Any] = {
+        "source": source,
+        "environments": Environment.objects.filter(visible_environments(actor)),
+    }
+    like = request.GET.get("like", "")
+    if request.method == "GET" and like.isdecimal():
+        other = service.find_migration(actor=actor, id=int(like))
+        if other.source != kind:
+            raise Http404
+        form = MigrationForm.like(other, **given)
+    else:
+        form = MigrationForm(request.POST or None, **given)
+    if request.method == "GET" and is_partial(request):
+        examples = form.examples(request.GET.get("rules", "")[:_RULES_LENGTH])
+        return render_page(request, "sync_app/_migration_examples.html", {"examples": examples})
     if request.method == "POST" and form.is_valid():
         migration = attempt(form, lambda: _start(actor, kind, form), **_SHOWN)
         if migration is not None:
             messages.success(request, "Migration started. Keeper makes the plan; nothing is written yet.")
             return redirect("migration-detail", id=migration.pk)
     return render_page(
-        request, "sync_app/migration_form.html", {"form": form, "kind": source.label, "source": kind}
+        request,
+        "sync_app/migration_form.html",
+        {"form": form, "kind": source.label, "source": kind, "needs": source.needs},
     )
 
 
@@ -89,6 +106,8 @@ def migration_detail(request: HttpRequest, id: int) -> HttpResponse:
     context = {
         "migration": migration,
         "source": SOURCES[migration.source].label,
+        # Of who has a shell: no page starts it, and it has no credentials.
+        "by_command": SOURCES[migration.source].by_command,
         "environments": service.environments_of(migration),
         "rules": migration.rules,
         "rows": rows,
@@ -101,6 +120,7 @@ def migration_detail(request: HttpRequest, id: int) -> HttpResponse:
         "seen": lines.count() if live else counts.get("secrets", 0),
         "left": counts.get("states", {}).get(LineState.LEFT, 0),
         "live": live,
+        "unsettled": service.unsettled(migration) if migration.state == MigrationState.PLANNED else [],
         "led": service.led(migration) if migration.state == MigrationState.PLANNED else [],
         "live_url": request.get_full_path(),
         "follow": FollowForm(),
@@ -112,13 +132,17 @@ def migration_detail(request: HttpRequest, id: int) -> HttpResponse:
         "can_stop": migration.state not in ENDED,
         "changed": Word.CHANGED,
     }
-    return render_page(
+    response = render_page(
         request,
         "sync_app/migration_detail.html",
         context | links,
         partial="sync_app/_migration.html",
         refused=False,
     )
+    if is_partial(request) and not live:
+        # What can be done has changed, above the part as well.
+        response["HX-Refresh"] = "true"
+    return response
 
 
 @require_POST
@@ -153,6 +177,11 @@ def _choose(request: HttpRequest, actor: Principal, migration: Migration) -> str
     return "The source's value will be appended." if choice == Choice.TAKE else "Keeper's value stays."
 
 
+def _skip(request: HttpRequest, actor: Principal, migration: Migration) -> str:
+    count = service.skip(actor=actor, migration=migration, reason=request.POST.get("reason", ""))
+    return f"{count:,} settled: {'it stays' if count == 1 else 'they stay'} in the source."
+
+
 def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
@@ -171,6 +200,7 @@ def _said(act: Callable[..., None], sentence: str) -> Callable[[HttpRequest, Pri
 _ACTS: Final = {
     "apply": _apply,
     "choose": _choose,
+    "skip": _skip,
     "again": _said(service.plan_again, "Keeper makes the plan again."),
     "pause": _said(service.pause, "Paused. What is written stays."),
     "resume": _said(service.resume, "The migration goes on."),

@@ -59,7 +59,7 @@ _ADOPTIONS: Final = (
     (
         AdoptMode.TAKE_REMOTE,
         "Keep target value",
-        "Keeper imports the target's value. The target does not change.",
+        "Keeper imports the target's value and leaves it as it is. The secret is marked there as managed.",
     ),
     (AdoptMode.OVERWRITE, "Overwrite with Keeper value", "Keeper's value replaces the target's value."),
     (

@@ -1,5 +1,6 @@
 """The pages with forms about rotation: a new policy, its rules, its rotator's credential."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django import forms
@@ -42,8 +43,17 @@ def policy_new(request: HttpRequest, id: int) -> HttpResponse:
     kind = rotator_of(name)
     context: dict[str, Any] = {"secret": secret, "environment": secret.environment}
     if kind is None:
-        kinds = [{"label": each.label, "url": f"?rotator={key}"} for key, each in ROTATORS.items()]
-        return render_page(request, "sync_app/rotator_kinds.html", {**context, "kinds": kinds})
+        kinds = [
+            {"label": each.label, "icon": each.icon, "url": f"?rotator={key}"}
+            for key, each in ROTATORS.items()
+        ]
+        context |= {
+            "title": f"Rotate {secret.name}",
+            "question": "Choose a rotation method",
+            "kinds": kinds,
+            "cancel_url": reverse("secret-detail", args=[secret.pk]),
+        }
+        return render_page(request, "sync_app/kinds.html", context)
     form = PolicyForm(request.POST or None, rotator=kind)
     if request.method == "POST" and form.is_valid():
         policy = attempt(
@@ -79,7 +89,8 @@ def policy_rules(request: HttpRequest, id: int) -> HttpResponse:
         if attempt(form, lambda: policies.change(actor=actor, policy=policy, **form.rules), **_SHOWN):
             messages.success(request, "Rules saved. A running overlap does not change.")
             return redirect("rotation-policy", id=id)
-    return _form(request, policy, form, title=f"Rotation of {policy.secret.name}", label="Save rules")
+    title, fields = f"Rotation of {policy.secret.name}", form.rule_fields()
+    return _form(request, policy, form, title=title, label="Save rules", fields=fields)
 
 
 @require_http_methods(["GET", "POST"])
@@ -101,18 +112,29 @@ def policy_connection(request: HttpRequest, id: int) -> HttpResponse:
             messages.success(request, words.connected)
             return redirect("rotation-policy", id=id)
     title = f"Rotator of {policy.secret.name}"
-    return _form(request, policy, form, title=title, label=words.connect, told=words.connecting)
+    fields = [*form.credential_fields(), *form.setting_fields()]
+    return _form(
+        request, policy, form, title=title, label=words.connect, told=words.connecting, fields=fields
+    )
 
 
 def _form(
-    request: HttpRequest, policy: RotationPolicy, form: forms.Form, *, title: str, label: str, told: str = ""
+    request: HttpRequest,
+    policy: RotationPolicy,
+    form: forms.Form,
+    *,
+    title: str,
+    label: str,
+    fields: Sequence[forms.BoundField],
+    told: str = "",
 ) -> HttpResponse:
     context = {
         "form": form,
         "title": title,
         "label": label,
         "told": told,
+        "fields": fields,
         "environment": policy.environment,
         "cancel_url": reverse("rotation-policy", args=[policy.pk]),
     }
-    return render_page(request, "sync_app/policy_change.html", context)
+    return render_page(request, "sync_app/change.html", context)

@@ -1,5 +1,6 @@
 """The pages with forms about a target: a new one, its rules, its credentials, and whether it works."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -35,6 +36,10 @@ from sync_app.views.base import (
 )
 from sync_app.views.presenters.targets import where
 
+_SEALED: Final = (
+    "Keeper tests the new credentials first. They replace the current ones only if they reach the same "
+    "system. Credentials are encrypted and never shown again."
+)
 _SHOWN: Final[dict[str, Any]] = {
     "refusals": (InvalidField, Conflict, SyncError, KeyUnavailable, KeyRefused),
     "sentence": as_sentence,
@@ -56,6 +61,12 @@ def target_new(request: HttpRequest) -> HttpResponse:
     form = TargetForm(
         request.POST or None, backend=kind, environments=environments, initial={"environment": named}
     )
+    if imports:
+        form.fields[
+            "direction"
+        ].help_text = (
+            "After the import. Push sends later changes in Keeper there; Pull takes later changes from there."
+        )
     report = None
     only_test = request.POST.get("act") == "test"
     if only_test:
@@ -85,13 +96,25 @@ def target_new(request: HttpRequest) -> HttpResponse:
 def _kinds(request: HttpRequest, actor: Principal, named: str, *, imports: bool) -> HttpResponse:
     query = {"environment": named, **({"purpose": IMPORT} if imports else {})}
     kinds = [
-        {"label": kind.label, "url": f"?{urlencode({'backend': name, **query})}", "name": name}
+        {
+            "label": kind.label,
+            "icon": kind.icon,
+            "url": f"?{urlencode({'backend': name, **query})}",
+            "name": name,
+        }
         for name, kind in BACKENDS.items()
         if kind.capabilities.reads_values or not imports
     ]
     nowhere = not environments_for_new_targets(actor)
-    context = {"kinds": kinds, "imports": imports, "nowhere": nowhere}
-    return render_page(request, "sync_app/target_kinds.html", context)
+    context = {
+        "title": "Import from another system" if imports else "New target",
+        "question": "Choose a source" if imports else "Choose a destination",
+        "kinds": kinds,
+        "imports": imports,
+        "nowhere": nowhere,
+        "cancel_url": reverse("sync"),
+    }
+    return render_page(request, "sync_app/kinds.html", context)
 
 
 @require_http_methods(["GET", "POST"])
@@ -125,7 +148,13 @@ def target_credentials(request: HttpRequest, id: int) -> HttpResponse:
             messages.success(request, "Credentials tested and replaced.")
             return redirect("target-detail", id=id)
     return _form(
-        request, target, form, title=f"Credentials of {target.name}", label="Test and replace", sealed=True
+        request,
+        target,
+        form,
+        title=f"Credentials of {target.name}",
+        label="Test and replace",
+        told=_SEALED,
+        fields=[*form.credential_fields(), *form.destination_fields()],
     )
 
 
@@ -192,14 +221,22 @@ def _test_target(actor: Principal, form: TargetForm, backend: str) -> Report:
 
 
 def _form(
-    request: HttpRequest, target: Target, form: forms.Form, *, title: str, label: str, sealed: bool = False
+    request: HttpRequest,
+    target: Target,
+    form: forms.Form,
+    *,
+    title: str,
+    label: str,
+    told: str = "",
+    fields: Sequence[forms.BoundField] = (),
 ) -> HttpResponse:
     context = {
         "form": form,
         "title": title,
         "label": label,
-        "sealed": sealed,
-        "target": target,
+        "told": told,
+        "fields": fields or form.visible_fields(),
+        "cancel_url": reverse("target-detail", args=[target.pk]),
         "environment": target.environment,
     }
-    return render_page(request, "sync_app/target_change.html", context)
+    return render_page(request, "sync_app/change.html", context)

@@ -52,8 +52,10 @@ def sync_list(request: HttpRequest) -> HttpResponse:
     if named:
         targets_shown = targets_shown.filter(environment__name=named)
     rows = target_rows(targets_shown)
+    elsewhere = visible_targets(actor).exclude(environment__name=named) if named else Target.objects.none()
     context = {
         "rows": rows,
+        "failing_elsewhere": elsewhere.filter(failures__gt=0).count(),
         "environment": named,
         "live": any(row.run for row in rows),
         "live_url": request.get_full_path(),

@@ -23,11 +23,21 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal
 from environments_app.environments import memberships
 from environments_app.errors import ApprovalNeeded
-from environments_app.models import Departure, Environment, Membership, SamlGroupMapping, Trust, User
+from environments_app.models import (
+    Departure,
+    Environment,
+    Membership,
+    SamlGroupMapping,
+    ScimClient,
+    ServiceToken,
+    Trust,
+    User,
+)
 from environments_app.notifications.recipients import add_recipient
+from environments_app.reviews import service as reviews
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
-from environments_app.tokens.service import issue
+from environments_app.tokens.service import issue, set_secret
 from environments_app.trusts import service as trusts
 from secrets_app.keys.data_keys import forget_data_keys
 from secrets_app.models import DepartureValue, Secret
@@ -97,6 +107,8 @@ class Scene:
     approval_id: int = 987654
     request_id: int = 987654
     departure_id: int = 987654
+    review_id: int = 987654
+    review_item_id: int = 987654
     value_id: int = 987654
     # What callers are known by who are there already: the keys of their sessions, and their tokens.
     sessions: dict[str, str] = field(default_factory=dict)
@@ -117,6 +129,7 @@ class Scene:
             "api-import": {"environment": self.environment.name},
             "api-compare": {"environment": self.environment.name, "other": self.environment.name},
             "api-environment": {"environment": self.environment.name},
+            "api-environment-restore": {"environment": self.environment.name},
             "api-members": {"environment": self.environment.name},
             "api-member": {"environment": self.environment.name, "id": self.member.pk},
             "api-tokens": {"environment": self.environment.name},
@@ -130,6 +143,7 @@ class Scene:
             "api-admin-token": {"id": self.admin_token_id},
             "api-admin-token-rotate": {"id": self.admin_token_id},
             "api-offboarding": {"username": "newcomer"},
+            "api-user-hand-over": {"username": "newcomer"},
             "api-access": {"environment": self.environment.name},
             "api-suspensions": {"environment": self.environment.name},
             "api-suspended-account": {"environment": self.environment.name, "user": "bob"},
@@ -142,6 +156,8 @@ class Scene:
             "api-consent": {"environment": self.environment.name, "id": self.consent_id},
             "api-event-items": {"stream": environment_stream(self.environment.uuid), "sequence": 1},
             "api-report": {"key": "access"},
+            "api-review-decide": {"id": self.review_id, "item": self.review_item_id},
+            **{f"api-review{name}": {"id": self.review_id} for name in ("", "-items", "-sign", "-cancel")},
             "api-webhooks": {"environment": self.environment.name},
             "api-webhook": {"environment": self.environment.name, "id": self.webhook_id},
             "api-webhook-test": {"environment": self.environment.name, "id": self.webhook_id},
@@ -235,6 +251,15 @@ def ask_there(place: Scene, route: str) -> None:
         ).pk
 
 
+def review_there(place: Scene, route: str) -> None:
+    """Start a review of the scene's environment, where the route is about that; vera's entry is in it."""
+    if "review-" in route or route == "api-review":
+        root = place.cast.principal(place.cast.root)
+        review = reviews.start(actor=root, name="Q4", environments=[place.environment])
+        place.review_id = review.pk
+        place.review_item_id = review.items.get(subject_name="vera").pk
+
+
 @pytest.fixture
 def scene(cast: Cast) -> Callable[[str], Scene]:
     return scenes(cast)
@@ -313,9 +338,13 @@ def furnish(place: Scene, route: str) -> None:
         )
         place.mapping_id = mapping.pk
     if "departure" in route:
+        client = ScimClient.objects.create(name=f"Okta {environment.pk}")
+        token = ServiceToken(role="provisioner", name="Okta", scim_client_uuid=client.uuid)
+        set_secret(token)
+        token.save()
         departure = Departure.objects.create(
-            user=User.objects.get(username="newcomer"), kind="left", ended_by_kind="user",
-            ended_by_uuid=place.cast.root.uuid, ended_by_name="root",
+            user=User.objects.get(username="newcomer"), kind="left", ended_by_kind="token",
+            ended_by_uuid=token.uuid, ended_by_name="Okta", held_at=timezone.now(),
         )  # fmt: skip
         value = DepartureValue.objects.create(
             departure=departure, secret=place.secret, numbers=[1], counted_number=1
@@ -324,6 +353,7 @@ def furnish(place: Scene, route: str) -> None:
     if "trust" in route:
         place.trust_id = trust_there(place, alice, has_keys="fetch-keys" in route).pk
     ask_there(place, route)
+    review_there(place, route)
     if "webhook" in route:
         webhook, _ = add_webhook(
             actor=alice, environment=environment, name="standing", url="https://hooks.example/x"

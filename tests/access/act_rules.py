@@ -28,6 +28,13 @@ class ActRule:
 ACTS: Final[dict[tuple[str, str], ActRule]] = {
     ("secret", "restore"): ActRule("editor"),
     ("secret", "purge"): ActRule("manager", 204, form={"typed": "part/key"}),
+    ("secret", "guard"): ActRule("manager"),
+    ("secret", "make_decoy"): ActRule("manager"),
+    # It is no decoy: nothing is done.
+    ("secret", "end_decoy"): ActRule("manager", 409),
+    # It is not guarded: nothing is asked for, and nothing is done.
+    ("secret", "unguard"): ActRule("manager", 409),
+    ("secret", "request_read"): ActRule("reader", 409, body={"reason": "for the access matrix"}, form={"reason": "for the access matrix"}),
     ("secret", "rollback"): ActRule("editor", body={"version": 1}, form={"version": "1"}),
     ("secret", "rename"): ActRule("editor", body={"name": "part/renamed"}),
     ("secret", "copy"): ActRule("editor", 201, body={"environment_id": "{environment_id}", "name": "part/copied"}),
@@ -69,6 +76,9 @@ ACTS: Final[dict[tuple[str, str], ActRule]] = {
     ("access-request", "grant"): ActRule("manager", operators=True, people=True, body={"role": "viewer"}),
     ("access-request", "refuse"): ActRule("manager", operators=True, people=True, body={}),
     ("access-request", "withdraw"): ActRule("another", page=403),
+    # Nothing is decided there, so that nothing can be signed off.
+    ("review", "sign"): ActRule("nobody", 409, operators=True, people=True, body={}),
+    ("review", "cancel"): ActRule("nobody", operators=True, people=True, body={"comment": "over"}, form={"comment": "over"}),
     ("person", "disable"): ActRule("nobody", operators=True),
     ("person", "enable"): ActRule("nobody", operators=True),
     ("person", "reset_mfa"): ActRule("nobody", operators=True),

@@ -42,15 +42,17 @@ _BACKEND: Final = "environments_app.users.password_backend.LocalBackend"
 _RECORD: Final = {"audit_app", "sessions", "auditlog"}
 # What computes or verifies, and changes nothing. The others answer an auditor with a refusal.
 _NOTHING_CHANGES: Final = {
-    "api-secrets-generate", "api-trail-verify", "secret-generate", "secret-check", "trail-verify",
+    "api-secrets-generate", "api-trail-verify", "secret-generate", "secret-check",
     # They refuse each secret by itself.
     "api-exposure", "exposure", "secret-bulk", "api-leaked", "leaked",
     # It asks for no session, and refuses what is no JWT.
     "api-workload-sign-in",
     # There is no backup of this name, and nothing to compare.
     "secret-diff",
+    # Nothing is decided, so that nothing can be signed off; and nothing is chosen.
+    "api-review-sign", "review-sign", "review-decide",
 }  # fmt: skip
-_FORMS: Final = {"environment-clone", "member-change", "trust-new"}
+_FORMS: Final = {"environment-clone", "environment-delete", "member-change", "review-new", "trust-new"}
 # What auditors change of their own account and view.
 _OWN: Final = {
     "personal-token-issue", "personal-token-revoke", "time-zone-change", "device-approve", "device-deny",
@@ -60,6 +62,7 @@ _OWN: Final = {
     "notices-seen", "digest-choose", "first-steps-hide", "secret-star", "password-change", "session-end",
     "sessions-end-others", "name-change", "password-reset-choose", "activity-view-save", "activity-view-remove", "second-factor-start", "second-factor-enrol",
     "second-factor-codes", "second-factor-remove", "passkey-start", "passkey-register", "passkey-remove",
+    "sign-in-connect", "sign-in-disconnect",
     # Their tokens read what they may, and no more.
     "api-current-token",
 }  # fmt: skip
@@ -179,7 +182,7 @@ def browser(auditor: User) -> Client:
 
 def test_the_table_gives_auditors_only_what_looks() -> None:
     looking = {action for action in AUDITOR_ACTIONS if action.endswith(".view")}
-    assert AUDITOR_ACTIONS - looking == {Action.TRAIL_VERIFY, Action.REPORT_GENERATE}
+    assert AUDITOR_ACTIONS - looking == {Action.TRAIL_VERIFY, Action.REPORT_GENERATE, Action.REVIEW_SIGN}
     assert AUDITOR_ACTIONS <= ADMIN_ACTIONS
     assert Action.SECRET_REVEAL in ROLE_ACTIONS[Role.READER] - AUDITOR_ACTIONS
 
@@ -274,7 +277,7 @@ def test_the_admin_shows_an_auditor_each_list_and_no_way_to_change(
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
     assert browser.get(reverse(f"{name}_changelist")).status_code == 200
     before = _stored()
-    assert browser.post(reverse(f"{name}_add"), {}).status_code == 403
+    assert browser.post(reverse(f"{name}_changelist") + "add/", {}).status_code in {403, 404}
     for action in page.get_actions(request):
         form = {"action": action, "_selected_action": ["1"], "select_across": "1"}
         browser.post(reverse(f"{name}_changelist"), form)

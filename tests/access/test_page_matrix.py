@@ -72,15 +72,21 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "share-revoke": (PageRule("absent", admin=404, method="POST"),),
     "share": (PageRule("absent", admin=404),),
     # They offer the environments in which one may, and take no other.
-    "environment-compare": (PageRule("anyone", admin=200),),
     "secret-import": (PageRule("anyone", admin=200),),
     "environment-clone": (PageRule("nobody", admin=200), PageRule("nobody", 302, admin=302, method="POST", form={"name": "{fresh}"})),
-    "secret-table": (PageRule("anyone", admin=200),),
+    "environment-delete": (PageRule("manager", admin=200), PageRule("manager", 302, admin=302, method="POST", form={"typed": "{name}"})),
+    # What one may restore is all that it shows; it is not deleted.
+    "deleted-environments": (PageRule("anyone", admin=200),),
+    "environment-restore": (PageRule("absent", admin=404, method="POST"),),
+    "moved-compare": (PageRule("anyone", 302, admin=302),),
+    "moved-trail": (PageRule("anyone", 302, admin=302),),
+    "moved-table": (PageRule("anyone", 302, admin=302),),
     "secret-export": (PageRule("anyone", admin=200),),
     "offboarding": (PageRule("nobody", admin=200),),
     "departures": (PageRule("anyone", admin=200),),
     "departure": (PageRule("editor", admin=200),),
     "departure-close": (PageRule("nobody", admin=302, method="POST", form={"reason": "enough"}),),
+    "departure-continue": (PageRule("nobody", admin=302, method="POST"),),
     "departure-value-keep": (PageRule("editor", 302, method="POST", form={"reason": "enough"}),),
     "departure-value-assign": (PageRule("manager", 302, admin=302, method="POST", form={"username": "alice"}),),
     "activity-view-save": (PageRule("anyone", 302, admin=302, method="POST", form={"name": "mine", "query": "period=7d"}),),
@@ -95,6 +101,10 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     # Who is no manager sees their own use alone.
     "secret-usage": (PageRule("viewer", admin=200),),
     "secret-reveal": (PageRule("reader", method="POST"),),
+    # It is not guarded; and there is no emergency read.
+    "secret-emergency-read": (PageRule("reader", 302, method="POST", form={"reason": "x" * 20}),),
+    "emergency-read": (PageRule("absent", admin=404),),
+    "emergency-close": (PageRule("absent", admin=404, method="POST"),),
     "secret-copy": (PageRule("reader", method="POST"),),
     "secret-edit": (PageRule("editor", 302, method="POST", form={"name": "part/key", "environment": "{environment}", "secret_type": "TEXT", "value": "new"}),),
     "secret-star": (PageRule("viewer", admin=200, method="POST", form={"starred": "1"}),),
@@ -110,14 +120,8 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "report-file": (PageRule("manager of any", admin=200),),
     "integrity": (PageRule("nobody", admin=200),),
     "health": (PageRule("nobody", admin=200),),
-    "trail": (PageRule("nobody", admin=200),),
-    "trail-verify": (PageRule("nobody", 200, admin=200, method="POST"),),
     "sweep-start": (PageRule("nobody", 302, admin=302, method="POST"),),
-    "operations": (PageRule("nobody", admin=200),),
-    "backups": (PageRule("nobody", admin=200),),
-    "backup-now": (PageRule("nobody", 302, admin=302, method="POST"),),
-    # There is no backup of this name; who may not ask is told so first.
-    "backup-verify": (PageRule("nobody", 302, admin=404, method="POST"),),
+    "backups": (PageRule("nobody", admin=200), PageRule("nobody", 302, admin=302, method="POST")),
     "restore-release": (PageRule("nobody", 302, admin=404, method="POST"),),
     "profile": (PageRule("anyone", admin=200),),
     # They carry no form of an environment: each is about oneself.
@@ -147,6 +151,8 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "passkey-start": (PageRule("anyone", 302, admin=302, method="POST"),),
     "passkey-register": (PageRule("anyone", 302, admin=302, method="POST"),),
     "passkey-remove": (PageRule("anyone", 302, admin=302, method="POST"),),
+    "sign-in-connect": (PageRule("anyone", 302, admin=302), PageRule("anyone", 302, admin=302, method="POST")),
+    "sign-in-disconnect": (PageRule("anyone", 302, admin=302, method="POST"),),
     "environment-list": (PageRule("anyone", admin=200),),
     "environment-new": (PageRule("nobody", 302, admin=302, method="POST", form={"name": "{fresh}", "colour": "blue"}),),
     "environment-detail": (PageRule("viewer", admin=200),),
@@ -180,6 +186,11 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "approval-approve": (PageRule("manager", 302, admin=302, method="POST"),),
     # Whoever asked does these, and nobody else.
     "approval-carry-out": (PageRule("another", 403, method="POST"),),
+    "review-list": (PageRule("anyone", admin=200),),
+    "review-new": (PageRule("nobody", admin=200), PageRule("nobody", 302, admin=302, method="POST", form={"name": "Q4", "environments": "{environment}", "days": "14"})),
+    "review-detail": (PageRule("manager", admin=200),),
+    # Nothing is chosen.
+    "review-decide": (PageRule("manager", 302, admin=302, method="POST", form={"decision": "keep"}),),
     "access-request-new": (PageRule("anyone", admin=200), PageRule("anyone", 302, admin=302, method="POST", form={"environment": "nowhere", "role": "reader", "minutes": "60"})),
     "access-request-detail": (PageRule("manager", admin=200),),
     "access-request-grant": (PageRule("manager", 302, admin=302, method="POST", form={"role": "viewer"}),),
@@ -242,9 +253,11 @@ PAGES.update(
 )
 # Who is not signed in comes in by these, or they show nothing of anybody.
 OPEN_PAGES: Final = {
-    "sign-in", "sign-in-code", "password-forgotten", "password-choose", "sign-out", "session-state", "healthz", "readyz", "metrics",
+    "sign-in", "sign-in-code", "sign-in-passkey", "password-forgotten", "password-choose", "share-outside", "sign-out",
+    "session-state",
+    "healthz", "readyz", "metrics",
     "client", "client-file", "client-checksum",
-    "oidc-start", "oidc-callback", "oidc-signed-out", "oidc-back-channel-logout", "oidc-front-channel-logout",
+    "oidc-keys", "oidc-start", "oidc-callback", "oidc-signed-out", "oidc-back-channel-logout", "oidc-front-channel-logout",
     "saml-start", "saml-acs", "saml-finish", "saml-metadata", "saml-logout",
 }  # fmt: skip
 
@@ -253,7 +266,7 @@ def page_names() -> set[str]:
     return {
         str(pattern.name)
         for path, pattern in patterns(get_resolver().url_patterns)
-        if not path.startswith(("api/", "admin/", "static/", "vault/", "aws"))
+        if not path.startswith(("api/", "admin/", "static/", "vault/", "aws", "scim/"))
     }
 
 
@@ -262,7 +275,7 @@ def test_every_page_has_its_rule() -> None:
 
 
 IN_ENVIRONMENT: Final = {
-    "environment-clone", "environment-detail", "environment-update", "environment-access", "access-confirm", "member-grant", "token-issue", "notifications", "recipient-add",
+    "environment-clone", "environment-delete", "environment-restore", "environment-detail", "environment-update", "environment-access", "access-confirm", "member-grant", "token-issue", "notifications", "recipient-add",
     "webhook-add", "consents", "consent-give",
 }  # fmt: skip
 _OF_NO_SECRET: Final = {
@@ -272,10 +285,11 @@ _OF_NO_SECRET: Final = {
     "secret-check",
     "secret-matrix",
     "secret-row",
-    "secret-table",
+    "moved-compare",
+    "moved-trail",
+    "moved-table",
     "secret-import",
     "secret-export",
-    "environment-compare",
     "secret-search",
     "secret-bulk",
 }
@@ -297,9 +311,10 @@ def page_path(place: Scene, name: str) -> str:  # noqa: PLR0911 - one for each k
         "report-detail": {"key": "access"},
         "report-file": {"key": "access", "form": "csv"},
         "activity-export": {"form": "csv"},
-        "backup-verify": {"name": "keeper-none.kbk"},
         "restore-release": {"kind": "membership", "uuid": place.secret.uuid},
         "personal-token-revoke": {"uuid": place.secret.uuid},
+        "emergency-read": {"uuid": place.secret.uuid},
+        "emergency-close": {"uuid": place.secret.uuid},
         "activity-view-save": {},
         "activity-view-remove": {"id": 987654},
         "migrations": {},
@@ -312,6 +327,7 @@ def page_path(place: Scene, name: str) -> str:  # noqa: PLR0911 - one for each k
         or name.startswith("sync")
         or name in of_none
         or name in {"approval-list", "access-request-new", "admin-tokens", "admin-token-issue"}
+        or name in {"review-list", "review-new"}
     ):
         return reverse(name, kwargs=of_none.get(name))
     if name.startswith("departure"):
@@ -323,6 +339,7 @@ def page_path(place: Scene, name: str) -> str:  # noqa: PLR0911 - one for each k
         "plan-": place.plan_id,
         "approval-": place.approval_id,
         "access-request-": place.request_id,
+        "review-": place.review_id,
         "rotation-new": place.secret.pk,
         "rotation-act": place.rotation_id,
         "rotation-": place.policy_id,
@@ -374,6 +391,8 @@ def expected_page(name: str, rule: PageRule, caller: str) -> int:  # noqa: PLR09
     if rule.least == "anyone":
         return rule.ok
     if name.startswith("departure") and caller in {"outsider", "viewer", "reader"}:
+        return 404
+    if name.startswith("review-") and name != "review-new" and caller not in {"manager", "admin"}:
         return 404
     if rule.least in {"nobody", "manager of any"}:
         return rule.ok if rule.least != "nobody" and caller == "manager" else 403

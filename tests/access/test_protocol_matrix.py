@@ -1,4 +1,4 @@
-"""Who may do what by the protocols of other systems, /vault and /aws: each route and method, for each role."""
+"""Who may do what by the protocols of other systems, /vault, /aws and /scim: each route and method, for each role."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 import pytest
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from audit_app.events.actions import Action, Outcome
 from environments_app.models import Role
@@ -75,6 +75,14 @@ VAULT: Final[dict[tuple[str, str], Rule]] = {
         for name, path in (("unwrap", "unwrap"), ("wrapping-lookup", "lookup"))
         for method in ("GET", "POST", "PUT")
     },
+    # Of one's own request alone: the tests of guarded reads make some.
+    **{
+        (f"kv2-control-group-{name}", method): Rule(
+            f"sys/control-group/{name}", status=400, body={"accessor": "x"}
+        )
+        for name in ("request", "authorize")
+        for method in ("POST", "PUT")
+    },
     ("kv2-lookup", "GET"): Rule("auth/token/lookup-self"),
     ("kv2-lookup", "POST"): Rule("auth/token/lookup-self"),
     ("kv2-renew", "POST"): Rule("auth/token/renew-self", status=400),
@@ -83,8 +91,8 @@ VAULT: Final[dict[tuple[str, str], Rule]] = {
     **{
         (f"kv2-{name}", method): Rule(f"auth/token/{path}", status=status, body=sent)
         for name, path, status, sent in (
-            ("renew-of", "renew", 400, None),
-            ("renew-accessor", "renew-accessor", 400, None),
+            ("renew-of", "renew", 403, {"token": "kpr_x"}),
+            ("renew-accessor", "renew-accessor", 403, {"accessor": "x"}),
             ("revoke-of", "revoke", 403, {"token": "kpr_x"}),
             ("revoke-accessor", "revoke-accessor", 403, {"accessor": "x"}),
             ("lookup-accessor", "lookup-accessor", 403, {"accessor": "x"}),
@@ -156,6 +164,21 @@ AWS_ROUTES: Final = {
 }  # fmt: skip
 
 
+_SCIM_READS: Final = {
+    "scim-config", "scim-resource-types", "scim-resource-type", "scim-schemas", "scim-schema",
+}  # fmt: skip
+# All are for the token of a SCIM client alone (tests/people/test_scim.py).
+SCIM: Final = {
+    *((name, "GET") for name in _SCIM_READS),
+    ("scim-users", "GET"), ("scim-users", "POST"),
+    ("scim-user", "GET"), ("scim-user", "PUT"), ("scim-user", "PATCH"), ("scim-user", "DELETE"),
+    ("scim-users-search", "POST"), ("scim-search", "POST"), ("scim-groups-search", "POST"),
+    ("scim-groups", "GET"), ("scim-groups", "POST"),
+    ("scim-group", "GET"), ("scim-group", "PUT"), ("scim-group", "PATCH"), ("scim-group", "DELETE"),
+    *((name, method) for name in ("scim-me", "scim-bulk", "scim-other") for method in METHODS if method != "LIST"),
+}  # fmt: skip
+
+
 def routes(start: str) -> set[tuple[str, str]]:
     return {
         (str(pattern.name), method)
@@ -177,6 +200,7 @@ def patterns(found: list[Any], start: str = "") -> Iterator[tuple[str, Any]]:
 def test_every_route_and_method_has_its_rule() -> None:
     assert routes("vault/") == VAULT.keys()
     assert routes("aws") == AWS_ROUTES
+    assert routes("scim/") == SCIM
     assert OPERATIONS.keys() == AWS.keys()
 
 
@@ -191,9 +215,10 @@ def test_each_role_may_do_by_vault_what_the_table_says(cast: Cast, name: str, me
     rule = VAULT[name, method]
     keep(cast, "a"), keep(cast, "part/b")
     own, body = token(cast, role), json.dumps(rule.body).encode() if rule.body is not None else b""
+    kind = "application/merge-patch+json" if method == "PATCH" else ""
     with recorded.watching() as seen:
         answer: Any = Client().generic(
-            method, f"/vault/v1/{rule.path}", body, content_type="", headers={"X-Vault-Token": own}
+            method, f"/vault/v1/{rule.path}", body, content_type=kind, headers={"X-Vault-Token": own}
         )
     may = Role(role).rank >= Role(rule.least).rank
     assert answer.status_code == (rule.status if may else 403), answer.content
@@ -216,6 +241,17 @@ def test_each_role_may_do_by_aws_what_the_table_says(cast: Cast, operation: str,
     reads = Role(role).rank >= Role.READER.rank
     assert seen.of(Outcome.ALLOWED) == (rule.acts if reads else frozenset())
     assert seen.of(Outcome.DENIED) == (rule.acts if not reads else frozenset())
+
+
+@pytest.mark.parametrize("role", ["viewer", "reader", "editor", "manager"])
+@pytest.mark.parametrize(("name", "method"), sorted(SCIM))
+def test_no_role_of_an_environment_opens_scim(cast: Cast, name: str, method: str, role: str) -> None:
+    values = {"name": "User", "id": "x", "path": "x"}
+    pattern = next(each for _, each in patterns(get_resolver().url_patterns) if each.name == name)
+    names = pattern.pattern.converters
+    path = reverse(name, kwargs={each: values[each] for each in names})
+    own = {"authorization": f"Bearer {token(cast, role)}"}
+    assert Client().generic(method, path, b"{}", headers=own).status_code == 401
 
 
 @pytest.mark.parametrize("operation", AWS)

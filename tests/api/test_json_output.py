@@ -30,6 +30,7 @@ SAYING: dict[str, list[str]] = {
     "alerts": [],
     "approvals list": [],
     "backup list": [],
+    "environments list": [],
     "events": [],
     "settings": [],
     "tokens list": [],
@@ -53,8 +54,9 @@ SAYING: dict[str, list[str]] = {
 }
 # These take a file or standard input, which a fixture or a test makes.
 WITH_FILE = {
-    "import_fernet", "rollback_kms", "tokens find", "migrate_from vault", "migrate_from plan",
-    "migrate_from apply", "migrate_from stop",
+    "import_fernet", "rollback_kms", "tokens find", "migrate_from vault", "migrate_from aws",
+    "migrate_from ssm", "migrate_from kubernetes", "migrate_from keeper-live", "migrate_from keeper",
+    "migrate_from plan", "migrate_from apply", "migrate_from stop",
 }  # fmt: skip
 
 

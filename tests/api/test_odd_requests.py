@@ -125,6 +125,7 @@ def test_an_odd_id_finds_nothing(cast: Cast, client: Client, number: str) -> Non
         f"/api/environments/development/tokens/{number}",
         f"/api/approvals/{number}",
         f"/api/access-requests/{number}",
+        f"/api/reviews/{number}",
         f"/api/environments/development/rotation-policies/{number}",
     ):
         assert client.get(path).status_code in {403, 404}, path

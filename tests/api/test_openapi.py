@@ -29,6 +29,7 @@ from environments_app.tokens.service import issue
 from gateway_app.aws.openapi import TAG as AWS_TAG
 from gateway_app.kv2.openapi import BODIES
 from gateway_app.kv2.openapi import TAG as VAULT_TAG
+from gateway_app.scim.lane import TAG as SCIM_TAG
 from keeper_project.wsgi import application
 from secrets_app.tests.kept import change, keep
 from sync_app.tests.shown import make_item, make_plan, make_target
@@ -87,7 +88,7 @@ def test_every_route_of_the_protocols_is_described_and_tagged_apart() -> None:
         for tag in each["tags"]
     }
     # OpenAPI has no method LIST: the description of GET names it.
-    served = {VAULT_TAG: routes("vault/"), AWS_TAG: routes("aws")}
+    served = {VAULT_TAG: routes("vault/"), AWS_TAG: routes("aws"), SCIM_TAG: routes("scim/")}
     assert found == {
         (f"{name}_{method.lower()}".replace("-", "_"), tag)
         for tag, each in served.items()
@@ -209,7 +210,7 @@ def test_the_api_answers_as_its_document_says(
 
 @pytest.mark.torture
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("role", ["editor", "admin", "manager"])
+@pytest.mark.parametrize("role", ["viewer", "reader", "editor", "manager", "admin"])
 def test_a_long_run_finds_no_answer_that_is_not_described(
     cast: Cast, live_server: LiveServer, tmp_path: Path, role: str
 ) -> None:

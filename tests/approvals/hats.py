@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from unittest.mock import patch
 from urllib.parse import parse_qsl, urlsplit
 
 from django.contrib.auth.models import Group
@@ -22,16 +23,18 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.environments import groups, memberships
 from environments_app.environments import service as environments
-from environments_app.models import Environment, Membership, Role, ServiceToken, User, UserRole
+from environments_app.models import Environment, Membership, Role, ScimClient, ServiceToken, User, UserRole
+from environments_app.single_sign_on.account_binding import Vouched, subject_user
 from environments_app.tests.cast import OWN_PASSWORD, Cast, choose_password, user_with_password
 from environments_app.tests.trusts.issuer import Issuer
-from environments_app.tokens import device, loopback
+from environments_app.tokens import device, loopback, scim_clients
 from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens
 from environments_app.tokens.personal import issue_personal
 from environments_app.trusts import service as trusts
 from environments_app.trusts.sign_in import sign_in
 from environments_app.users import accounts, password_links
+from environments_app.users.handing_over import hand_over
 from environments_app.users.password_mail import send_due
 
 TEMPORARY: Final = "a-temporary-passphrase"
@@ -188,6 +191,25 @@ def restored(world: World) -> User:
     return _chosen(victim)
 
 
+def to_oneself(actor: Principal, user: User) -> User:
+    """Hand an account over to a subject of one's own at the identity provider, and sign in with it."""
+    with patch.object(scim_clients, "sign_ins", return_value={"oidc:okta": "Okta"}):
+        client = ScimClient.objects.first() or scim_clients.add_client(
+            actor=actor, name="Okta", preset="okta", issuer="oidc:okta"
+        )
+    subject = f"own-{user.username}"
+    hand_over(actor=actor, user=user, client=client, external_id=subject, user_name=user.username)
+    who = Vouched(
+        protocol="oidc", issuer="oidc:okta", subject=subject, username="x", email="", display_name="",
+        creates=False,
+    )  # fmt: skip
+    return subject_user(who, actor=system_principal(is_admin=True))
+
+
+def handed_over(world: World) -> User:
+    return to_oneself(world.actor, world.manages(user_with_password(world.name())))
+
+
 def in_a_group(world: World) -> User:
     """Let a puppet manage as the member of a group."""
     made = accounts.create_user(actor=world.actor, username=world.name(), password=TEMPORARY)
@@ -212,9 +234,10 @@ ACCOUNTS: Final[Mapping[str, Callable[[World], User]]] = {
     "reset": reset,
     "without factor": without_factor,
     "restored": restored,
+    "handed over": handed_over,
 }
 # They are suspended besides: they neither ask nor approve.
-SUSPENDED: Final = frozenset({"reset", "without factor", "restored"})
+SUSPENDED: Final = frozenset({"reset", "without factor", "restored", "handed over"})
 
 
 def _signed_in_first(world: World, name: str, password: str) -> User:

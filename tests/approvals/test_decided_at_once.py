@@ -51,7 +51,9 @@ def asked(cast: Cast) -> Approval:
     return Approval.objects.select_related("environment").get(pk=raised.value.approval)
 
 
-def test_a_request_is_decided_once(on_disk: None, cast: Cast, asked: Approval, events: Events) -> None:
+def test_a_request_is_decided_once(
+    transactional_db: None, cast: Cast, asked: Approval, events: Events
+) -> None:
     alice, bob = cast.principal(cast.alice), cast.principal(cast.bob)
     decided = only_one(
         at_once(
@@ -65,7 +67,9 @@ def test_a_request_is_decided_once(on_disk: None, cast: Cast, asked: Approval, e
     assert outcomes == ["allowed", "denied", "denied"]
 
 
-def test_access_that_was_asked_for_is_granted_once(on_disk: None, cast: Cast, events: Events) -> None:
+def test_access_that_was_asked_for_is_granted_once(
+    transactional_db: None, cast: Cast, events: Events
+) -> None:
     request = access_requests.submit(
         actor=cast.principal(cast.charlie), environment="development", role="reader", minutes=60
     )
@@ -81,7 +85,7 @@ def test_access_that_was_asked_for_is_granted_once(on_disk: None, cast: Cast, ev
     assert len(events(Action.ACCESS_DECIDE)) == 1
 
 
-def test_a_recovery_code_lets_in_once(on_disk: None, cast: Cast, events: Events) -> None:
+def test_a_recovery_code_lets_in_once(transactional_db: None, cast: Cast, events: Events) -> None:
     factor = SecondFactor(user=cast.alice)
     seal_seed(factor, b"s" * 20)
     factor.save()
@@ -97,7 +101,7 @@ def test_a_recovery_code_lets_in_once(on_disk: None, cast: Cast, events: Events)
 
 
 def test_the_last_two_administrators_do_not_take_the_role_from_each_other(
-    on_disk: None, cast: Cast, monkeypatch: pytest.MonkeyPatch
+    transactional_db: None, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = accounts.create_user(actor=cast.principal(cast.root), username="other", role="admin")
     root, others = cast.principal(cast.root), cast.principal(other)

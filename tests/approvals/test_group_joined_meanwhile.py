@@ -113,7 +113,7 @@ def has_role(cast: Cast, group: Group) -> bool:
 
 
 def test_who_joins_while_the_role_is_given_is_refused(
-    on_disk: None, cast: Cast, group: Group, first: Callable[..., Any]
+    transactional_db: None, cast: Cast, group: Group, first: Callable[..., Any]
 ) -> None:
     request = approved(cast, lambda: grant(cast, group), by=cast.alice)
     # The members were compared a moment ago, and the role is not written yet.
@@ -127,7 +127,7 @@ def test_who_joins_while_the_role_is_given_is_refused(
 
 
 def test_the_role_is_void_while_somebody_joins(
-    on_disk: None, cast: Cast, group: Group, first: Callable[..., Any]
+    transactional_db: None, cast: Cast, group: Group, first: Callable[..., Any]
 ) -> None:
     request = approved(cast, lambda: grant(cast, group), by=cast.alice)
     # The person is a member in a transaction that has not committed yet.
@@ -142,7 +142,7 @@ def test_the_role_is_void_while_somebody_joins(
 
 
 def test_an_approval_applied_at_once_is_void_too_while_somebody_joins(
-    on_disk: None, cast: Cast, group: Group, first: Callable[..., Any]
+    transactional_db: None, cast: Cast, group: Group, first: Callable[..., Any]
 ) -> None:
     request = asked(cast, lambda: grant(cast, group), by=cast.alice, held=False)
     joined, decided = first(groups, "_draft")(
@@ -156,7 +156,7 @@ def test_an_approval_applied_at_once_is_void_too_while_somebody_joins(
 
 
 def test_an_approved_join_is_refused_while_the_role_grows(
-    on_disk: None, cast: Cast, group: Group, first: Callable[..., Any]
+    transactional_db: None, cast: Cast, group: Group, first: Callable[..., Any]
 ) -> None:
     row = Membership.objects.create(environment=cast.production, group=group, role=Role.READER)
 
@@ -177,7 +177,7 @@ def test_an_approved_join_is_refused_while_the_role_grows(
 
 
 def test_a_wider_role_is_void_while_an_approved_join_is_applied(
-    on_disk: None, cast: Cast, group: Group, first: Callable[..., Any]
+    transactional_db: None, cast: Cast, group: Group, first: Callable[..., Any]
 ) -> None:
     row = Membership.objects.create(environment=cast.production, group=group, role=Role.READER)
 

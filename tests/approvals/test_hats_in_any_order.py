@@ -30,7 +30,7 @@ from environments_app.trusts import service as trusts
 from environments_app.trusts.sign_in import sign_in
 from environments_app.users import accounts, suspensions
 from secrets_app.services import write
-from tests.approvals.hats import HERE, TEMPORARY, World, make_world
+from tests.approvals.hats import HERE, TEMPORARY, World, make_world, to_oneself
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 
@@ -84,6 +84,12 @@ def take_account(play: Play) -> None:
     accounts.set_password(actor=play.hat(person=True), user=victim, password=TEMPORARY)
     choose_password(victim)
     play.keep(victim)
+
+
+def hand_to_oneself(play: Play) -> None:
+    """Hand an account that is another person's over to a subject of mallory's at an identity provider."""
+    others = User.objects.exclude(uuid__in=play.mine).exclude(username__in=["alice", "erin"])
+    play.keep(to_oneself(play.hat(person=True), play.chance.choice(list(others))))
 
 
 def grant(play: Play) -> None:
@@ -187,7 +193,7 @@ def _note_asked(play: Play) -> None:
 
 
 ACTS: Final[tuple[Callable[[Play], None], ...]] = (
-    make_account, take_account, grant, ask_in, let_in, issue, rotate, make_trust, change_trust, enter,
+    make_account, take_account, hand_to_oneself, grant, ask_in, let_in, issue, rotate, make_trust, change_trust, enter,
     confirm, ask, ask, unprotect, approve, approve, approve, hand_over, honest_approval,
 )  # fmt: skip
 

@@ -23,6 +23,7 @@ RULES = {
 }
 HANG_SECONDS = 30
 SLOW_SECONDS = 0.3
+CURRENT = "AWSCURRENT"
 _ANSWERS = {
     Fault.THROTTLE: (400, "ThrottlingException", "Rate exceeded"),
     Fault.SERVER_ERROR: (500, "InternalServiceError", "An error occurred on the server side."),
@@ -55,6 +56,8 @@ class Strict:
             or self._refused(fault, service, operation, body, request)
             or self._passed(request, body)
         )
+        if operation == "ListSecretVersionIds" and response.status_code == HTTPStatus.OK:
+            response = self._dated(request, json.loads(body), response)
         if action and response.status_code == HTTPStatus.OK:
             self.plan.keys.observe(action, request.form, response.get_data(as_text=True))
         if fault is Fault.DROPPED_REPLY:
@@ -64,6 +67,22 @@ class Strict:
         if fault is Fault.OTHER_KEY:
             response = _about_another_key(response)
         return response(environ, start_response)
+
+    def _dated(self, request: Request, content: dict[str, Any], response: Response) -> Response:
+        """Correct what moto lists: each version at the time of the question, and two current ones.
+
+        After a rollback and a new value, moto leaves AWSCURRENT on the version that was current before.
+        """
+        answer = json.loads(response.get_data())
+        current = [each["VersionStages"] for each in answer["Versions"] if CURRENT in each["VersionStages"]]
+        for stages in current[:-1]:
+            stages.remove(CURRENT)
+        for version in answer["Versions"]:
+            asked = {"SecretId": content["SecretId"], "VersionId": version["VersionId"]}
+            status, found = self._asked(request, "secretsmanager.GetSecretValue", asked)
+            if status == HTTPStatus.OK:
+                version["CreatedDate"] = found["CreatedDate"]
+        return Response(json.dumps(answer), content_type="application/x-amz-json-1.1")
 
     def _refused_key(self, request: Request) -> Response | None:
         if not self.plan.keys.refuses(request.headers.get("Authorization", "")):

@@ -76,6 +76,8 @@ class Inspection:
 
 def barriers(page: Page) -> list[str]:
     """Return what axe finds, one line for each rule with the first elements that break it."""
+    # A bar that stays in view may cover half of a target, as far as the page happens to be scrolled.
+    page.evaluate("scrollTo(0, 0)")
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     found = page.evaluate(_RUN, _rules(page))

@@ -4,21 +4,27 @@ import time
 from base64 import b32decode
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from django.utils import timezone
 from django_otp.oath import hotp
 from playwright.sync_api import expect
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent, SavedView
-from environments_app.models import Departure, Membership
+from environments_app.models import SAML_ISSUER, Departure, Environment, Membership
 from environments_app.notifications.service import raise_alert
+from environments_app.reviews import service as reviews
+from environments_app.single_sign_on.connected import Offer
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.service import issue
 from environments_app.users.accounts import set_password
+from environments_app.views import profile
 from secrets_app.departures.ending import offboard
-from secrets_app.models import Secret
-from secrets_app.services import lifecycle, read
+from secrets_app.models import Proof, Secret
+from secrets_app.services import decoys, emergency, guarded, lifecycle, read
+from secrets_app.services.outside import share_outside
 from secrets_app.types.registry import SecretType
 from tests.browser.accessibility import Inspection
 from tests.browser.visitor import Visitor
@@ -39,29 +45,34 @@ PAGES = {
     "matrix-row": "/secrets/matrix/row?name=payments/db",
     "trash": "/secrets?deleted=on",
     "import": "/secrets/import",
-    "table": "/secrets/table",
+    "matrix-column": "/secrets/matrix?edit=development",
     "export": "/secrets/export",
+    "guard-secret": "/secrets/{secret}/guard",
+    "guarded-secret": "/secrets/{guarded}",
+    "end-guard": "/secrets/{guarded}/unguard",
+    "make-decoy": "/secrets/{secret}/make-decoy",
+    "decoy-secret": "/secrets/{decoy}",
+    "end-decoy": "/secrets/{decoy}/end-decoy",
     "versions": "/secrets/{secret}/diff",
     "share": "/secrets/{secret}/share",
-    "compare": "/compare",
     "environments": "/environments",
     "new-environment": "/environments/new",
     "environment": "/environments/development",
     "clone": "/environments/development/clone",
+    "environment-delete": "/environments/development/delete",
+    "deleted-environments": "/deleted-environments",
     "member": "/environments/development/members/{member}/change",
     "activity": "/activity",
     "activity-charts": "/activity/charts",
     "record": "/activity/{record}",
     "notifications": "/notifications",
     "tokens": "/tokens",
-    "operations": "/operations",
     "access": "/environments/development/access",
     "reports": "/reports",
     "report": "/reports/all",
     "report-to-print": "/reports/all.html",
     "backups": "/backups",
     "integrity": "/integrity",
-    "trail": "/integrity/trail",
     "health": "/health",
     "profile": "/profile",
     "second-factor": "/profile/second-factor",
@@ -82,10 +93,15 @@ PAGES = {
     "activity-filtered": "/activity?period=7d",
     "recent": "/secrets?recent=on",
     "person": "/people/bob",
+    "reviews": "/reviews",
+    "new-review": "/reviews/new",
+    "review": "/reviews/{review}",
+    "emergency-read": "/emergency-reads/{emergency}",
 }
 # Reached by a form alone, or by whoever is not signed in: the tests below go there.
 ELSEWHERE = (
-    "/sign-in", "/sign-in/code", "/forgot-password", "/set-password", "/shared/{link}", "/profile/password",
+    "/sign-in", "/sign-in/code", "/forgot-password", "/set-password", "/shared/{link}", "/shared", "/profile/password",
+    "/profile/sign-ins/connect",
 )  # fmt: skip
 
 
@@ -125,12 +141,15 @@ def test_pages_are_without_barriers(visitor: Visitor, cast: Cast, secret: Callab
     Membership.objects.create(user=cast.charlie, environment=cast.development, role="reader")
     read.reveal(actor=cast.principal(cast.charlie), secret=stored)
     offboard(actor=cast.principal(cast.alice), user=cast.charlie)
-    rows = {
+    root = guarded.guard(actor=cast.principal(cast.alice), secret=secret(name="root/key"))
+    rows: dict[str, Any] = {
         "departure": Departure.objects.get().pk,
         "record": AuditEvent.objects.get(manifest__isnull=False).pk,
         "secret": stored.pk,
         "member": Membership.objects.get(user=cast.bob).pk,
         "deleted": deleted.pk,
+        "guarded": root.pk,
+        "decoy": decoys.make_decoy(actor=cast.principal(cast.alice), secret=secret(name="backup/root")).pk,
         "token": issue(
             actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci"
         )[0].pk,
@@ -138,12 +157,35 @@ def test_pages_are_without_barriers(visitor: Visitor, cast: Cast, secret: Callab
             actor=cast.principal(cast.alice), environment=None, role="admin", name="terraform"
         )[0].pk,
     }
+    rows["review"] = reviews.start(
+        actor=cast.principal(cast.root), name="Q4", environments=[cast.development], installation=True
+    ).pk
+    place = Environment.objects.get(pk=cast.development.pk)
+    place.emergency_reads = True
+    place.save()
+    emergency.read_in_emergency(
+        actor=cast.principal(cast.bob),
+        secret=Secret.objects.select_related("environment").get(pk=root.pk),
+        reason="The database is down, and nobody answers",
+    )
+    rows["emergency"] = AuditEvent.objects.get(action="member.break_glass").object_uuid
     cast.erin.suspended_at = timezone.now()
     cast.erin.save()
     page, inspection = visitor.open("/", user=cast.alice), Inspection(visitor)
     for name, path in PAGES.items():
         inspection.visit(page, name, path.format(**rows))
 
+    assert inspection.found == {}
+
+
+def test_the_offer_to_connect_a_sign_in_is_without_barriers(
+    visitor: Visitor, cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.KEEPER_SAML = True
+    offered = Offer(issuer=SAML_ISSUER, subject="alice", name="alice@example.com", until=2**31)
+    monkeypatch.setattr(profile, "offered_in", lambda _request: offered)
+    page, inspection = visitor.open("/", user=cast.alice), Inspection(visitor)
+    inspection.visit(page, "connect-sign-in", "/profile/sign-ins/connect")
     assert inspection.found == {}
 
 
@@ -205,9 +247,15 @@ def test_previews_and_results_are_without_barriers(
     page.wait_for_url("**/secrets/bulk")
     judge("bulk-preview")
     page.goto("/compare?left=development&right=production")
-    page.get_by_role("button", name="Compare").click()
-    page.locator(".row-link").first.wait_for()
+    page.get_by_label("More actions").locator("visible=true").click()
+    page.get_by_role("button", name="Only differences").click()
+    page.locator(".compare-summary").wait_for()
     judge("compared")
+    page.get_by_role("checkbox", name="Select only-here").check()
+    judge("compared-selected")
+    page.get_by_role("button", name="Promote…").click()
+    page.get_by_role("button", name="Promote 1 secret").wait_for()
+    judge("promotion")
     page.goto(f"/secrets/{stored.pk}/share")
     page.get_by_label("Recipient").fill("charlie")
     page.get_by_role("button", name="Create link").click()
@@ -218,6 +266,42 @@ def test_previews_and_results_are_without_barriers(
     page.get_by_role("button", name="View secret").click()
     page.locator("[data-value]").wait_for()
     judge("shared-value")
+
+    assert inspection.found == {}
+
+
+def test_a_link_for_somebody_outside_is_opened_without_barriers(
+    visitor: Visitor, cast: Cast, secret: Callable[..., Secret]
+) -> None:
+    place = Environment.objects.get(pk=cast.development.pk)
+    place.outside_hours = 8
+    place.save()
+    stored = Secret.objects.select_related("environment").get(pk=secret(name="payments/db").pk)
+    alice = cast.principal(cast.alice)
+    made = share_outside(actor=alice, secret=stored, proof=Proof.PHRASE, hours=8)
+    page, inspection = visitor.open(f"/shared#{made.link}", phone=True), Inspection(visitor)
+    page.get_by_role("button", name="Continue").wait_for()
+    visitor.watch(page).expect("422")
+    visitor.watch(page).expect("410")
+    # Neither the address bar nor the history keeps it.
+    page.wait_for_url("**/shared")
+    assert not page.get_by_label("Code of the link").is_visible()
+    inspection.look_at(page, "outside")
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_label("Pass phrase").fill("wrong")
+    page.get_by_role("button", name="View secret").click()
+    page.get_by_text("4 tries left").wait_for()
+    inspection.look_at(page, "outside-wrong")
+    page.get_by_label("Pass phrase").fill(made.phrase)
+    page.get_by_role("button", name="View secret").click()
+    page.locator("[data-value]").wait_for()
+    inspection.look_at(page, "outside-value")
+    page.goto("about:blank")
+    page.goto(f"/shared#{made.link}")
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("heading", name="This link doesn't work").wait_for()
+    inspection.look_at(page, "outside-ended")
+    assert page.context.cookies() == []
 
     assert inspection.found == {}
 
@@ -233,7 +317,7 @@ def test_a_temporary_password_is_replaced_without_barriers(visitor: Visitor, cas
     page, inspection = visitor.open("/sign-in", phone=True), Inspection(visitor)
     page.get_by_label("Username").fill("bob")
     page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url("**/profile/password")
     inspection.look_at(page, "temporary-password")
 
@@ -255,10 +339,10 @@ def test_setting_up_a_second_factor_is_without_barriers(visitor: Visitor, cast: 
     other = visitor.open("/sign-in", color_scheme="light")
     other.get_by_label("Username").fill("alice")
     other.get_by_label("Password").fill(PASSWORD)
-    other.get_by_role("button", name="Sign in").click()
+    other.get_by_role("button", name="Sign in", exact=True).click()
     other.get_by_role("heading", name="Two-factor authentication").wait_for()
     inspection.look_at(other, "sign-in-code")
     assert inspection.found == {}
     other.get_by_label("Authentication code").fill(_code(secret, ahead=1))
-    other.get_by_role("button", name="Sign in").click()
+    other.get_by_role("button", name="Sign in", exact=True).click()
     other.wait_for_url("**/")

@@ -138,6 +138,23 @@ def test_the_palette_finds_pages_environments_actions_and_secrets_by_keyboard(
     expect(page.locator("#palette")).to_be_hidden()
 
 
+def test_a_token_in_the_search_is_not_sent(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/profile", user=cast.alice)
+    token, sent = f"kpr_{'a' * 22}_{'b' * 43}", list[str]()
+    page.on("request", lambda request: sent.append(request.url))
+    for path, form in (("/profile", "form[data-search-everywhere]"), ("/secrets", "form.filters")):
+        page.goto(visitor.site + path)
+        field = page.locator(f"{form} [name=q]")
+        field.fill(token)
+        field.press("Enter")
+        page.wait_for_timeout(400)
+        assert "looks like a token" in field.evaluate("field => field.validationMessage")
+    page.keyboard.press("Control+k")
+    page.keyboard.type(token)
+    page.wait_for_timeout(400)
+    assert not any("kpr_" in url for url in [*sent, page.url])
+
+
 def test_the_palette_fits_a_phone(visitor: Visitor, cast: Cast) -> None:
     page = visitor.open("/profile", user=cast.alice, phone=True)
     palette = page.locator("#palette")

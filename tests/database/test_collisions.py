@@ -50,7 +50,7 @@ def the_trail_is_busy() -> Iterator[None]:
 
 
 def test_api_page_and_admin_say_try_again(
-    on_disk: None, cast: Cast, signed_in: Callable[[User], Client]
+    transactional_db: None, cast: Cast, signed_in: Callable[[User], Client]
 ) -> None:
     alice, root = signed_in(cast.alice), signed_in(cast.root)
     secret = {"environment_id": cast.development.pk, "name": "a", "secret_type": "TEXT", "value": "v"}
@@ -73,7 +73,7 @@ def test_api_page_and_admin_say_try_again(
     assert User.objects.get(username="alice").email == "alice@example.com"
 
 
-def test_of_two_who_wait_for_each_other_one_collides(on_disk: None, cast: Cast) -> None:
+def test_of_two_who_wait_for_each_other_one_collides(transactional_db: None, cast: Cast) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("one writes at a time: nobody waits for each other")
     both = threading.Barrier(2)

@@ -31,6 +31,7 @@ OTHER_SYSTEMS: Final = "sync_app/rotators/"
 TESTED_BY: Final = {
     "core/db/bulk.py": "audit_app/tests/db/test_bulk_sql.py sync_app/tests/applying/test_applying.py",
     "core/db/mariadb/base.py": "core/tests/db/test_hosts.py tests/database/test_lost_transactions.py",
+    "core/db/mariadb/schema.py": "core/tests/db/test_schema.py",
     "core/db/mariadb_tls/base.py": "keeper_project/tests/test_init_db.py",
     "core/db/prepared.py": "audit_app/tests/db/test_prepared.py",
     "core/db/statements.py": "audit_app/tests/recording/test_recorder.py audit_app/tests/db/test_joint_queries.py",

@@ -37,27 +37,27 @@ def only_one(results: list[Any], refusal: type[Exception]) -> Any:
     return got[0]
 
 
-def test_a_code_of_a_device_gives_one_token(on_disk: None, cast: Cast) -> None:
+def test_a_code_of_a_device_gives_one_token(transactional_db: None, cast: Cast) -> None:
     code = device.start(name="laptop", address=HERE).row.user_code
     people = [cast.principal(user) for user in (cast.alice, cast.bob, cast.erin)]
     works = [lambda actor=actor: device.approve(actor=actor, code=code) for actor in people]
     assert only_one(at_once(*works), Invisible) == PersonalToken.objects.get()
 
 
-def test_a_token_gets_one_successor(on_disk: None, cast: Cast) -> None:
+def test_a_token_gets_one_successor(transactional_db: None, cast: Cast) -> None:
     alice = cast.principal(cast.alice)
     token, _ = issue(actor=alice, environment=cast.development, name="ci", role="reader")
     only_one(at_once(*(lambda: rotation.rotate(actor=alice, token=token) for _ in range(3))), Conflict)
     assert ServiceToken.objects.count() == 2
 
 
-def test_the_handle_of_an_assertion_is_taken_once(on_disk: None, cast: Cast) -> None:
+def test_the_handle_of_an_assertion_is_taken_once(transactional_db: None, cast: Cast) -> None:
     handle = replay_guard.accept(SAID)
     taken = at_once(*(lambda: replay_guard.take(handle) for _ in range(3)))
     assert only_one(taken, SignOnRefused) == SAID
 
 
-def test_a_rotation_is_claimed_by_one_worker(on_disk: None, cast: Cast) -> None:
+def test_a_rotation_is_claimed_by_one_worker(transactional_db: None, cast: Cast) -> None:
     row = asked(cast, made_policy(cast, GeneratedWorld()))
     leases = at_once(*(lambda owner=owner: claim(row.pk, owner=owner) for owner in ("one", "two", "three")))
     row.refresh_from_db()
@@ -66,7 +66,7 @@ def test_a_rotation_is_claimed_by_one_worker(on_disk: None, cast: Cast) -> None:
 
 
 def test_a_sign_in_waits_for_who_narrows_its_trust(
-    on_disk: None, cast: Cast, monkeypatch: pytest.MonkeyPatch
+    transactional_db: None, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The change is recorded and not yet committed when the sign-in begins, and is committed before it ends."""
     signer = Issuer()

@@ -34,7 +34,7 @@ class Judged:
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {table.select('r')} FROM {table.table} r WHERE id = %s", [pk])
             self.stored = cursor.fetchone()
-        self.instance: Any = model._default_manager.get(pk=pk)
+        self.instance: Any = model._base_manager.get(pk=pk)
         self.is_authentic = self.instance.is_authentic()
         self.is_readable = table.read(self.stored) is not None
         self.proven = table.prove(self.stored, dict(beyond(self.instance)))

@@ -76,11 +76,17 @@ UNCOVERED: Final[dict[str, dict[str, str]]] = {
     "secrets_app.Secret": {
         SHOWN: "description owner facts custom_metadata",
         "A MAC of its own covers the tags, which a user may leave as an older release stored them.": "tags tags_mac",
-        "It only finds: what is found proves itself.": "search_text",
+        "It only finds: what is found proves itself.": "search_text version_ends_at",
         "It makes a second of two concurrent writers fail, and names a state for caches.": "revision",
         WHEN: "expires_at deleted_at rotated_at rotation_due_at created_at updated_at",
     },
-    "secrets_app.Share": {SHOWN: "note", WHEN: "created_at"},
+    "secrets_app.Share": {
+        SHOWN: "note",
+        WHEN: "created_at",
+        PACE: "code_due_at",
+        "A keyed hash over the share proves itself, and when its code was asked for.": "proof_mac code_asked_at",
+        "Put back, they allow more guesses of 80 bits or of a code for ten minutes.": "tries codes",
+    },
     "secrets_app.Webhook": {SEALED: "sealed data_key_id", SHOWN: "created_by", WHEN: "created_at"},
     "secrets_app.DepartureValue": {RESULT: "by_policy", SHOWN: "assignee_id"},
     "environments_app.Departure": {
@@ -113,6 +119,7 @@ UNCOVERED: Final[dict[str, dict[str, str]]] = {
         SHOWN: "comment membership_uuid",
         WHEN: "asked_at decided_at finished_at",
     },
+    "environments_app.Review": {PACE: "reminders"},
     "environments_app.SecondFactor": {
         "Each accepted code raises it. Put back, it lets a code be used again within its minute.": "last_step",
         WHEN: "created_at",
@@ -138,9 +145,21 @@ UNCOVERED: Final[dict[str, dict[str, str]]] = {
         WHEN: "created_at",
     },
     "environments_app.SamlProvider": {PACE: "fetched_at"},
+    "environments_app.EventSink": {WHEN: "created_at"},
     "environments_app.OidcProvider": {
         PACE: "fetched_at",
         SHOWN: "last_refused_at last_refusal",
+        WHEN: "created_at",
+    },
+    "environments_app.ScimClient": {SHOWN: "last_error last_error_at", WHEN: "created_at"},
+    "environments_app.ProvisionedGroup": {
+        SHOWN: "display_name external_id",
+        PACE: "revision changed_at",
+        WHEN: "created_at",
+    },
+    "environments_app.ProvisionedUser": {
+        SHOWN: "attributes",
+        PACE: "revision changed_at",
         WHEN: "created_at",
     },
     "environments_app.SamlGroupMapping": {WHEN: "created_at"},

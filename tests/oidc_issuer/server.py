@@ -6,7 +6,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,11 +17,13 @@ from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from joserfc import jws
-from joserfc.jwk import ECKey, RSAKey
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, KeySet, RSAKey
 
 CLIENT = "keeper"
 SECRET = "a:client&secret"
+JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 @cache
@@ -105,6 +107,9 @@ class Issuer:
         self.codes: dict[str, Attempt] = {}
         self.document_changes: dict[str, Any] = {}
         self.asked: list[str] = []
+        # Where Keeper proves itself by a key: what it publishes.
+        self.client_keys: Callable[[], Any] | None = None
+        self.assertions: list[str] = []
         # Called while Keeper waits for the token endpoint: what happens meanwhile.
         self.meanwhile: Any = None
 
@@ -176,10 +181,27 @@ class Issuer:
         return 200, {}, json.dumps(attempt.userinfo).encode()
 
     def _is_client(self, form: Mapping[str, str], authorization: str) -> bool:
+        if self.client_keys is not None:
+            return self._is_proved(form, self.client_keys()) and not authorization
         if authorization:
             name, _, secret = base64.b64decode(authorization.removeprefix("Basic ")).decode().partition(":")
             return (unquote(name), unquote(secret)) == (CLIENT, SECRET)
         return (form.get("client_id"), form.get("client_secret")) == (CLIENT, SECRET)
+
+    def _is_proved(self, form: Mapping[str, str], published: Any) -> bool:
+        """Judge an assertion as RFC 7523 has it: the key, the times, once, and for this address."""
+        if "client_secret" in form or form.get("client_assertion_type") != JWT_BEARER:
+            return False
+        text = form.get("client_assertion", "")
+        try:
+            token = jwt.decode(text, KeySet.import_key_set(published), algorithms=["PS256", "RS256"])
+        except (JoseError, ValueError):
+            return False
+        claims, now = token.claims, time.time()
+        fits = claims["iss"] == claims["sub"] == CLIENT and claims["aud"] == f"{self.base}/token"
+        once = claims["jti"] not in self.assertions
+        self.assertions.append(claims["jti"])
+        return bool(fits and once and claims["iat"] <= now <= claims["exp"] <= now + 120)
 
 
 @contextmanager

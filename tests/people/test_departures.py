@@ -1,12 +1,15 @@
 """When somebody is ended: all of their access at once, and what they know until nothing of it is open."""
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.db.models import F
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit_app.events.actions import Action
@@ -28,9 +31,12 @@ from environments_app.models import (
     Departure,
     DeviceSignIn,
     GroupMember,
+    LinkPurpose,
+    PasswordLink,
     PersonalToken,
     RequestState,
     SamlGroupMapping,
+    ServiceToken,
     Session,
     User,
     UserRole,
@@ -371,7 +377,7 @@ def test_a_service_token_that_they_saw_keeps_the_departure_open(cast: Cast) -> N
     assert Departure.objects.get().open is None
 
 
-def test_a_value_is_kept_with_a_reason_until_they_know_a_later_version(cast: Cast) -> None:
+def test_a_value_is_kept_with_a_reason_by_who_may_replace_it(cast: Cast) -> None:
     secret = keep(cast, "one")
     reveal(actor=cast.principal(cast.erin), secret=secret)
     departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
@@ -389,6 +395,115 @@ def test_a_value_is_kept_with_a_reason_until_they_know_a_later_version(cast: Cas
     DepartureValue.objects.update(reason="forged by SQL")
     assert DepartureValue.objects.get().is_open
     assert departure.open
+
+
+def test_a_kept_value_is_open_again_once_they_know_a_later_version(cast: Cast) -> None:
+    secret, erin = keep(cast, "one"), cast.principal(cast.erin)
+    reveal(actor=erin, secret=secret)
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    decisions.keep_value(
+        actor=cast.principal(cast.alice), value=DepartureValue.objects.get(), reason="test data"
+    )
+    # A request that was let in before the account ended.
+    reveal(actor=erin, secret=change(cast, Secret.objects.get(), "new"))
+    later(departure, minutes=3)
+    following.run()
+    value = DepartureValue.objects.get()
+    assert (value.numbers, value.state, value.reason) == ([1, 2], "waits", "")
+
+
+def test_the_second_look_marks_no_value_that_somebody_kept(cast: Cast) -> None:
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one"))
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    decisions.keep_value(
+        actor=cast.principal(cast.alice), value=DepartureValue.objects.get(), reason="test data"
+    )
+    Secret.objects.update(rotation_due_at=None)
+    later(departure, minutes=3)
+    following.run()
+    assert Departure.objects.get().settled_at is not None
+    assert Secret.objects.get().rotation_due_at is None
+
+
+def test_a_copy_of_an_installation_and_a_forged_row_mark_nothing(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one"))
+    end_person(actor=cast.principal(cast.root), user=cast.erin)
+    with monkeypatch.context() as patched:
+        patched.setattr(following, "is_active", lambda: False)
+        following.run()
+    Departure.objects.update(at=timezone.now() - timedelta(days=1))
+    following.run()
+    assert not DepartureValue.objects.exists()
+    assert Secret.objects.get().rotation_due_at is None
+
+
+def test_an_owner_that_two_people_could_be_is_nobody(cast: Cast) -> None:
+    update_user(actor=cast.principal(cast.root), user=cast.charlie, email="alice@example.com")
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one", owner="alice@example.com"))
+    end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    assert DepartureValue.objects.get().assignee is None
+
+
+def test_who_was_given_a_value_meanwhile_keeps_it(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="editor")
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one", owner="alice"))
+    end_person(actor=cast.principal(cast.root), user=cast.erin)
+    genuine = following.may_replace
+
+    def meanwhile(person: User, secret: Secret) -> bool:
+        DepartureValue.objects.update(assignee=cast.charlie)
+        return genuine(person, secret)
+
+    monkeypatch.setattr(following, "may_replace", meanwhile)
+    following.run()
+    assert DepartureValue.objects.get().assignee == cast.charlie
+    told = Delivery.objects.filter(addressee=cast.alice.uuid, subject__contains="need a new value")
+    assert not told.exists()
+
+
+def test_a_value_that_opens_again_while_its_departure_closes_keeps_it_open(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one"))
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    Secret.objects.update(live=None)
+    later(departure, minutes=3)
+    genuine = following.tokens_of
+
+    def meanwhile(departure: Departure) -> list[ServiceToken]:
+        # Somebody restores the secret.
+        Secret.objects.update(live=True)
+        return genuine(departure)
+
+    monkeypatch.setattr(following, "tokens_of", meanwhile)
+    following.run()
+    following.run()
+    assert Departure.objects.get().open
+
+
+def test_a_value_is_given_to_nobody_who_is_disabled(cast: Cast) -> None:
+    grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="editor")
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one"))
+    end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    update_user(actor=cast.principal(cast.root), user=cast.charlie, is_active=False)
+    with pytest.raises(InvalidField):
+        decisions.assign_value(
+            actor=cast.principal(cast.alice), value=DepartureValue.objects.get(), username="charlie"
+        )
+
+
+def test_a_link_for_a_new_password_ends_with_the_account(cast: Cast) -> None:
+    PasswordLink(purpose=LinkPurpose.RESET, user=cast.erin, address=cast.erin.email).save()
+    departure = end_person(actor=cast.principal(cast.root), user=User.objects.get(pk=cast.erin.pk))
+    assert departure.ended["password_links"] == 1
+    assert not PasswordLink.objects.filter(ended_at=None).exists()
 
 
 def test_a_value_that_was_replaced_meanwhile_is_neither_kept_nor_assigned(cast: Cast) -> None:
@@ -458,6 +573,28 @@ def test_the_pages_keep_assign_and_close(cast: Cast, signed_in: Callable[[User],
     assert "erin" in admin.get("/departures").content.decode()
     assert admin.post(f"{place}/close", {"reason": "enough"}).status_code == 302
     assert "closed by root" in " ".join(admin.get(place).content.decode().split())
+
+
+def test_the_pages_of_fourteen_values_are_quick_and_ask_as_often_as_those_of_two(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    departure, asked = end_person(actor=cast.principal(cast.root), user=cast.erin), []
+    for secrets in (2, 12):
+        for number in range(secrets):
+            known = keep(cast, f"of-{secrets}/{number}")
+            DepartureValue.objects.create(departure=departure, secret=known, numbers=[1], counted_number=1)
+        for person in (cast.root, cast.alice):
+            browser = signed_in(person)
+            for path in ("/departures", f"/departures/{departure.pk}"):
+                seconds, queries = [], CaptureQueriesContext(connection)
+                for _ in range(2):
+                    began = time.process_time()
+                    with queries:
+                        assert browser.get(path).status_code == 200
+                    seconds.append(time.process_time() - began)
+                assert min(seconds) < 0.3
+                asked.append(len(queries))
+    assert asked[:4] == asked[4:]
 
 
 class TestComingBack:

@@ -23,6 +23,7 @@ from environments_app.models import (
     Membership,
     PasswordLink,
     PersonalToken,
+    ReviewItem,
     Role,
     ServiceToken,
     Trust,
@@ -156,7 +157,7 @@ def _wrapped_read(cast: Cast) -> Begun:
 def _share(cast: Cast) -> Begun:
     secret = keep(cast)
     made, _ = share.share_once(actor=cast.principal(cast.alice), secret=secret, hours=1)
-    return lambda: made.is_open and share.open_shares(secret) == [made]
+    return lambda: made.is_open and share.open_shares(secret=secret) == [made]
 
 
 def _session(cast: Cast) -> Begun:
@@ -186,7 +187,8 @@ WAYS: Final[dict[str, tuple[type[models.Model] | None, Callable[[Cast], Begun]]]
 }
 # Why a model needs no such test.
 OTHERS: Final[dict[type[models.Model], str]] = {
-    Secret: "people enter the date on which a credential ends elsewhere; no clock of Keeper begins it"
+    ReviewItem: "a copy of the access that was listed; that access is in the table",
+    Secret: "people enter the date on which a credential ends elsewhere; no clock of Keeper begins it",
 }
 
 

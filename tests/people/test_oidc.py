@@ -21,7 +21,8 @@ from environments_app.authorization.principals import user_principal
 from environments_app.models import Membership, OidcProvider, Role, Session, UsedJwt, User
 from environments_app.oidc import discovery, providers
 from environments_app.oidc.id_tokens import LOGOUT_EVENT
-from environments_app.single_sign_on.group_mapping import map_group
+from environments_app.single_sign_on import answers
+from environments_app.single_sign_on.group_mapping import apply_groups, map_group
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.personal import issue_personal
 from environments_app.trusts.key_source import forget_keys
@@ -467,7 +468,7 @@ def test_an_answer_that_comes_too_late_is_refused(
 ) -> None:
     client = Client()
     honest = issuer.accept(issuer.attempt(ask(client)))
-    monkeypatch.setattr("environments_app.single_sign_on.pending.LIFETIME_SECONDS", -1)
+    monkeypatch.setattr("environments_app.authentication.pending.LIFETIME_SECONDS", -1)
     assert answer(client, honest).status_code == 403
     assert refusals() == ["oidc-state"]
 
@@ -598,6 +599,23 @@ def test_what_happens_before_the_answer_counts(
         assert refusals() == [kind]
     assert who(client) is None
     assert not Session.objects.filter(user__username="dora").exists() or act is _change_claims
+
+
+def test_who_is_disabled_while_groups_are_applied_gets_no_session(
+    cast: Cast, provider: OidcProvider, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(Client(), issuer)
+    client = Client()
+    honest = issuer.accept(issuer.attempt(ask(client)))
+
+    def late(**options: Any) -> User:
+        _disable_account(cast, provider)
+        return apply_groups(**options)
+
+    monkeypatch.setattr(answers, "apply_groups", late)
+    answer(client, honest)
+    assert refusals() == ["oidc-account"]
+    assert not Session.objects.filter(user__username="dora").exists()
 
 
 def _frame(issuer: Issuer) -> HttpResponse:
@@ -736,11 +754,22 @@ def test_a_proof_counts_from_when_the_provider_asked(provider: OidcProvider, iss
     ("claims", "kind"),
     [
         ({"auth_time": None}, "oidc-not-fresh"),
+        ({"auth_time": 0}, "oidc-not-fresh"),
         ({"auth_time": 1}, "oidc-not-fresh"),
         ({"sub": "another"}, "oidc-other-person"),
         ({"auth_time": True}, "oidc-auth-time"),
+        ({"auth_time": -1}, "oidc-auth-time"),
+        ({"auth_time": False}, "oidc-auth-time"),
     ],
-    ids=["no time", "an old session of the provider", "another person", "a time that is none"],
+    ids=[
+        "no time",
+        "a time of 0",
+        "an old session of the provider",
+        "another person",
+        "a time that is none",
+        "a time below 0",
+        "a time that is false",
+    ],
 )
 def test_what_proves_nothing_confirms_nothing(
     provider: OidcProvider, issuer: Issuer, claims: dict[str, Any], kind: str
@@ -830,7 +859,9 @@ def test_a_logout_of_the_subject_ends_all_that_it_opened(
 
 
 @pytest.mark.parametrize(
-    "claims", [{"sid": "sid-1"}, {"sid": "sid-1", "sub": None}], ids=["both", "sid alone"]
+    "claims",
+    [{"sid": "sid-1"}, {"sid": "sid-1", "sub": None}, {"sid": "sid-1", "exp": None}],
+    ids=["both", "sid alone", "no end"],
 )
 def test_a_logout_of_a_session_ends_that_one(
     provider: OidcProvider, issuer: Issuer, claims: dict[str, Any]
@@ -852,6 +883,8 @@ HOSTILE_LOGOUTS: list[tuple[str, str, dict[str, Any]]] = [
     ("oidc-issuer", "another issuer", {"iss": "https://evil.example"}),
     ("oidc-too-old", "old", {"iat": ago(600)}),
     ("oidc-expired", "expired", {"exp": ago(60)}),
+    ("oidc-expired", "an end that is none", {"exp": ""}),
+    ("oidc-too-old", "old, without an end", {"exp": None, "iat": ago(600)}),
     ("oidc-subject", "a subject that is no text", {"sub": 1}),
     ("oidc-malformed", "half a character as id", {"jti": "\ud800"}),
     ("oidc-malformed", "half a character as session", {"sid": "\ud800"}),
@@ -956,3 +989,89 @@ def test_guesses_of_sessions_in_a_frame_are_limited(
     ]
     assert answers == [200, 200, 429, 429]
     assert UsedJwt.objects.count() == 2
+
+
+def try_out(client: Client, issuer: Issuer, **claims: Any) -> HttpResponse:
+    return answer(client, issuer.accept(issuer.attempt(ask(client, test="1"), **claims)))
+
+
+@pytest.fixture
+def administrator(cast: Cast) -> Client:
+    client = Client()
+    client.post("/sign-in", {"username": "root", "password": PASSWORD})
+    return client
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_an_administrator_tests_a_provider_before_anybody_signs_in(
+    cast: Cast, provider: OidcProvider, issuer: Issuer, administrator: Client, enabled: bool
+) -> None:
+    root = user_principal(cast.root).proven()
+    providers.change_provider(actor=root, provider=provider, enabled=enabled)
+    asked = ask(administrator, test="1")
+    assert asked.query["prompt"] == "login"
+    page = answer(administrator, issuer.accept(issuer.attempt(asked))).content.decode()
+    for stated in ("sub-of-dora", "dora@example.com", "engineers", "A new one, dora", "Yes: it asked"):
+        assert stated in page, stated
+    assert who(administrator) == "root"
+    assert not User.objects.filter(username="dora").exists()
+    assert who(Client()) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "said"),
+    [
+        ({"auth_time": int(time.time()) - 600}, "No: auth_time is of an earlier sign-in."),
+        ({"auth_time": None}, "No: it states no auth_time."),
+        ({"auth_time": 0}, "No: it states no auth_time."),
+        ({"preferred_username": "alice"}, "Refused: another account has the name alice."),
+        ({"email_verified": False}, "None that the provider states as verified."),
+    ],
+    ids=["old proof", "no proof", "a proof of 0", "a name that is taken", "no verified address"],
+)
+def test_the_test_of_a_provider_says_what_is_missing(
+    provider: OidcProvider, issuer: Issuer, administrator: Client, claims: dict[str, Any], said: str
+) -> None:
+    attempt = issuer.attempt(ask(administrator, test="1"), **claims)
+    attempt.claims = {name: value for name, value in attempt.claims.items() if value is not None}
+    assert said in answer(administrator, issuer.accept(attempt)).content.decode()
+
+
+def test_a_wrong_answer_fails_the_test_of_a_provider(
+    provider: OidcProvider, issuer: Issuer, administrator: Client
+) -> None:
+    assert try_out(administrator, issuer, aud="another").status_code == 403
+    provider.refresh_from_db()
+    assert provider.last_refusal == "oidc-audience"
+
+
+def test_nobody_else_tests_a_provider(cast: Cast, provider: OidcProvider, issuer: Issuer) -> None:
+    assert Client().get("/oidc/acme/start", {"test": "1"})["Location"] == "/sign-in"
+    alice = Client()
+    alice.post("/sign-in", {"username": "alice", "password": PASSWORD})
+    assert alice.get("/oidc/acme/start", {"test": "1"}).status_code == 403
+    _disable_provider(cast, provider)
+    for client in (Client(), alice):
+        assert client.get("/oidc/acme/start").status_code == 404
+    assert Client().get("/oidc/acme/start", {"test": "1"}).status_code == 404
+
+
+def test_who_is_no_administrator_any_more_sees_no_result(
+    cast: Cast, provider: OidcProvider, issuer: Issuer, administrator: Client
+) -> None:
+    honest = issuer.accept(issuer.attempt(ask(administrator, test="1")))
+    User.objects.filter(pk=cast.root.pk).update(role="user")
+    user = User.objects.get(pk=cast.root.pk)
+    user.save()
+    page = answer(administrator, honest)
+    assert page.status_code == 403
+    assert b"sub-of-dora" not in page.content
+
+
+def test_a_sign_in_at_a_provider_that_is_disabled_meanwhile_is_no_test(
+    cast: Cast, provider: OidcProvider, issuer: Issuer
+) -> None:
+    client = Client()
+    honest = issuer.accept(issuer.attempt(ask(client)))
+    _disable_provider(cast, provider)
+    assert answer(client, honest).status_code == 404

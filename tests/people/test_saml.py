@@ -626,7 +626,7 @@ def test_a_planted_assertion_opens_nothing(
 
 @pytest.mark.every_database
 def test_only_one_of_many_parallel_replays_gets_in(
-    on_disk: None, cast: Cast, client: Client, provider: Provider
+    transactional_db: None, cast: Cast, client: Client, provider: Provider
 ) -> None:
     text = provider.respond(ask(client))
     answers: list[int] = []
@@ -677,7 +677,7 @@ def test_a_request_that_is_too_old_is_not_answered(
     cast: Cast, client: Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = ask(client)
-    monkeypatch.setattr("environments_app.single_sign_on.pending.LIFETIME_SECONDS", -1)
+    monkeypatch.setattr("environments_app.authentication.pending.LIFETIME_SECONDS", -1)
     refused(post(provider.respond(answer)), "saml-in-response-to")
 
 
@@ -891,3 +891,17 @@ def test_a_logout_by_another_key_or_used_before_ends_nothing(
         asked, before=lambda text: text.replace("<saml:Issuer>", " " * 200_000 + "<saml:Issuer>")
     )
     refused_logout(client, bomb, "saml-oversize")
+
+
+def test_a_person_connects_it_to_an_account_that_has_a_password(cast: Cast, provider: Provider) -> None:
+    client = Client()
+    client.post("/sign-in", {"username": "alice", "password": PASSWORD})
+    asked = read_request(client.get("/saml/start", {"connect": "1"})["Location"])
+    # The provider asks for the credentials, also of who is signed in there.
+    assert asked.again
+    given = Answer(request_id=asked.id, acs=asked.acs, audience=asked.issuer, name_id="somebody@example.com")
+    assert follow(client, post(provider.respond(given)))["Location"] == "/profile/sign-ins/connect"
+    assert client.post("/profile/sign-ins/connect")["Location"] == "/profile#sign-ins"
+    other = Client()
+    sign_in(other, provider, name_id="somebody@example.com")
+    assert who(other) == "alice"

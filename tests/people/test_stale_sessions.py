@@ -19,7 +19,10 @@ __all__ = ["shared_scene", "stage"]
 ASKS: Final = {
     # Many values at once, and what is known of somebody who left.
     ("api-export", "GET"), ("secret-export", "POST"), ("secret-bulk", "POST"),
-    ("api-offboarding", "POST"), ("offboard", "POST"),
+    ("api-offboarding", "POST"), ("offboard", "POST"), ("api-user-hand-over", "POST"),
+    ("api-departure-continue", "POST"), ("departure-continue", "POST"),
+    # All that an environment holds.
+    ("api-environment", "DELETE"), ("environment-delete", "POST"),
     # Another account, whose own session is fresh, is let in to values.
     ("api-members", "POST"), ("api-member", "PATCH"), ("member-grant", "POST"), ("member-change", "POST"),
     ("api-access-request-grant", "POST"), ("access-request-grant", "POST"),
@@ -34,6 +37,7 @@ ASKS: Final = {
     ("second-factor-start", "POST"), ("second-factor-enrol", "POST"),
     ("second-factor-codes", "POST"), ("second-factor-remove", "POST"),
     ("passkey-start", "POST"), ("passkey-register", "POST"), ("passkey-remove", "POST"),
+    ("sign-in-disconnect", "POST"),
     ("person-add", "POST"), ("person-update", "POST"), ("person-reset-mfa", "POST"),
     ("person-disable", "POST"), ("person-enable", "POST"), ("person-invite", "POST"),
 }  # fmt: skip

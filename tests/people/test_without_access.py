@@ -11,7 +11,7 @@ from environments_app.tests.cast import Cast
 
 pytestmark = pytest.mark.django_db
 PAGES = (
-    "/", "/secrets", "/secrets/new", "/secrets/import", "/secrets/export", "/secrets/matrix", "/compare",
+    "/", "/secrets", "/secrets/new", "/secrets/import", "/secrets/export", "/secrets/matrix",
     "/environments", "/environments/new", "/environments/production", "/environments/nowhere",
     "/tokens", "/sync", "/sync/new", "/rotation", "/approvals", "/activity", "/notifications", "/secrets/1",
 )  # fmt: skip

@@ -5,6 +5,10 @@ import re
 import shlex
 import ssl
 import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Final
 
@@ -103,3 +107,46 @@ def test_the_logs_of_nginx_name_no_link_that_shares_a_value(tmp_path: Path) -> N
         written = log.read_text()
         assert "l1nk" not in written, log
         assert "GET /secrets " in written, log
+
+
+def test_nginx_gives_a_chunked_body_its_length_and_refuses_two_lengths(tmp_path: Path) -> None:
+    asked: list[tuple[str | None, str | None, bytes]] = []
+
+    class Behind(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = self.headers.get("Content-Length")
+            body = self.rfile.read(int(length or 0))
+            asked.append((length, self.headers.get("Transfer-Encoding"), body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Stay silent."""
+
+    def slowly() -> Iterator[bytes]:
+        yield b"{"
+        # nginx has the head and a part by then.
+        time.sleep(0.5)
+        yield b"}"
+
+    behind = HTTPServer(("127.0.0.1", 0), Behind)
+    thread = threading.Thread(target=behind.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    nginx = Nginx(tmp_path, [behind.server_port])
+    nginx.start()
+    statuses = []
+    try:
+        nginx.wait()
+        tls = ssl.create_default_context(cafile=str(nginx.directory / "ca.pem"))
+        for more in ({}, {"Content-Length": "2"}):
+            connection = http.client.HTTPSConnection("127.0.0.1", nginx.port, context=tls, timeout=30)
+            headers = {"Transfer-Encoding": "chunked", **more}
+            connection.request("POST", "/vault/v1/a", slowly(), headers, encode_chunked=True)
+            statuses.append(connection.getresponse().status)
+            connection.close()
+    finally:
+        nginx.stop()
+        behind.shutdown()
+        behind.server_close()
+        thread.join()
+    assert (statuses, asked) == ([204, 400], [("2", None, b"{}")])

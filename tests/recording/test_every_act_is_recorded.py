@@ -26,7 +26,9 @@ from audit_app.integrity.active_installation import note_restore
 from environments_app.approvals import service as approvals
 from environments_app.authentication import passkeys, second_factor
 from environments_app.environments import memberships
-from environments_app.models import Approval, User
+from environments_app.models import Approval, ReviewItem, User
+from environments_app.reviews import decisions
+from environments_app.reviews.population import key_of, lines_for
 from environments_app.sessions.store import stored_key
 from environments_app.tests.authenticator import Authenticator
 from environments_app.tests.cast import PASSWORD, Cast, user_with_password
@@ -35,7 +37,9 @@ from environments_app.tests.trusts.made import make_trust
 from operations_app.backup import service as backup
 from secrets_app.importing.formats.registry import parse
 from secrets_app.importing.plan import plan_import
+from secrets_app.models import Proof
 from secrets_app.services import write
+from secrets_app.services.outside import share_outside
 from secrets_app.services.read import reveal
 from secrets_app.services.share import share_once
 from secrets_app.types.registry import SecretType
@@ -121,10 +125,14 @@ def _shared(stage: Stage, name: str) -> Ask:
     return Ask(path, {}, stage.browser(stage.cast.alice))
 
 
-def _compared(stage: Stage) -> Ask:
-    here, there = stage.scene("secret-new"), stage.scene("secret-new")
-    body = {"left": here.environment.name, "right": there.environment.name, "act": "compare"}
-    return Ask(reverse("environment-compare"), body, stage.browser(stage.cast.alice))
+def _opened_outside(stage: Stage) -> Ask:
+    place = stage.scene("secret-new")
+    place.environment.outside_hours = 1
+    place.environment.save()
+    actor = stage.cast.principal(stage.cast.alice)
+    made = share_outside(actor=actor, secret=place.secret, proof=Proof.PHRASE, hours=1)
+    body = {"code": made.link, "act": "open", "proof": made.phrase}
+    return Ask(reverse("share-outside"), body, Client(), "anonymous")
 
 
 def _compared_across(stage: Stage) -> Ask:
@@ -137,12 +145,6 @@ def _row_written(stage: Stage) -> Ask:
     place = stage.scene("secret-new").environment
     body = {"name": "A", f"value-{place.name}": "b"}
     return Ask(reverse("secret-row"), body, stage.browser(stage.cast.alice))
-
-
-def _entered(stage: Stage) -> Ask:
-    asked = _imported(stage)
-    body = asked.body | {"name-0": "A", "value-0": "b"}
-    return Ask(reverse("secret-table"), body, asked.client)
 
 
 def _imported(stage: Stage) -> Ask:
@@ -180,16 +182,15 @@ def _exposed(stage: Stage, *, api: bool) -> Ask:
 SECRETS: Final[dict[tuple[str, str], Make]] = {
     ("secret-new", "POST"): lambda stage: stage.page("secret-new", SECRET),
     ("secret-import", "POST"): _imported,
-    ("secret-table", "POST"): _entered,
     ("secret-export", "POST"): lambda stage: stage.page(
         "secret-export", {"environment": "{place}", "format": "dotenv"}
     ),
-    ("environment-compare", "POST"): _compared,
     ("secret-matrix", "POST"): _compared_across,
     ("secret-row", "POST"): _row_written,
     ("secret-share", "POST"): lambda stage: stage.page("secret-share", {"hours": "24"}),
     ("share-revoke", "POST"): lambda stage: _shared(stage, "share-revoke"),
     ("share", "POST"): lambda stage: _shared(stage, "share"),
+    ("share-outside", "POST"): _opened_outside,
     ("api-exposure", "POST"): lambda stage: _exposed(stage, api=True),
     ("exposure", "POST"): lambda stage: _exposed(stage, api=False),
 }
@@ -231,11 +232,20 @@ def _passkey(stage: Stage, name: str) -> Ask:
         made = {"name": "Laptop", "passkey": Authenticator().create(asked)}
         return Ask(reverse(name), made, browser, user.username)
     party = passkeys.RelyingParty(host="testserver", origin="http://testserver")
-    begun = passkeys.begin_registration(actor=actor, user=user, party=party)
+    begun, device = passkeys.begin_registration(actor=actor, user=user, party=party), Authenticator()
     passkey = passkeys.register(
-        actor=actor, user=user, name="Laptop", credential=Authenticator().create(begun.options),
+        actor=actor, user=user, name="Laptop", credential=device.create(begun.options),
         challenge=begun.challenge, party=party,
     )  # fmt: skip
+    if name == "sign-in-passkey":
+        client = Client()
+        page = client.get(reverse("sign-in")).content.decode()
+        asked, challenge = (
+            unescape(re.findall(f'{attribute}="([^"]*)"', page)[0])
+            for attribute in ("data-passkey-get", 'name="challenge" value')
+        )
+        answer = {"passkey": device.get(asked), "challenge": challenge}
+        return Ask(reverse(name), answer, client, user.username)
     return Ask(reverse(name), {"passkey": str(passkey.uuid)}, stage.browser(user), user.username)
 
 
@@ -287,7 +297,33 @@ def _own_request(stage: Stage, name: str) -> Ask:
     return stage.page_of(place, name, {}, user=stage.cast.bob)
 
 
+def _reviewed(stage: Stage, name: str) -> Ask:
+    """Return a decision about an entry, or the end of a review in which all is decided."""
+    place, root = stage.scene(name), stage.cast.root
+    items = ReviewItem.objects.filter(review_id=place.review_id).select_related("review")
+    states = {item.pk: lines_for([item])[key_of(item)].state for item in items}
+    user, body = root, {"decision": "keep", "reason": "needed"}
+    if name.endswith("sign"):
+        for item in items:
+            decisions.decide(
+                actor=stage.cast.principal(root), item=item, decision="keep", state=states[item.pk],
+                reason="needed",
+            )  # fmt: skip
+        user, body = user_with_password(f"auditor-{place.review_id}", role="auditor"), {}
+    elif name.startswith("api-"):
+        body["state"] = states[place.review_item_id]
+    else:
+        body["item"] = f"{place.review_item_id}:{states[place.review_item_id]}"
+    if name.startswith("api-"):
+        return stage.api_of(place, name, body, user=user)
+    return stage.page_of(place, name, body, user=user)
+
+
 PEOPLE: Final[dict[tuple[str, str], Make]] = {
+    ("api-review-decide", "POST"): lambda stage: _reviewed(stage, "api-review-decide"),
+    ("review-decide", "POST"): lambda stage: _reviewed(stage, "review-decide"),
+    ("api-review-sign", "POST"): lambda stage: _reviewed(stage, "api-review-sign"),
+    ("review-sign", "POST"): lambda stage: _reviewed(stage, "review-sign"),
     ("sign-in", "POST"): _signing_in,
     ("sign-out", "POST"): lambda stage: Ask(reverse("sign-out"), {}, stage.browser(stage.cast.alice)),
     ("confirm", "POST"): lambda stage: Ask(
@@ -320,6 +356,7 @@ PEOPLE: Final[dict[tuple[str, str], Make]] = {
     ("second-factor-codes", "POST"): lambda stage: _begun(stage, "second-factor-codes", enrolled=True),
     ("sign-in-code", "POST"): lambda stage: _begun(stage, "sign-in-code", enrolled=True),
     ("second-factor-remove", "POST"): lambda stage: _begun(stage, "second-factor-remove", enrolled=True),
+    ("sign-in-passkey", "POST"): lambda stage: _passkey(stage, "sign-in-passkey"),
     ("passkey-register", "POST"): lambda stage: _passkey(stage, "passkey-register"),
     ("passkey-remove", "POST"): lambda stage: _passkey(stage, "passkey-remove"),
 }
@@ -434,7 +471,7 @@ TARGETS: Final = (
     ("api-targets-test", "POST"),
     ("api-target-credentials", "POST"),
 )
-OPERATING: Final = (("backup-verify", "POST"), ("restore-release", "POST"))
+OPERATING: Final = (("backups", "POST"), ("restore-release", "POST"))
 
 
 def flaws(key: tuple[str, str], ask: Ask) -> list[str]:
@@ -482,10 +519,10 @@ def test_what_operators_do_leaves_its_event(stage: Stage, settings: Settings, tm
     place.member.save()
     release = {"kind": "membership", "uuid": place.member.uuid}
     asked = {
-        ("backup-verify", "POST"): reverse("backup-verify", args=[kept.name]),
-        ("restore-release", "POST"): reverse("restore-release", kwargs=release),
+        ("backups", "POST"): (reverse("backups"), {"backup": kept.name}),
+        ("restore-release", "POST"): (reverse("restore-release", kwargs=release), {}),
     }
-    found = {key: flaws(key, Ask(path, {}, stage.browser(root), "root")) for key, path in asked.items()}
+    found = {key: flaws(key, Ask(*sent, stage.browser(root), "root")) for key, sent in asked.items()}
     assert {key: told for key, told in found.items() if told} == {}
 
 
@@ -499,10 +536,10 @@ def test_whatever_can_be_done_has_its_entry() -> None:
 
 def _posting_pages() -> Iterator[str]:
     for path, pattern in patterns(get_resolver().url_patterns):
-        # The KV v2- and AWS-compatible APIs have tests of their own, and call the same use cases.
-        if not path.startswith(("api/", "admin/", "static/", "vault/", "aws")) and "POST" in _methods(
-            pattern.callback
-        ):
+        # The KV v2-compatible, AWS-compatible and SCIM APIs have tests of their own, and call the same use cases.
+        if not path.startswith(
+            ("api/", "admin/", "static/", "vault/", "aws", "scim/")
+        ) and "POST" in _methods(pattern.callback):
             yield str(pattern.name)
 
 
@@ -549,6 +586,10 @@ SILENT: Final[dict[str, str]] = {
     "*.*_for": _SHOWS,
     "*.own_requests": _SHOWS,
     "*.open_requests": _SHOWS,
+    "environments_app.reviews.reviewers.why_not_reviewer": _ASKS,
+    "environments_app.reviews.service.why_not_signer": _ASKS,
+    "environments_app.reviews.service.filtered": _SHOWS,
+    "environments_app.sessions.service.lock_own": "the act inside records itself, and a refusal is recorded",
     "environments_app.users.invitations.check_offer": "the event of the invitation has what is offered",
     "environments_app.users.invitations.kept": "the event of the invitation has what is offered",
     "*.offline_seconds": _SHOWS,
@@ -571,6 +612,8 @@ SILENT: Final[dict[str, str]] = {
     "*.named_streams": _SHOWS,
     "*.own_events": _SHOWS,
     "*.token_behind": _SHOWS,
+    "*.scim_clients.client_of": _SHOWS,
+    "*.scim_clients.provisioning": _PART,
     "*.readable_streams": _SHOWS,
     "*.seen_by": _SHOWS,
     "environments_app.single_sign_on.group_mapping.*": _SHOWS,
@@ -582,6 +625,7 @@ SILENT: Final[dict[str, str]] = {
     "secrets_app.queries.states.*": _SHOWS,
     "gateway_app.engine.reads.known_state": _SHOWS,
     "*.changed_names": _SHOWS,
+    "*.readers": _SHOWS,
     "*.pending_about": _SHOWS,
     "*.last_verification": _SHOWS,
     "secrets_app.queries.browsing.*": "which secrets a person keeps at hand is theirs",
@@ -594,7 +638,7 @@ SILENT: Final[dict[str, str]] = {
     "*.acting_user": _SHOWS,
     "*.person_behind": _SHOWS,
     "*.refresh_principal": _SHOWS,
-    "environments_app.environments.memberships.note_move": "the loss of access is recorded where it happened",
+    "environments_app.environments.memberships.note_move*": "the loss of access is recorded where it happened",
     "*.history.approved_by": _SHOWS,
     "*.browsing.recent": _SHOWS,
     "*.load_principal": _SHOWS,
@@ -609,7 +653,10 @@ SILENT: Final[dict[str, str]] = {
     "*.personal.new_token": "it builds what `store_token` stores and records",
     "*.second_factor.pending": "it goes on with what was begun, which was recorded",
     "environments_app.authorization.policy.record_denial": "it records refusals itself",
+    "environments_app.reviews.service.refuse": "it records refusals itself",
     "environments_app.authorization.policy.is_suspended": _SHOWS,
+    "environments_app.authorization.principals.principal_among_deleted": _SHOWS,
+    "environments_app.environments.deletion.deleted_environments": _SHOWS,
     "*.Proposal.message": _PART,
     "*.mark_suspended": _PART,
     "*.history.add": _PART,
@@ -671,6 +718,7 @@ SILENT_WORK: Final = {
     "environments_app.tasks.end_sessions_of_other_clocks": "it deletes sessions that are not open",
     "operations_app.tasks.clear_sessions": "it forgets sessions that have ended",
     "secrets_app.tasks.run_key_jobs": _CHOSEN,
+    "secrets_app.tasks.send_share_codes": "the request for the code is recorded",
     "secrets_app.tasks.queue_changes": "it queues messages of recorded changes; each sending is recorded",
     "operations_app.tasks.run_requested_tasks": "the request is recorded, and what runs records itself",
 }

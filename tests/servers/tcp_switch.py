@@ -13,8 +13,8 @@ class TcpSwitch:
     def __init__(self, to: int) -> None:
         self._to = to
         self._open: list[socket.socket] = []
-        self._passes = threading.Event()
-        self._passes.set()
+        self._gates: list[threading.Event] = []
+        self.forget()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -25,11 +25,23 @@ class TcpSwitch:
         for each in self._open:
             _close(each)
         self._open = []
-        self._passes.set()
+        for gate in self._gates:
+            gate.set()
 
     def swallow(self) -> None:
         """Take connections and bytes from now on and answer nothing, as a network without a way there does."""
         self._passes.clear()
+
+    def mute(self) -> None:
+        """Pass on what is asked from now on, and no answer."""
+        self._answers.clear()
+
+    def forget(self) -> None:
+        """Leave the open connections as they are, and lead new ones on."""
+        self._passes, self._answers = threading.Event(), threading.Event()
+        self._gates += [self._passes, self._answers]
+        self._passes.set()
+        self._answers.set()
 
     def close(self) -> None:
         """Stop listening, and close what is open."""
@@ -55,8 +67,8 @@ class TcpSwitch:
             # It was turned meanwhile.
             _close(near)
             _close(far)
-        for source, sink in ((near, far), (far, near)):
-            threading.Thread(target=_copy, args=(source, sink, self._passes), daemon=True).start()
+        for source, sink, gates in ((near, far, [self._passes]), (far, near, [self._passes, self._answers])):
+            threading.Thread(target=_copy, args=(source, sink, gates), daemon=True).start()
 
 
 @contextmanager
@@ -69,10 +81,11 @@ def tcp_switch(to: int) -> Iterator[TcpSwitch]:
         switch.close()
 
 
-def _copy(source: socket.socket, sink: socket.socket, passes: threading.Event) -> None:
+def _copy(source: socket.socket, sink: socket.socket, gates: list[threading.Event]) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65_536):
-            passes.wait()
+            for gate in gates:
+                gate.wait()
             sink.sendall(data)
     _close(source)
     _close(sink)

@@ -18,13 +18,13 @@ from audit_app.checkpoints.inspection import since_checkpoint, whole_log
 from audit_app.checkpoints.schedule import anchor_log, problems
 from audit_app.crypto.checkpoint_statement import SignedCheckpoint, Statement, succession_message, verifies
 from audit_app.crypto.hash_chain import canonical_bytes, event_hash
-from audit_app.errors import AnchorUnavailable, BadCheckpoint, BadSink, NothingToResume, SigningRefused
+from audit_app.errors import AnchorUnavailable, BadCheckpoint, NothingToResume, SigningRefused
 from audit_app.events import actors, streams
 from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent, Checkpoint, SinkState, deployment_uuid
 from audit_app.recording import event_store
 from audit_app.sinks.delivery import deliver_checkpoints, deliver_events
-from audit_app.sinks.registry import checkpoint_sinks, event_sinks
+from audit_app.sinks.registry import checkpoint_sinks, configured_event_sinks
 from audit_app.tests.keyring import SIGNING_KEYS, ToyKeyring
 from audit_app.tests.trail import STREAM, sql, take_away, write
 
@@ -566,9 +566,8 @@ def test_a_copy_of_the_installation_signs_and_delivers_nothing(
     assert not SinkState.objects.filter(name__startswith="checkpoints:", succeeded_at__isnull=False).exists()
 
 
-def test_s3_takes_no_events(settings: Settings) -> None:
+def test_s3_takes_checkpoints_and_events_apart(settings: Settings) -> None:
     settings.KEEPER_EVENT_SINKS = ["s3://bucket/keeper?region=us-east-1"]
-    with pytest.raises(BadSink, match="no events"):
-        event_sinks()
     settings.KEEPER_AUDIT_SINKS = settings.KEEPER_EVENT_SINKS
-    assert [sink.kind for sink in checkpoint_sinks()] == ["s3"]
+    assert [(sink.kind, sink.readable) for sink in checkpoint_sinks()] == [("s3", True)]
+    assert [(sink.kind, sink.readable) for sink in configured_event_sinks()] == [("s3", False)]

@@ -198,7 +198,8 @@ def test_a_tampered_bundle_is_named(
     bundle = exported(tmp_path)
     lines = [json.loads(line) for line in bundle.read_text().splitlines()]
     tamper(lines)
-    bundle.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    texts = (json.dumps(line, separators=(",", ":"), sort_keys=True, ensure_ascii=False) for line in lines)
+    bundle.write_text("".join(f"{text}\n" for text in texts))
     code, said = verified(bundle, "--public-key", pinned(), "--checkpoint", str(trail))
     assert code == 1
     assert any(line.startswith(told) for line in said), said

@@ -24,8 +24,8 @@ ORDINARY = {
     "the daily work on single values, by a right that was given": (
         Action.SECRET_REVEAL, Action.SECRET_COMPARE, Action.SECRET_CREATE, Action.SECRET_UPDATE,
         Action.SECRET_ROLLBACK, Action.SECRET_RENAME, Action.SECRET_COPY, Action.SECRET_MOVE,
-        Action.SECRET_DELETE, Action.SECRET_RESTORE, Action.SECRET_SHARE_OPEN, Action.SECRET_SHARE_REVOKE,
-        Action.SECRET_WRAP, Action.SECRET_UNWRAP, Action.SECRET_MIGRATE,
+        Action.SECRET_DELETE, Action.SECRET_RESTORE, Action.SECRET_SHARE_OPEN, Action.SECRET_SHARE_REVOKE, Action.SECRET_SHARE_CODE,
+        Action.SECRET_WRAP, Action.SECRET_UNWRAP, Action.SECRET_WRAP_REVOKE, Action.SECRET_MIGRATE,
         Action.SECRET_IMPORT, Action.SECRET_INVENTORY, Action.ROTATION_ACKNOWLEDGE,
         Action.NOTIFICATION_CHOOSE,
     ),
@@ -38,7 +38,7 @@ ORDINARY = {
         Action.ROTATION_ALERT, Action.NOTIFICATION_SEND, Action.APPROVAL_OPEN, Action.SCHEDULE_RUN,
         Action.BACKUP_REQUEST, Action.BACKUP_CREATE, Action.BACKUP_FINISH, Action.DATA_KEY_CREATE,
         Action.DATA_KEY_OPEN, Action.TRUST_PURGE, Action.SECRET_WRAP_PURGE, Action.STREAM_OPEN, Action.SYSTEM_CHECK,
-        Action.PROCESS_RESTART, Action.INTEGRITY_SWEEP,
+        Action.PROCESS_RESTART, Action.INTEGRITY_SWEEP, Action.SINK_TEST,
     ),
     "a sign-in, or the end of a session": (
         Action.SIGN_IN, Action.SIGN_OUT, Action.SESSION_END, Action.SESSION_CONFIRM, Action.TRUST_SIGN_IN,

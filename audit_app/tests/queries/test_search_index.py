@@ -136,7 +136,7 @@ def test_a_run_ends_in_time_and_the_next_one_continues() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_workers_fill_it_together(on_disk: None) -> None:
+def test_two_workers_fill_it_together(transactional_db: None) -> None:
     write(40)
     write(40, stream="environment:b")
     failed: list[BaseException] = []

@@ -119,7 +119,7 @@ def test_a_kill_between_any_two_statements_counts_nothing_twice(statement: str) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_workers_count_together(on_disk: None) -> None:
+def test_two_workers_count_together(transactional_db: None) -> None:
     history(60)
     failed: list[BaseException] = []
 

@@ -63,7 +63,7 @@ def names_of(sequences: Sequence[int]) -> list[str]:
 
 @pytest.mark.parametrize("manifest", [READ, None], ids=["of many", "of one"])
 def test_concurrent_writers_do_not_fork_the_chain(
-    on_disk: None, manifest: Sequence[ManifestEntry] | None
+    transactional_db: None, manifest: Sequence[ManifestEntry] | None
 ) -> None:
     """They also open the stream and make the manifest at once, and each gets the receipt of its own event."""
     with ThreadPoolExecutor(WRITERS) as pool:
@@ -88,7 +88,7 @@ def write_to_seen_heads(_writer: int) -> list[Receipt]:
         connection.close()
 
 
-def test_writers_who_have_seen_the_head_do_not_fork_the_chain(on_disk: None) -> None:
+def test_writers_who_have_seen_the_head_do_not_fork_the_chain(transactional_db: None) -> None:
     with ThreadPoolExecutor(WRITERS) as pool:
         seen = pool.map(write_to_seen_heads, range(WRITERS // 2))
         locked = pool.map(write_some, [None] * (WRITERS // 2))
@@ -146,7 +146,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     told: list[bytes] = []
     if connection.vendor != "mysql":
         return told
-    from MySQLdb.connections import Connection
+    from core.db.mariadb.waiting import WatchedConnection as Connection
 
     query, commit, rollback = Connection.query, Connection.commit, Connection.rollback
 

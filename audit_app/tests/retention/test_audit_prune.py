@@ -295,6 +295,16 @@ def test_a_bundle_that_is_not_what_was_recorded_takes_nothing_out(
     assert (sequences(), list(archive.iterdir())) == (before, [])
 
 
+def test_what_lies_where_a_bundle_is_drafted_is_not_followed(archive: Path) -> None:
+    archive.mkdir(exist_ok=True)
+    bundle, victim = archive / "b", archive / "victim"
+    victim.write_text("kept", encoding="utf-8")
+    (archive / ".b.partial").symlink_to(victim)
+    pruned(bundle)
+    assert (victim.read_text(encoding="utf-8"), bundle.is_symlink()) == ("kept", False)
+    assert sorted(each.name for each in archive.iterdir()) == ["b", "victim"]
+
+
 class Crash(BaseException):
     """The process is gone."""
 

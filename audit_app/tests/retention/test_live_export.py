@@ -36,7 +36,7 @@ WRITERS, EXPORTS = 3, 4
 
 
 @pytest.fixture(autouse=True)
-def sink(settings: Settings, tmp_path: Path, on_disk: None) -> Path:
+def sink(settings: Settings, tmp_path: Path, transactional_db: None) -> Path:
     """Make a log of which most may be pruned, sign it, and return the folder of the sink."""
     settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'sink'}"]
     settings.KEEPER_AUDIT_ARCHIVE_DIR = str(tmp_path / "archive")
@@ -171,6 +171,19 @@ def test_retention_during_a_verification_is_no_damage(
     monkeypatch.setattr(stream_verifier, "first_damage", meanwhile)
     assert list(whole_log()) == []
     assert AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).exists()
+
+
+def test_a_stream_that_begins_during_a_verification_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, names = stream_verifier.all_streams, iter(("before", "after"))
+
+    def meanwhile() -> list[str]:
+        elsewhere(lambda: commit_records([draft(stream=f"environment:{next(names)}")]))
+        found = real()
+        elsewhere(lambda: commit_records([draft(stream=f"environment:{next(names)}")]))
+        return found
+
+    monkeypatch.setattr(stream_verifier, "all_streams", meanwhile)
+    assert list(stream_verifier._dropped_streams()) == []
 
 
 def test_events_during_a_verification_are_no_damage() -> None:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from pytest_django import DjangoDbBlocker, Settings
 
 from audit_app.checkpoints.schedule import anchor_log
-from audit_app.checkpoints.signing import accept_rollback
+from audit_app.checkpoints.signing import accept_rollback, signed
 from audit_app.events import actors
 from audit_app.events.actions import Action
 from audit_app.interfaces import forget_keyring, keyring
@@ -162,9 +162,14 @@ def foreign(installations: list[Installation]) -> Installation:
     return copy.deepcopy(installations[1])
 
 
+def canonical(line: Any) -> str:
+    """Return a line as Keeper writes it, so that its content alone is what was tampered with."""
+    return json.dumps(line, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
 def written(path: Path, lines: Lines) -> Path:
-    text = (line if isinstance(line, str) else json.dumps(line) for line in lines)
-    path.write_text("".join(f"{line}\n" for line in text))
+    text = (line if isinstance(line, str) else canonical(line) for line in lines)
+    path.write_bytes("".join(f"{line}\n" for line in text).encode(errors="surrogatepass"))
     return path
 
 
@@ -687,6 +692,20 @@ def test_a_bundle_that_begins_later_needs_the_one_before(own: Installation, audi
     assert code == 0, said
 
 
+def test_an_event_before_the_begin_is_none_of_the_bundle(own: Installation, auditor: Auditor) -> None:
+    """Genuine or invented: no signed head of this bundle covers it."""
+    kept, lines = own.export[event(STREAM, 4)(own.export)], begun_later(own)
+    invented = copy.deepcopy(kept)
+    invented["text"] = kept["text"].replace("environment:a", STREAM).replace('"allowed"', '"failed"')
+    invented["hash"] = hashlib.sha256(bytes.fromhex(kept["previous"]) + invented["text"].encode()).hexdigest()
+    for line in (kept, invented):
+        tampered = copy.deepcopy(lines)
+        tampered.insert(event(STREAM, 9)(tampered), line)
+        for bundles in ((tampered,), (own.sealed, tampered)):
+            code, said = auditor.verify(*bundles[:-1], counted(bundles[-1]), sink=own.sink, key=own.key)
+            assert (code, f"inserted: event {STREAM} #4" in said) == (1, True), said
+
+
 @pytest.mark.parametrize("operation", ["drop", "forge", "forge and chain anew", "move", "truncate its kind"])
 def test_a_tampered_bundle_before_helps_nothing(own: Installation, auditor: Auditor, operation: str) -> None:
     lines = begun_later(own)
@@ -739,6 +758,13 @@ def test_a_checkpoint_that_was_left_behind_binds_nothing(
     assert "The audit log continues without checkpoint 2: an operator resumed it" in said
 
 
+def test_a_checkpoint_before_a_resumption_is_missed(resumed: tuple[Lines, str], auditor: Auditor) -> None:
+    lines, sink = resumed
+    place = nth("checkpoint", 0)(lines)
+    code, said = auditor.verify(counted([*lines[:place], *lines[place + 1 :]]), sink=sink)
+    assert (code, "says that checkpoint 1 was the last before it" in said) == (1, True), said
+
+
 def test_only_a_signed_checkpoint_leaves_another_behind(resumed: tuple[Lines, str], auditor: Auditor) -> None:
     lines, sink = resumed
     line = lines[nth("checkpoint", 1)(lines)]
@@ -752,6 +778,39 @@ def test_only_a_signed_checkpoint_leaves_another_behind(resumed: tuple[Lines, st
     assert (code, f"forked: event {STREAM} #4" in said or "incomplete" in said) in {(1, True), (3, True)}, (
         said
     )
+
+
+# A segment, whose first checkpoint another key signed than the auditor wrote down.
+
+
+def test_a_segment_after_a_change_of_the_key_needs_what_spoke_for_it(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, auditor: Auditor
+) -> None:
+    settings.KEEPER_AUDIT_SINKS = [f"file:{tmp_path / 'sink'}"]
+    old, new = (keyring().public_keys()[key].hex() for key in SIGNING_KEYS[:2])
+    write(2)
+    anchor_log(at_once=True)
+    monkeypatch.setattr(ToyKeyring, "signing_key", SIGNING_KEYS[1])
+    stored = []
+    for _ in range(3):
+        write(2)
+        stored.append(anchor_log(at_once=True))
+    assert stored[1]
+    # The checkpoint before tells that the old key speaks for the new one.
+    lines = [json.loads(line) for line in bundle(after=signed(stored[1]))]
+    (file,) = (tmp_path / "sink").glob("*.jsonl")
+    sink = file.read_text().split("\n")[:-1]
+    more = ("--since", (timezone.now() + timedelta(days=2)).date().isoformat())
+    for held, key, expected in (
+        (sink, old, 0), (sink[-1:], new, 0), (sink[:1], old, 3), (sink[-1:], old, 3), (sink[-1:], "11" * 32, 3),
+    ):  # fmt: skip
+        code, said = auditor.verify(lines, sink="\n".join(held), key=key, more=more)
+        assert code == expected, said
+        assert ("no key that you trust has signed it" in said) == (expected == 3)
+    # A key of nobody within the segment is none that followed.
+    rest = [line for line in lines if line["kind"] == "checkpoint"][1:]
+    sign(rest[0])
+    assert auditor.verify(lines, sink="\n".join(sink), key=old, more=more)[0] == 1
 
 
 # Garbage.

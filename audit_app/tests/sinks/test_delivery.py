@@ -29,10 +29,11 @@ class Kept(Sink):
         super().__init__(name)
         self.down, self.numbers = False, list[int]()
 
-    def write(self, lines: Sequence[bytes], *, number: int) -> None:
+    def write(self, lines: Sequence[bytes], *, number: int, stream: str = "") -> int:
         if self.down:
             raise SinkDown(f"{self.name}: " + "x" * 600)
         self.numbers.append(number)
+        return len(lines)
 
 
 class Alerts:

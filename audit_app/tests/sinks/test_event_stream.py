@@ -70,7 +70,7 @@ def test_an_event_whose_id_comes_late_is_not_left_out(siem: Path) -> None:
 
 
 def test_what_a_crash_leaves_unsaid_comes_again(siem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit_app.sinks.delivery._LINES_PER_BATCH", 2)
+    monkeypatch.setattr("audit_app.sinks.base.Sink.most_lines", 2)
     write(5)
     with monkeypatch.context() as patched:
         patched.setattr(event_stream, "taken", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

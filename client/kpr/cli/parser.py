@@ -11,7 +11,19 @@ EXPORT_FORMATS = (
     *("dotenv", "json", "yaml", "csv", "kubernetes"),
     *("shell", "fish", "powershell", "docker", "systemd", "github-env"),
 )
-SOURCES = ("dotenv", "json", "yaml", "csv", "vault", "aws", "doppler", "infisical")
+SOURCES = (
+    "dotenv",
+    "json",
+    "yaml",
+    "csv",
+    "vault",
+    "aws",
+    "doppler",
+    "infisical",
+    "1pux",
+    "bitwarden",
+    "bws",
+)
 SECRET_TYPES = ("PASSWORD", "API_KEY", "SSH_KEY", "CERTIFICATE", "JSON", "YAML", "TEXT")
 
 _LONGEST_INTERVAL = 3600
@@ -156,7 +168,9 @@ def _changes(commands: Any) -> None:
 
 
 def _import(parser: Any) -> None:
-    parser.add_argument("path", metavar="FILE", help="the file; - is standard input")
+    parser.add_argument(
+        "path", metavar="FILE", help="the file, or a folder of dotenv files; - is standard input"
+    )
     _place(parser, prefix=False)
     add = parser.add_argument
     add("--from", dest="source", choices=SOURCES, default="", help="the format, if kpr does not find it")

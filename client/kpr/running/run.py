@@ -193,6 +193,10 @@ def _export(settings: Settings, api: Api) -> dict[str, str]:
 
 def _secrets_of(answer: Answer) -> dict[str, str]:
     secrets: dict[str, str] = answer.document()
+    if left_out := answer.headers.get("keeper-left-out"):
+        sys.stderr.write(
+            f"kpr: {left_out} guarded secrets are left out: people read them in Keeper, two by two\n"
+        )
     return secrets
 
 

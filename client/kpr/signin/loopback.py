@@ -12,6 +12,7 @@ from socketserver import TCPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from kpr.api import Api
+from kpr.connection import reader
 from kpr.errors import ForbiddenError, SignInError
 from kpr.signin.device import client_name
 
@@ -46,6 +47,12 @@ class Listener(TCPServer):
 class _Handler(BaseHTTPRequestHandler):
     timeout = _PATIENCE
     server: Listener
+
+    def setup(self) -> None:
+        """Read the request until its time, however its bytes come: another one waits for it."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = reader(self.connection, seconds=_PATIENCE, ends=time.monotonic() + _PATIENCE)
 
     def do_GET(self) -> None:
         """Take the answer if it has the state, and refuse another request."""

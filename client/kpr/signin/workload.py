@@ -2,14 +2,17 @@
 
 import json
 import os
-from http.client import HTTPException, HTTPSConnection
+import time
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from kpr.api import Api
+from kpr.connection import connect, limit
 from kpr.errors import SignInError
 
 _SECONDS = 30.0
+_MAX_BYTES = 1024 * 1024
 _OK = 200
 _REFUSED = 401
 
@@ -47,16 +50,18 @@ def _platform_token(audience: str) -> str:
 
 
 def _of_github(audience: str) -> str:
-    parts = urlsplit(os.environ["ACTIONS_ID_TOKEN_REQUEST_URL"])
+    address = os.environ["ACTIONS_ID_TOKEN_REQUEST_URL"]
+    parts = urlsplit(address)
     if parts.scheme != "https" or not parts.hostname:
         raise SignInError("ACTIONS_ID_TOKEN_REQUEST_URL is no address of GitHub.")
     target = f"{parts.path}?{parts.query}&audience={quote(audience, safe='')}"
     headers = {"Authorization": f"Bearer {os.environ.get('ACTIONS_ID_TOKEN_REQUEST_TOKEN', '')}"}
-    connection = HTTPSConnection(parts.hostname, parts.port, timeout=_SECONDS)
+    connection = connect(address, seconds=_SECONDS)
+    limit(connection, seconds=_SECONDS, ends=time.monotonic() + _SECONDS)
     try:
         connection.request("GET", target, headers={**headers, "User-Agent": "kpr"})
         response = connection.getresponse()
-        body = response.read()
+        body = response.read(_MAX_BYTES)
         if response.status != _OK:
             raise SignInError(f"GitHub gave no token for this job ({response.status}).")
         return str(json.loads(body)["value"])

@@ -18,6 +18,8 @@ def test_a_write_whose_answer_was_lost_is_not_sent_again(
     class Lost:
         """A connection that takes each request and answers none."""
 
+        sock = None
+
         def request(self, method: str, *_: Any, **__: Any) -> None:
             sent.append(method)
 
@@ -44,7 +46,7 @@ def test_a_write_that_met_a_busy_server_is_not_sent_again(
     class Busy:
         """A connection to a server that asks for some seconds."""
 
-        status = 503
+        status, sock = 503, None
 
         def request(self, method: str, *_: Any, **__: Any) -> None:
             sent.append(method)

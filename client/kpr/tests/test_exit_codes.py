@@ -1,5 +1,8 @@
 """Each exit code of docs/kpr.md, by what gives it, against Keeper in this process."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +12,7 @@ from environments_app.tests.cast import Cast
 from kpr.__main__ import main
 from kpr.api import Answer, Api
 from kpr.errors import Exit
-from kpr.tests.conftest import Inside
+from kpr.tests.conftest import CLIENT, Inside
 from kpr.tests.test_levels import type_in
 
 
@@ -62,3 +65,17 @@ def test_a_token_that_is_not_accepted_and_one_that_may_not(
         assert code(monkeypatch, "get", "app/key") == expected, status
     monkeypatch.setattr(Api, "send", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     assert code(monkeypatch, "get", "app/key") == Exit.INTERRUPTED
+
+
+@pytest.mark.parametrize("module", ["argparse", "ssl"])
+def test_an_interrupt_while_kpr_is_loaded_leaves_no_traceback(module: str, tmp_path: Path) -> None:
+    (tmp_path / f"{module}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    variables = {"PYTHONPATH": f"{tmp_path}:{CLIENT}", "HOME": str(tmp_path), "KPR_TOKEN": "kpr_a_b"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "kpr", "get", "app/key", "-e", "development"],
+        env={**variables, "KPR_SERVER": "https://keeper.invalid"},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (Exit.INTERRUPTED, b"", b"")

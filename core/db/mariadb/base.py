@@ -15,18 +15,18 @@ from typing import Any, Final
 
 from django.db.backends.mysql import base
 from django.db.backends.utils import debug_transaction
-from MySQLdb import DataError, Error, IntegrityError, OperationalError, ProgrammingError
-from MySQLdb.connections import Connection
+from MySQLdb import DataError, Error, IntegrityError, OperationalError, ProgrammingError, connections
 from MySQLdb.constants import FIELD_TYPE
 from MySQLdb.times import DateTime_or_None
 
 from core.db.concurrency import AWAY, WORK
+from core.db.mariadb.schema import DatabaseSchemaEditor
+from core.db.mariadb.waiting import HOST_SECONDS, WatchedConnection
 
 # A request asks before its first statement whether its connection has been closed while it was idle.
 _FRESH_SECONDS: Final = 1.0
-# What all hosts together may take to connect, and each of them.
+# What all hosts together may take to connect, as may an only one.
 _CONNECT_SECONDS: Final = 10.0
-_HOST_SECONDS: Final = 3.0
 # For so long a host that failed is tried after the others.
 _AVOIDED_SECONDS: Final = 15.0
 _avoided: Final[dict[tuple[str, str], float]] = {}
@@ -52,7 +52,7 @@ def _time(text: str) -> datetime:
     return DateTime_or_None(text) or datetime.min  # noqa: DTZ901 - Django makes it aware
 
 
-class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no types
+class LazyConnection(WatchedConnection):
     """A connection whose transaction begins with the first statement in it.
 
     Read committed sees what is committed when a statement runs, so that it makes no difference when the
@@ -69,6 +69,8 @@ class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no typ
     within = writes = False
     # Whether the server has said that it takes no work.
     is_away = False
+    # Where its server is, if there are several hosts.
+    place: tuple[str, str] | None = None
     # Whether it is a node of a cluster; and may have left it, where a read waits in vain for the other nodes.
     is_node = may_have_left = False
 
@@ -123,6 +125,10 @@ class LazyConnection(Connection):  # type: ignore[misc]  # the driver has no typ
             end()
 
 
+# The driver's function `connect`, which tracing wraps, makes what this name says.
+connections.Connection = LazyConnection
+
+
 def is_refused(error: Exception) -> bool:
     """Return whether a server carried out nothing of a statement, nor what follows it in a message."""
     return isinstance(error, IntegrityError | ProgrammingError | DataError) or bool(
@@ -133,6 +139,8 @@ def is_refused(error: Exception) -> bool:
 class DatabaseWrapper(base.DatabaseWrapper):
     """A connection to MariaDB or MySQL whose server stays in autocommit outside of transactions."""
 
+    SchemaEditorClass = DatabaseSchemaEditor
+
     def get_connection_params(self) -> dict[str, Any]:
         parameters: dict[str, Any] = super().get_connection_params()
         kinds = (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP)
@@ -142,38 +150,40 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Return a connection to the first host that takes writes. Raises OperationalError if none does."""
         hosts = self.settings_dict.get("HOSTS")
         if not hosts:
-            return self._prepared(self._connect(conn_params), is_only=True)
+            only = {"connect_timeout": ceil(_CONNECT_SECONDS)}
+            return self._prepared(self._connect({**only, **conn_params}), is_only=True)
         ends, reasons = monotonic() + _CONNECT_SECONDS, []
         for host, port in sorted(hosts, key=lambda each: _avoided.get(each, -inf) > monotonic()):
-            seconds = min(_HOST_SECONDS, ends - monotonic())
+            seconds = min(HOST_SECONDS, ends - monotonic())
             if seconds <= 0:
                 reasons.append(f"{host}: not tried, the others took {_CONNECT_SECONDS:.0f} s")
                 continue
             place = {"host": host, "connect_timeout": ceil(seconds), **({"port": int(port)} if port else {})}
             try:
-                return self._prepared(self._connect({**conn_params, **place}), is_only=False)
+                connection = self._prepared(self._connect({**conn_params, **place}), is_only=False)
             except OperationalError as error:
                 _avoided[host, port] = monotonic() + _AVOIDED_SECONDS
                 # The driver's own text may name the account: its number is enough.
                 reason = error.args[1] if error.args[0] == _NO_MEMBER else f"error {error.args[0]}"
                 reasons.append(f"{host}:{port or 3306}: {reason}")
+            else:
+                connection.place = (host, port)
+                return connection
         tried = "; ".join(reasons)
         raise OperationalError(
             _NO_HOST, f"no host of DATABASE_URL takes writes ({tried}): start one of them, or correct the URL"
         )
 
     def _connect(self, conn_params: dict[str, Any]) -> Any:
-        connection = super().get_new_connection(conn_params)
-        # The driver's own function has made it, which tracing wraps: what it gave becomes of our kind.
-        connection.__class__ = LazyConnection
-        return connection
+        return super().get_new_connection(conn_params)
 
     def _prepared(self, connection: Any, *, is_only: bool) -> Any:
         """Return a connection that reads what other nodes have committed before.
 
         Raises OperationalError if its server takes no writes, and another host may.
         """
-        states = _states(connection)
+        with connection.at_most(HOST_SECONDS):
+            states = _states(connection)
         connection.is_node = is_node = states.get("wsrep_on") == "ON"
         is_synced = not is_node or _is_synced(states)
         if not is_only and not (is_synced and states.get("read_only", "OFF") == "OFF"):
@@ -194,11 +204,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def is_usable(self) -> bool:
         """Return whether the server still answers; it is not asked if it has just done so."""
-        if self.connection.is_away or (self.connection.may_have_left and not self._is_member()):
+        if self.connection.is_away:
             return False
-        if not self.errors_occurred and monotonic() - self.connection.answered < _FRESH_SECONDS:
-            return True
-        return bool(super().is_usable())
+        with self.connection.at_most(HOST_SECONDS):
+            if self.connection.may_have_left and not self._is_member():
+                return False
+            if not self.errors_occurred and monotonic() - self.connection.answered < _FRESH_SECONDS:
+                return True
+            is_usable = bool(super().is_usable())
+        if self.connection.is_silent and self.connection.place:
+            # It would as well be silent to a new connection.
+            _avoided[self.connection.place] = monotonic() + _AVOIDED_SECONDS
+        return is_usable
 
     def _start_transaction_under_autocommit(self) -> None:
         """Begin one; Django calls this in place of switching autocommit off."""

@@ -9,6 +9,7 @@ from typing import Any
 from MySQLdb import OperationalError
 
 from core.db.mariadb import base
+from core.db.mariadb.waiting import HOST_SECONDS
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -17,7 +18,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _connect(self, conn_params: dict[str, Any]) -> Any:
         """Return a new encrypted connection. Raises the driver's OperationalError if it is not encrypted."""
         connection = super()._connect(conn_params)
-        with connection.cursor() as cursor:
+        with connection.at_most(HOST_SECONDS), connection.cursor() as cursor:
             cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
             encrypted = bool(cursor.fetchone()[1])
         if not encrypted:

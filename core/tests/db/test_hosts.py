@@ -78,7 +78,7 @@ def test_a_host_that_takes_connections_and_answers_nothing_costs_seconds(
 ) -> None:
     if other is None:
         return
-    monkeypatch.setattr(base, "_HOST_SECONDS", 1.0)
+    monkeypatch.setattr(base, "HOST_SECONDS", 1.0)
     with tcp_switch(first_port()) as switch:
         switch.swallow()
         began = monotonic()

@@ -76,7 +76,7 @@ def test_afterwards_each_statement_is_committed_by_itself() -> None:
 def test_a_transaction_begins_along_with_its_first_statement(monkeypatch: pytest.MonkeyPatch) -> None:
     if connection.vendor != "mysql":
         return
-    from MySQLdb.connections import Connection
+    from core.db.mariadb.waiting import WatchedConnection as Connection
 
     sent: list[bytes] = []
     query = Connection.query

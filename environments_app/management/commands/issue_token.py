@@ -12,7 +12,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal
 from environments_app.environments.service import find_environment
 from environments_app.errors import AccessError
-from environments_app.models import Environment, TokenRole
+from environments_app.models import Environment, Role, TokenRole
 from environments_app.tokens.service import Lifetime, issue
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--environment", help="the environment; left out for --role admin")
-        parser.add_argument("--role", required=True, choices=TokenRole.values)
+        parser.add_argument("--role", required=True, choices=[*Role.values, TokenRole.ADMIN.value])
         parser.add_argument("--name", required=True, help="who uses it; the audit log shows this name")
         parser.add_argument("--prefix", default="", help="only names under this prefix, by whole segments")
         parser.add_argument(

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from environments_app.authentication.pending import SAML_REQUESTS
 from environments_app.errors import SignOnRefused
 from environments_app.saml.protocol.xml_document import ASSERTION, text_of
-from environments_app.single_sign_on.pending import SAML_REQUESTS
 
 _BEARER: Final = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 _TRANSIENT: Final = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"

@@ -10,11 +10,11 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from core.clock import is_in
+from environments_app.authentication.pending import LIFETIME_SECONDS
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import SignOnRefused, Tampered
 from environments_app.models import SamlAssertion
 from environments_app.saml.protocol.assertion_rules import Statement
-from environments_app.single_sign_on.pending import LIFETIME_SECONDS
 
 # The browser follows a redirect at once.
 _HANDLE_SECONDS: Final = 120

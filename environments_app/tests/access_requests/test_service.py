@@ -364,11 +364,15 @@ def test_one_asks_where_one_was_refused(cast: Cast, signed_in: Callable[..., Cli
     form = {"environment": "production", "role": "reader", "minutes": "60", "reason": "look"}
     answer = client.post("/access-requests/new", form, follow=True)
     assert b"Your request for access" in answer.content
+    # What is said is true of one that does not exist, too.
+    nowhere = client.post("/access-requests/new", {**form, "environment": "nowhere"}, follow=True)
+    for told in (answer, nowhere):
+        assert b"If the environment exists, its managers will see your request." in told.content
     # As a word: tokens against CSRF have any five letters somewhere.
     assert not re.search(rb"\balice\b", answer.content)
     manager = signed_in(cast.alice)
     assert b"charlie" in manager.get("/approvals").content
-    request = AccessRequest.objects.get()
+    request = AccessRequest.objects.get(environment_name="production")
     page = manager.get(f"/access-requests/{request.pk}").content.decode()
     assert "<dt>Current access</dt><dd>None</dd>" in page
     narrowed = {"role": "viewer", "prefix": "pay", "minutes": "60", "comment": "names alone"}

@@ -91,16 +91,26 @@ def test_a_grant_that_needed_no_approval_asks_whether_the_environment_is_protect
     for use in (unneeded.consume, unneeded.require_unneeded):
         with pytest.raises(ApprovalVoid, match="turned on"):
             use(cast.production)
-    # Keeper's own work, and what an approval allows, ask nothing there.
+    # Keeper's own work, and what an approval allows, ask nothing of that.
     own = system_approval(system_principal(is_admin=True), cast.production)
     own.require_unneeded(cast.production)
-    assert own.preconditions() == []
+    assert have_rows([each.query for each in own.preconditions()]) == [False]
 
 
 def test_a_grant_with_an_approval_asks_for_no_other(cast: Cast, place: Environment) -> None:
     _, grant = approved_grant(cast, place)
-    assert grant.preconditions() == []
+    assert have_rows([each.query for each in grant.preconditions()]) == [False]
     grant.require_unneeded(place)
+
+
+def test_no_grant_writes_into_an_environment_that_was_deleted_since(cast: Cast, place: Environment) -> None:
+    _, approved = approved_grant(cast, place)
+    own = system_approval(system_principal(is_admin=True), place)
+    place.deleted_at = timezone.now()
+    place.save()
+    for grant in (approved, own):
+        with pytest.raises(ApprovalVoid, match="deleted"):
+            grant.consume(place)
 
 
 @pytest.mark.parametrize("state", [state for state in ApprovalState if state != ApprovalState.APPROVED])

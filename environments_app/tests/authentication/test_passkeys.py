@@ -260,6 +260,7 @@ RESPONSE = st.fixed_dictionaries(
         "authenticatorData": ENCODED | JSON,
         "signature": ENCODED | JSON,
         "attestationObject": CBOR | ENCODED | JSON,
+        "userHandle": ENCODED | JSON,
     }
 )
 ANSWER = (
@@ -293,6 +294,8 @@ def test_no_answer_of_a_browser_breaks_a_sign_in(answer: str) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(passkeys, "passkeys_of", lambda _: [known])
         assert not passkeys.use_passkey(user=user, credential=answer, challenge=b"c" * 32, party=PARTY)
+        patched.setattr(Passkey.objects, "select_related", lambda _: Passkey.objects.none())
+        assert passkeys.owner_of(answer) is None
 
 
 @example(answer="")
@@ -311,7 +314,7 @@ def test_no_answer_of_a_browser_breaks_a_registration(answer: str) -> None:
 @given(data=st.data())
 def test_a_genuine_answer_with_one_part_replaced_proves_nothing(field: str, data: st.DataObject) -> None:
     device, challenge = Authenticator(), b"c" * 32
-    options = json.dumps({"challenge": bytes_to_base64url(challenge)})
+    options = json.dumps({"challenge": bytes_to_base64url(challenge), "user": {"id": ""}})
     made = passkeys._verified_registration(device.create(options), challenge, PARTY)
     user = User(username="nobody")
     known = Passkey(

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from typing import Final
+from uuid import UUID
 
 import pytest
+from django.test import Client
+from pytest_django import Settings
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
@@ -26,6 +29,7 @@ from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens import service as tokens
 from environments_app.trusts import service as trusts
 from environments_app.users import accounts, suspensions
+from environments_app.users.password_links import invite_new
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 NEW = "another-long-passphrase"
@@ -202,6 +206,13 @@ def test_what_was_asked_before_a_confirmation_stays_in_the_hands_of_then(protect
         with pytest.raises(Conflict):
             suspensions.confirm_account(actor=cast.principal(by), environment=place, user=puppet, since=None)
     assert [each.by for each in held_accounts(place)] == [["root"]]
+    # No button is offered to who would be refused.
+    for user, offered in ((cast.root, False), (cast.alice, True)):
+        client = Client()
+        client.force_login(user, backend="environments_app.users.password_backend.LocalBackend")
+        page = client.get(f"/environments/{place.name}/access").content.decode()
+        assert (f"Confirm the account {puppet.username}" in page) is offered
+        assert ("keeper changepassword" in page) is not offered
     suspensions.confirm_account(actor=cast.principal(cast.alice), environment=place, user=puppet, since=None)
     assert held_accounts(place) == []
     assert not may(cast, cast.root, before)
@@ -224,6 +235,39 @@ def test_what_was_asked_before_a_confirmation_stays_in_the_hands_of_then(protect
     hands = CustodyGraph()
     assert cast.root.uuid in hands.behind(puppet.uuid, environment=cast.development)
     assert cast.root.uuid not in hands.behind(puppet.uuid, environment=place)
+
+
+def test_who_is_behind_the_maker_is_asked_as_of_each_of_its_acts(protected: Cast) -> None:
+    """Directly, the maker acted when somebody had confirmed it; through another account, before."""
+    cast = protected
+    maker, target = administrator(host(), "maker"), administrator(host(), "target")
+    accounts.set_password(actor=cast.principal(cast.root), user=maker, password=NEW)
+    choose_password(maker)
+    middle = administrator(cast.principal(maker), "middle")
+    suspensions.confirm_account(
+        actor=cast.principal(cast.alice),
+        environment=cast.production,
+        user=maker,
+        since=User.objects.get(pk=maker.pk).suspended_at,
+    )
+
+    def behind() -> set[UUID]:
+        return CustodyGraph().behind(target.uuid, environment=cast.production)
+
+    accounts.set_password(actor=cast.principal(maker), user=target, password=NEW)
+    assert behind() == {target.uuid, maker.uuid}
+    accounts.set_password(actor=cast.principal(middle), user=target, password=NEW)
+    assert behind() == {target.uuid, maker.uuid, middle.uuid, cast.root.uuid}
+
+
+def test_who_changes_the_address_of_an_invited_account_could_sign_in_as_it(
+    cast: Cast, settings: Settings
+) -> None:
+    settings.EMAIL_HOST, settings.KEEPER_URL = "mail.example.com", "https://keeper.example.com"
+    made = invite_new(actor=host(), username="nina", email="nina@example.com")
+    assert CustodyGraph().behind(made.uuid, environment=None) == {made.uuid}
+    accounts.update_user(actor=cast.principal(cast.root), user=made, email="root@example.com")
+    assert cast.root.uuid in CustodyGraph().behind(made.uuid, environment=None)
 
 
 def test_a_password_from_the_host_ends_custody_everywhere(protected: Cast) -> None:
@@ -336,24 +380,33 @@ OTHERS: Final = {
     **dict.fromkeys((action for action in Action if action.endswith(".view")), _READS),
     **dict.fromkeys((action for action in Action if action.startswith("secret.")), _VALUES),
     **dict.fromkeys(
-        (a for a in Action if a.startswith(("target.", "rotation.", "consent.", "notification.", "migration."))),
+        (
+            a
+            for a in Action
+            if a.startswith(("target.", "rotation.", "consent.", "notification.", "migration.", "sink."))
+        ),
         _SYSTEMS,
     ),
     **dict.fromkeys((a for a in Action if a.startswith("approval.")), _APPROVES),
     **dict.fromkeys(
         (
             Action.ENVIRONMENT_CREATE, Action.ENVIRONMENT_UPDATE, Action.ENVIRONMENT_DELETE,
+            Action.ENVIRONMENT_RESTORE, Action.ENVIRONMENT_PURGE,
             Action.MEMBER_GRANT, Action.MEMBER_CHANGE, Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE,
             Action.BREAK_GLASS, Action.GROUP_CHANGE, Action.ACCESS_ASK, Action.ACCESS_DECIDE,
             Action.ACCESS_WITHDRAW, Action.ACCESS_EXPIRE, Action.ACCESS_SUSPEND,
+            Action.REVIEW_START, Action.REVIEW_DECIDE, Action.REVIEW_SIGN, Action.REVIEW_CANCEL,
         ),
         _ROLE,
     ),
     Action.ACCESS_CONFIRM: "it ends custody, by another person's word",
     **dict.fromkeys((Action.TOKEN_REVOKE, Action.TRUST_DELETE, Action.TRUST_PURGE, Action.USER_OFFBOARD, Action.USER_MOVE), _ENDS),
     Action.TOKEN_CHANGE: "it narrows a token, whose text stays with who has it",
+    Action.TOKEN_DECOY: "a decoy opens nothing",
     Action.TRUST_TEST: "it lets no workload in",
     Action.LEAK_SEARCH: "it tells whose a value is, to somebody who has it",
+    Action.USER_PROVISION: "the provider vouches for the subject; handing over is a change of the account as well",
+    Action.SCIM_CLIENT_CHANGE: "its token makes and ends accounts, and signs in as none",
     Action.SSO_PROVIDER_CHANGE: "the issuer of a provider is fixed: no account changes hands by it",
     Action.SECOND_FACTOR_CHANGE: f"{_OWN}; what an administrator removes is a change of the account as well",
     **dict.fromkeys(

@@ -35,6 +35,20 @@ pytestmark = pytest.mark.every_database
 TARGET = uuid4()
 
 
+def test_a_message_has_a_subject_of_one_line_and_turns_no_direction(cast: Cast, settings: Settings) -> None:
+    message_users(
+        people=[cast.alice.uuid],
+        environment=cast.development,
+        kind="share",
+        subject="Bob\r\nBcc: x shared",
+        lines=["Comment: first\nsecond, at \u202etset.live\x00\x1b"],
+    )
+    settings.EMAIL_HOST = "mail.example"
+    deliver_due()
+    assert mail.outbox[0].subject == "[Keeper] Bob  Bcc: x shared"
+    assert "\n\nComment: first\nsecond, at  tset.live  \n\n" in str(mail.outbox[0].body)
+
+
 class Pigeon:
     """A transport that remembers what it was given, or fails as it is told."""
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 from pytest_django import Settings
 
 from audit_app.events.actions import Action
@@ -101,6 +103,14 @@ def test_what_the_provider_states_that_it_cannot_do_is_refused(cast: Cast, serve
         assert refused.value.field == field
 
 
+def test_a_change_to_what_the_provider_cannot_do_is_refused(cast: Cast, served: dict[str, str]) -> None:
+    served["document"] = document(token_endpoint_auth_methods_supported=["client_secret_basic"])
+    provider = add(cast, client_auth="client_secret_basic")
+    with pytest.raises(InvalidField):
+        change(cast, provider, client_auth="client_secret_post")
+    assert OidcProvider.objects.get().client_auth == "client_secret_basic"
+
+
 def test_only_an_administrator_adds_one_and_a_name_once(cast: Cast, settings: Settings) -> None:
     with pytest.raises(Forbidden):
         providers.create_provider(
@@ -186,3 +196,26 @@ def test_a_stale_administrator_is_asked_first(cast: Cast) -> None:
         providers.create_provider(
             actor=replace(user_principal(cast.root), confirmed=False), slug="a", issuer=NAME, secret="s"
         )
+
+
+def test_a_refused_form_keeps_what_was_typed_and_says_first_what_refuses_it(
+    cast: Cast, client: Client, settings: Settings
+) -> None:
+    settings.KEEPER_URL = ""
+    client.force_login(cast.root, backend="environments_app.users.password_backend.LocalBackend")
+    path = reverse("admin:environments_app_oidcprovider_add")
+    assert "Set KEEPER_URL first" in client.get(path).content.decode()
+    form = {
+        "label": "Acme", "slug": "acme", "issuer": NAME, "client_id": "keeper", "client_secret": "s",
+        "client_auth": "client_secret_basic", "algorithm": "RS256", "scopes": "openid",
+        "username_claim": "preferred_username", "email_claim": "email", "name_claim": "name",
+        "session_hours": "8",
+    }  # fmt: skip
+    page = client.post(path, form)
+    text = page.content.decode()
+    assert page.status_code == 200
+    assert "Set KEEPER_URL first" in text
+    assert 'value="keeper"' in text
+    assert f'value="{NAME}"' in text
+    assert "it stays" not in text
+    assert not OidcProvider.objects.exists()

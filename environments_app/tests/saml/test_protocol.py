@@ -11,11 +11,11 @@ from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
+from environments_app.authentication.pending import LIFETIME_SECONDS, SAML_REQUESTS
 from environments_app.errors import SignOnRefused
 from environments_app.saml.protocol import assertion_rules, logout, xml_document
 from environments_app.saml.protocol.assertion_rules import Expected, Statement, moment_of, read_statement
 from environments_app.saml.protocol.xml_document import read_response, read_tree, text_of
-from environments_app.single_sign_on.pending import LIFETIME_SECONDS, SAML_REQUESTS
 
 ACS = "https://keeper.example.com/saml/acs"
 IDP = "https://idp.example.com/saml"

@@ -184,7 +184,7 @@ def test_metadata_holds_as_long_as_it_says(settings: Settings, document: bytes, 
 
 
 def test_what_another_entity_or_role_signs_by_is_left_out(settings: Settings) -> None:
-    role = "<{0}><KeyDescriptor use='signing'><Of{0}/></KeyDescriptor></{0}>"
+    role = "<{0}><KeyDescriptor use='signing'><By_{0}/></KeyDescriptor></{0}>"
     others = role.format("SPSSODescriptor") + role.format("AttributeAuthorityDescriptor")
     provider = (
         entity("idp")
@@ -196,7 +196,7 @@ def test_what_another_entity_or_role_signs_by_is_left_out(settings: Settings) ->
     document = metadata(provider, entity("other")).decode()
     left = only_provider(document, provider="idp")
     assert CERTIFICATE in left
-    for foreign in ("Of", "Encrypts", "other", "SPSSO", "EntitiesDescriptor"):
+    for foreign in ("By_", ":Encrypts", '"other"', "SPSSODescriptor", "EntitiesDescriptor"):
         assert foreign not in left
     for wanted in ("", "none"):
         with pytest.raises(SignOnUnavailable, match=r"names [02] identity providers"):

@@ -103,6 +103,21 @@ def test_what_stays_is_not_written_again(cast: Cast, events: Events) -> None:
     assert len(events(Action.MEMBER_GRANT)) == 1
 
 
+def test_a_forged_place_is_granted_to_nobody_and_a_forged_grant_is_replaced(
+    cast: Cast, sql: Callable[..., None]
+) -> None:
+    root, system = cast.principal(cast.root), system_principal(is_admin=True)
+    for place in (cast.development, cast.production):
+        map_group(actor=root, group="g", environment=place, role="viewer")
+    sql("UPDATE environments_app_environment SET protected = 1 WHERE id = %s", cast.production.pk)
+    apply_groups(actor=system, user=cast.charlie, groups={"g"})
+    row = Membership.objects.get(user=cast.charlie)
+    assert row.environment == cast.development
+    sql("UPDATE environments_app_membership SET row_mac = %s WHERE id = %s", bytes(32), row.pk)
+    apply_groups(actor=system, user=cast.charlie, groups={"g"})
+    assert Membership.objects.get(user=cast.charlie).is_authentic()
+
+
 def test_so_many_groups_are_mapped_and_no_more(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_mapping, "_MAX_MAPPINGS", 2)
     root = cast.principal(cast.root)

@@ -18,7 +18,7 @@ from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens import children, rotation
 from environments_app.tokens.authentication import authenticate
-from environments_app.tokens.children import end_token, family, issue_child
+from environments_app.tokens.children import end_token, family, issue_child, renew_token
 from environments_app.tokens.service import issue, revoke
 from environments_app.trusts import service as trusts
 from environments_app.trusts.sign_in import sign_in
@@ -224,3 +224,63 @@ def test_an_edited_parent_is_noticed(cast: Cast, sql: Callable[..., None]) -> No
         second.uuid.hex, child.pk,
     )  # fmt: skip
     assert not opens(text)
+
+
+def longer(parent: ServiceToken, actor: ServiceToken, child: ServiceToken, minutes: int = 0) -> timedelta:
+    """Renew a child, and return for how long it then lasts."""
+    row = ServiceToken.objects.select_related("environment").get(pk=child.pk)
+    actor = ServiceToken.objects.select_related("environment").get(pk=actor.pk)
+    renewed = renew_token(actor=token_principal(actor), token=row, lifetime=timedelta(minutes=minutes))
+    assert renewed.expires_at is not None
+    return renewed.expires_at - timezone.now()
+
+
+def renewable(parent: ServiceToken, longest: timedelta | None = timedelta(hours=3)) -> ServiceToken:
+    row = ServiceToken.objects.select_related("environment").get(pk=parent.pk)
+    child, _ = issue_child(
+        actor=token_principal(row), parent=row, lifetime=timedelta(hours=1), longest=longest, less={}
+    )
+    return child
+
+
+def about(duration: timedelta, minutes: int) -> bool:
+    return timedelta(0) <= timedelta(minutes=minutes) - duration < timedelta(seconds=30)
+
+
+def test_a_child_prolongs_itself_up_to_its_longest_time(cast: Cast, events: Events) -> None:
+    parent = parent_of(cast)
+    child = renewable(parent)
+    assert about(longer(parent, child, child, 90), 90)
+    assert about(longer(parent, child, child), 90)
+    assert about(longer(parent, child, child, 600), 180)
+    assert about(longer(parent, parent, child, 5), 5)
+    changed = events("token.change")
+    assert (len(changed), changed[-1].actor_name) == (4, "ci")
+    assert '"renewed":true' in changed[-1].details.replace(" ", "")
+    assert list(run_checks()) == []
+
+
+def test_it_never_outlives_its_parent_nor_the_longest_that_tokens_may(cast: Cast, settings: Any) -> None:
+    parent = parent_of(cast, expires_at=timezone.now() + timedelta(minutes=100))
+    assert about(longer(parent, (child := renewable(parent)), child, 150), 100)
+    other = parent_of(cast, name="other")
+    child = renewable(other, timedelta(days=9))
+    settings.KEEPER_TOKEN_MAX_DAYS = 1
+    assert about(longer(other, child, child, 60 * 24 * 5), 60 * 24)
+
+
+def test_what_is_not_renewable_ended_or_not_ones_own_is_not_prolonged(cast: Cast) -> None:
+    parent, stranger = parent_of(cast), parent_of(cast, name="stranger")
+    child, fixed = renewable(parent), renewable(parent, None)
+    with pytest.raises(Conflict, match="not renewable"):
+        longer(parent, fixed, fixed)
+    with pytest.raises(Conflict, match="not renewable"):
+        longer(parent, parent, parent)
+    for other in (stranger, fixed):
+        with pytest.raises(Forbidden):
+            longer(parent, other, child)
+    # The row that was read before the parent ended.
+    row = ServiceToken.objects.select_related("environment").get(pk=child.pk)
+    revoke(actor=cast.principal(cast.alice), token=parent)
+    with pytest.raises(Conflict, match="has ended"):
+        renew_token(actor=token_principal(row), token=row, lifetime=timedelta(hours=1))

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
 from typing import Any
@@ -41,6 +41,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def found(issuer: Issuer, kid: str = "one", **source: Any) -> bool:
     return find_key(KeySource(issuer.url, **source), algorithm="RS256", kid=kid) is not None
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < ends
+        time.sleep(0.005)
 
 
 def test_keys_are_discovered_once(issuer: Issuer) -> None:
@@ -159,7 +166,7 @@ def test_a_slow_issuer_is_cut_off(issuer: Issuer, monkeypatch: pytest.MonkeyPatc
         found(issuer)
 
 
-def test_few_wait_for_issuers_at_once(issuer: Issuer) -> None:
+def test_few_issuers_are_asked_at_once(issuer: Issuer) -> None:
     issuer.may_answer.clear()
 
     def ask(number: int) -> str:
@@ -204,33 +211,71 @@ def test_pasted_keys_are_shown_without_the_network(issuer: Issuer) -> None:
     assert not issuer.requests
 
 
-def test_one_thread_that_comes_second_does_not_fetch_again(issuer: Issuer) -> None:
-    source = KeySource(issuer.url)
-    known = key_source._entry(source)
-    with key_source._turn(known, wait=False) as has_turn:
-        assert has_turn
-        key_source._refresh(source, known, wait=False)
-        assert not issuer.requests
-    key_source._refresh(source, known, wait=True)
-    # Another has asked while this one waited for its turn.
-    key_source._refresh(source, known, wait=True)
+def test_all_who_come_at_once_get_the_key_by_one_fetch(issuer: Issuer) -> None:
+    issuer.may_answer.clear()
+    with ThreadPoolExecutor(10) as pool:
+        asking = [pool.submit(found, issuer) for _ in range(10)]
+        wait_until(lambda: bool(issuer.requests))
+        issuer.may_answer.set()
+        assert all(each.result(PATIENCE_SECONDS) for each in asking)
     assert issuer.requests == [DISCOVERY, "/keys"]
 
 
-def test_who_needs_keys_while_too_many_wait_is_told_so(issuer: Issuer) -> None:
-    known = key_source._entry(KeySource(issuer.url))
-    taken = [key_source._WAITING.acquire(blocking=False) for _ in range(2)]
+def test_who_comes_while_a_new_key_is_fetched_gets_it(issuer: Issuer, clock: list[float]) -> None:
+    assert found(issuer)
+    issuer.rotate("two")
+    issuer.requests.clear()
+    clock[0] = key_source.COOL_DOWN_SECONDS
+    issuer.may_answer.clear()
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(found, issuer, "two") for _ in range(4)]
+        wait_until(lambda: bool(issuer.requests))
+        # A key that is known waits for nothing.
+        assert found(issuer)
+        issuer.may_answer.set()
+        assert all(each.result(PATIENCE_SECONDS) for each in asking)
+    assert issuer.requests == [DISCOVERY, "/keys"]
+
+
+def test_others_wait_briefly_for_an_issuer_that_failed_before(
+    issuer: Issuer, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer.answers[DISCOVERY] = (500, {}, b"")
+    with pytest.raises(KeysUnavailable) as first:
+        found(issuer)
+    assert first.value.retry_after > key_source.COOL_DOWN_SECONDS - PATIENCE_SECONDS / 2
+    del issuer.answers[DISCOVERY]
+    issuer.requests.clear()
+    monkeypatch.setattr(key_source, "_BRIEF_SECONDS", 0.05)
+    clock[0] = key_source.COOL_DOWN_SECONDS
+    issuer.may_answer.clear()
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(found, issuer)
+        wait_until(lambda: bool(issuer.requests))
+        with pytest.raises(KeysUnavailable) as second:
+            found(issuer)
+        assert second.value.retry_after == 1
+        issuer.may_answer.set()
+        assert asking.result(PATIENCE_SECONDS)
+    assert issuer.requests == [DISCOVERY, "/keys"]
+
+
+def test_who_needs_keys_while_too_many_issuers_are_asked_is_told_so(
+    issuer: Issuer, clock: list[float]
+) -> None:
+    assert found(issuer)
+    clock[0] = key_source.FRESH_SECONDS + 5
+    taken = [key_source._FETCHING.acquire(blocking=False) for _ in range(2)]
     try:
         assert taken == [True, True]
-        with pytest.raises(KeysUnavailable, match="other issuers"), key_source._turn(known, wait=True):
-            pass
+        with pytest.raises(KeysUnavailable, match="other issuers"):
+            found(issuer, jwks_url=f"{issuer.url}/other")
         # Who has a key that is kept does without.
-        with key_source._turn(known, wait=False) as has_turn:
-            assert not has_turn
+        assert found(issuer)
     finally:
         for _ in taken:
-            key_source._WAITING.release()
-    assert found(issuer)
+            key_source._FETCHING.release()
+    assert found(issuer, jwks_url=f"{issuer.url}/other")
 
 
 def test_only_an_answer_of_200_is_believed(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:

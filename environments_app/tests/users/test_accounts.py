@@ -18,6 +18,7 @@ from environments_app.errors import (
     Forbidden,
     InvalidField,
     NameInUse,
+    Suspended,
     Tampered,
 )
 from environments_app.models import Alert, PersonalToken, Session, Source, User, UserRole
@@ -238,3 +239,14 @@ def test_nobody_is_called_as_keeper_itself(cast: Cast) -> None:
             actor=root, username="keeper", issuer="https://idp.example", name_id="keeper"
         )
     assert User.objects.count() == 6
+
+
+def test_a_suspended_administrator_takes_roles_and_gives_none(cast: Cast, events: Events) -> None:
+    accounts.update_user(actor=cast.principal(cast.root), user=cast.erin, role=UserRole.AUDITOR)
+    suspended = replace(cast.principal(cast.root), suspended=True)
+    for role in (UserRole.ADMIN, UserRole.AUDITOR):
+        with pytest.raises(Suspended):
+            accounts.update_user(actor=suspended, user=cast.bob, role=role)
+    assert User.objects.get(pk=cast.bob.pk).role == UserRole.USER
+    assert events(Action.USER_CHANGE, outcome="denied")
+    assert accounts.update_user(actor=suspended, user=cast.erin, role=UserRole.USER).role == UserRole.USER

@@ -10,6 +10,8 @@ from pytest_django import Settings
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from environments_app.environments.service import update_environment
+from environments_app.errors import InvalidField
 from environments_app.models import Session
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.users import accounts
@@ -38,6 +40,24 @@ def lives(client: Client) -> bool:
 def change(client: Client, **fields: str) -> Any:
     form = {"current": PASSWORD, "password": NEW, "again": NEW} | fields
     return client.post("/profile/password", form)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\x00b", "a\x1bb", "a\u202eb", "a\u2066b", "a\u2028b"])
+def test_a_name_is_one_line_and_turns_no_direction(cast: Cast, name: str) -> None:
+    with pytest.raises(InvalidField):
+        accounts.set_own_name(actor=cast.principal(cast.alice), user=cast.alice, display_name=name)
+    for change in (accounts.create_user, accounts.update_user):
+        about = {"username": "new"} if change is accounts.create_user else {"user": cast.bob}
+        with pytest.raises(InvalidField):
+            change(actor=cast.principal(cast.root), display_name=name, **about)
+    with pytest.raises(InvalidField):
+        update_environment(actor=cast.principal(cast.alice), environment=cast.development, display_name=name)
+    cast.alice.refresh_from_db()
+    assert cast.alice.display_name == ""
+    kept = accounts.set_own_name(
+        actor=cast.principal(cast.alice), user=cast.alice, display_name="Zoë d'Été 山田"
+    )
+    assert kept.display_name == "Zoë d'Été 山田"
 
 
 def test_it_shows_where_one_is_signed_in(alice: Client) -> None:

@@ -81,7 +81,20 @@ def test_it_grants_and_revokes(cast: Cast, signed_in: SignedIn) -> None:
 def test_an_unknown_person_stands_on_the_form(cast: Cast, signed_in: SignedIn) -> None:
     page = signed_in(cast.alice).post(f"{PAGE}/members", {"username": "nobody", "role": "reader"})
     assert page.status_code == 422
-    assert "User or group not found." in page.content.decode()
+    assert "User or group not found. An administrator invites people." in page.content.decode()
+    page = signed_in(cast.root).post(f"{PAGE}/members", {"username": "nobody", "role": "viewer"})
+    assert 'href="/people?invite_to=development"' in page.content.decode()
+
+
+def test_an_address_names_a_person_to_who_sees_it_anyway_and_a_disabled_account_warns(
+    cast: Cast, signed_in: SignedIn
+) -> None:
+    User.objects.filter(pk=cast.charlie.pk).update(email="Charlie@example.com", is_active=False)
+    form = {"username": "charlie@example.com", "role": "viewer"}
+    assert signed_in(cast.alice).post(f"{PAGE}/members", form).status_code == 422
+    page = signed_in(cast.root).post(f"{PAGE}/members", form, follow=True).content.decode()
+    assert "Access granted: charlie, Viewer in development." in page
+    assert "The account charlie is disabled" in page
 
 
 def test_one_field_takes_a_person_or_a_group_and_never_guesses(cast: Cast, signed_in: SignedIn) -> None:

@@ -149,7 +149,7 @@ def test_granting_again_leads_to_the_change(cast: Cast, signed_in: SignedIn) -> 
     answer = signed_in(cast.alice).post(f"{PAGE}/members", {"username": "bob", "role": "manager"})
     assert answer.status_code == 422
     text = answer.content.decode()
-    assert "There is a membership for this prefix already" in text
+    assert "There is a membership for this path already" in text
     assert f'<a href="{address(row)}" data-leave>Change that one</a>' in text
 
 

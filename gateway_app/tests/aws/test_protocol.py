@@ -19,7 +19,7 @@ from secrets_app.services import lifecycle, version_stages, write
 from secrets_app.tests.kept import change, keep
 from secrets_app.types.registry import SecretType
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 
 
 def reveals(outcome: str = "allowed") -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
 
 from gateway_app.engine.process import Batches
 from gateway_app.engine.reads import ReadRequest, Served
@@ -53,6 +53,7 @@ def test_one_request_does_not_spoil_the_others_of_its_batch(caplog: pytest.LogCa
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("error", [OperationalError(2006, "gone"), InterfaceError("closed")])
 def test_without_a_database_all_is_left_to_the_general_path_at_once(error: Exception) -> None:
+    connection.ensure_connection()
     failing = Failing(error, times=5)
     assert batch(Batches(failing), 1, 2) == [None, None]
     # This connection is still there.

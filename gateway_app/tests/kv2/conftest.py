@@ -56,6 +56,7 @@ def ask(cast: Cast) -> Ask:
     def send(method: str, path: str, body: bytes = b"", *, token: str = own, **headers: str) -> Any:
         given: dict[str, Any] = {"X-Vault-Token": token} if token else {}
         given |= {name.replace("_", "-"): text for name, text in headers.items()}
-        return Client().generic(method, f"/vault/v1/{path}", body, content_type="", headers=given)
+        media_type = "application/merge-patch+json" if method == "PATCH" else ""
+        return Client().generic(method, f"/vault/v1/{path}", body, content_type=media_type, headers=given)
 
     return send

@@ -36,7 +36,12 @@ def body(**members: Any) -> bytes:
 def test_a_child_reads_and_no_more(cast: Cast, ask: Ask) -> None:
     keep(cast, "app/db"), keep(cast, "other")
     auth = create(
-        ask, policies=["reader", "default"], ttl="1h", meta={"prefix": "app"}, display_name="deploy"
+        ask,
+        policies=["reader", "default"],
+        ttl="1h",
+        meta={"prefix": "app"},
+        display_name="deploy",
+        renewable=False,
     )
     assert (auth["policies"], auth["renewable"], auth["orphan"]) == (["reader"], False, False)
     assert 3590 <= auth["lease_duration"] <= 3600
@@ -155,6 +160,42 @@ def test_the_cli_and_hvac_make_and_end_children(cast: Cast, live_server: LiveSer
     assert client.auth.token.lookup(child)["data"]["policies"] == ["reader"]
     client.auth.token.revoke(child)
     assert not hvac.Client(url=f"{live_server.url}/vault", token=child).is_authenticated()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_child_is_renewed_as_in_openbao(ask: Ask, openbao: tuple[str, str]) -> None:
+    def told(ask_: Any, renew: Any) -> Any:
+        made = ask_("POST", CREATE, {"ttl": "1m", "explicit_max_ttl": "2m"})[1]["auth"]
+        answers: list[Any] = [(made["renewable"], made["lease_duration"])]
+        increments: tuple[Any, ...] = (None, "90s", "10m", "5s", 0, -5, "x", [])
+        for increment in increments:
+            sent = {} if increment is None else {"increment": increment}
+            status, found = renew(made["client_token"], sent)
+            auth = found.get("auth") or {}
+            answers.append((status, auth.get("lease_duration"), auth.get("renewable"), sorted(auth)))
+        looked = ask_("POST", "auth/token/lookup", {"token": made["client_token"]})[1]["data"]
+        answers.append((looked["renewable"], looked["explicit_max_ttl"]))
+        answers.append(ask_("POST", "auth/token/renew", {"token": made["client_token"], "increment": 30})[0])
+        answers.append(ask_("POST", "auth/token/renew-accessor", {"accessor": made["accessor"]})[0])
+        fixed = ask_("POST", CREATE, {"ttl": "1m", "renewable": False})[1]["auth"]
+        return [*answers, fixed["renewable"], renew(fixed["client_token"], {})]
+
+    def of_child(token: str, sent: Any) -> Any:
+        answer = ask("POST", "auth/token/renew-self", body(**sent), token=token)
+        return answer.status_code, answer.json()
+
+    def of_bao(token: str, sent: Any) -> Any:
+        return of_openbao((openbao[0], token))("POST", "auth/token/renew-self", sent)
+
+    ours, theirs = told(of_keeper(ask), of_child), told(of_openbao(openbao), of_bao)
+    # A second may pass between the two.
+    assert [near(each) for each in ours] == [near(each) for each in theirs]
+
+
+def near(answer: Any) -> Any:
+    if isinstance(answer, tuple):
+        return tuple(-(-part // 5) * 5 if type(part) is int and part < 200 else part for part in answer)
+    return answer
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,9 +14,18 @@ from pytest_django import Settings
 
 from environments_app.tests.cast import Cast
 from gateway_app.tests.kv2.conftest import token
-from gateway_app.tests.kv2.test_clients import WAIT_SECONDS, address, program
-from sync_app.migration import engine, service
+from gateway_app.tests.kv2.test_clients import (
+    WAIT_SECONDS,
+    address,
+    approle,
+    program,
+    rendered,
+    running,
+    until,
+)
+from sync_app.migration import service
 from sync_app.migration.placing import How, Rule
+from sync_app.tests.migration.driving import apply, work
 from tests.servers.fixtures import openbao
 
 __all__ = ["address", "openbao"]
@@ -56,6 +65,42 @@ def by_bao(url: str, text: str, mount: str, home: Path) -> list[str]:
     return told
 
 
+def configure_agent(place: Path, method: str, mount: str) -> None:
+    """Write the one configuration of an agent, which is the same for both."""
+    reading = "".join(
+        f'{{{{ with secret \\"{mount}/data/dev/app/{path}\\" }}}}{{{{ range $k, $v := .Data.data }}}}{{{{ $k }}}}='
+        "{{ $v }};{{ end }}{{ .Data.metadata.version }} {{ end }}"
+        for path in ("db", "object")
+    )
+    (place / "agent.hcl").write_text(f"""
+        auto_auth {{ {method} }}
+        template {{
+            contents    = "{reading}"
+            destination = "{place}/rendered"
+        }}
+    """)
+
+
+def by_agent(url: str, place: Path) -> str:
+    """Let the agent render by its configuration, and return what it wrote."""
+    (place / "rendered").unlink(missing_ok=True)
+    with running("agent", url, place):
+        until(lambda: rendered(place).count(" ") == 2, place)
+        return rendered(place)
+
+
+def sign_in_there(old: Any, mount: str) -> tuple[str, str]:
+    """Return the parts of an AppRole of the old Vault that reads a mount."""
+    with suppress(hvac.exceptions.InvalidRequest):
+        old.sys.enable_auth_method("approle")
+    old.sys.create_or_update_policy(mount, f'path "{mount}/*" {{ capabilities = ["read", "list"] }}')
+    role = old.auth.approle
+    role.create_or_update_approle(mount, token_policies=[mount])
+    return (
+        role.read_role_id(mount)["data"]["role_id"], role.generate_secret_id(mount)["data"]["secret_id"],
+    )  # fmt: skip
+
+
 def put(old: Any, mount: str, path: str, content: dict[str, Any]) -> None:
     """Write to the old Vault, which takes no versions in the moment after the mount was made."""
     for _ in range(100):
@@ -77,19 +122,24 @@ def test_only_address_and_token_change(
     for path, contents in (("db", [{"value": "one"}, {"value": "two"}]), ("object", [{"user": "a", "n": 1}])):
         for content in contents:
             put(old, mount, f"dev/app/{path}", content)
-    before = [by_hvac(url, root, mount), by_bao(url, root, mount, tmp_path)]
-    alice = cast.principal(cast.alice)
+    role, secret = sign_in_there(old, mount)
+    configure_agent(tmp_path, approle(tmp_path, ""), mount)
+    (tmp_path / "role").write_text(role)
+    (tmp_path / "secret").write_text(secret)
+    configuration = (tmp_path / "agent.hcl").read_bytes()
+    before = [by_hvac(url, root, mount), by_bao(url, root, mount, tmp_path), by_agent(url, tmp_path)]
+    assert before[2] == "value=two;2 n=1;user=a;1 "
     migration = service.start(
-        actor=alice,
+        actor=cast.principal(cast.alice),
         source="vault",
         settings={"address": url},
         credentials={"token": root},
         rules=[Rule(place=mount, how=How.FIRST_FOLDER, environments={"dev": str(cast.development.uuid)})],
     )
-    engine.execute(migration.pk)
-    migration.refresh_from_db()
-    service.request_apply(actor=alice, migration=migration, digest=migration.plan_digest)
-    engine.execute(migration.pk)
+    apply(cast, work(migration), who=cast.alice)
     own = token(cast, "reader")
-    assert [by_hvac(address, own, mount), by_bao(address, own, mount, tmp_path)] == before
+    approle(tmp_path, own)
+    after = [by_hvac(address, own, mount), by_bao(address, own, mount, tmp_path), by_agent(address, tmp_path)]
+    assert after == before
+    assert (tmp_path / "agent.hcl").read_bytes() == configuration
     old.sys.disable_secrets_engine(mount)

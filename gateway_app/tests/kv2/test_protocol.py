@@ -19,7 +19,7 @@ from secrets_app.services import lifecycle
 from secrets_app.tests.kept import change, keep
 from secrets_app.types.registry import SecretType
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 MEMBERS = {
     "request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth",
 }  # fmt: skip
@@ -159,6 +159,44 @@ def test_an_object_that_is_written_is_read_as_it_was(cast: Cast, ask: Ask) -> No
     assert ask("GET", "secret/data/o").json()["data"]["data"] == fields
     assert ask("PATCH", "secret/data/o", put({"user": None, "nested": {"y": 1}})).status_code == 200
     assert ask("GET", "secret/data/o").json()["data"]["data"] == {"nested": {"x": [1, None, "é"], "y": 1}}
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        (None, 200), ([], 200), ({}, 200), ({"cas": 1}, 200), ({"cas": "1"}, 200), ({"cas": None}, 400),
+        ({"cas": 0}, 400), ({"cas": ""}, 400), ("cas=0", 400), ("", 400), (1, 400), (False, 400), ([1], 400),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_condition_is_kept_or_refused(cast: Cast, ask: Ask, options: Any, status: int) -> None:
+    keep(cast, "a", value='{"kept": 1}', secret_type=SecretType.JSON)
+    sent = json.dumps({"data": {"x": 1}, "options": options}).encode()
+    for method, name in (("PATCH", "a"), ("PUT", "b")):
+        keep(cast, "b", value="kept") if name == "b" else None
+        assert ask(method, f"secret/data/{name}", sent).status_code == status
+        stored = ask("GET", f"secret/data/{name}").json()["data"]["metadata"]["version"]
+        assert stored == (2 if status == 200 else 1)
+    # Null is the version before the first one.
+    if options == {"cas": None}:
+        assert ask("PUT", "secret/data/new", sent).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["data", "metadata"])
+def test_a_patch_is_a_merge_patch(cast: Cast, ask: Ask, path: str) -> None:
+    keep(cast, "a", value="{}", secret_type=SecretType.JSON)
+    sent = json.dumps({"data": {"x": 1}, "max_versions": 5}).encode()
+    headers = {"X-Vault-Token": token(cast, "manager")}
+    found = {
+        media_type: Client()
+        .generic("PATCH", f"/vault/v1/secret/{path}/a", sent, content_type=media_type, headers=headers)
+        .status_code
+        for media_type in (
+            "", "application/json", "application/json-patch+json", "text/plain",
+            "Application/Merge-Patch+JSON; charset=utf-8",
+        )
+    }  # fmt: skip
+    assert [*found.values()] == [400, 415, 415, 415, 200 if path == "data" else 204]
 
 
 def test_numbers_are_as_they_were_written_or_refused(cast: Cast, ask: Ask) -> None:
@@ -383,3 +421,20 @@ def test_what_a_token_may_do_at_all_is_no_more_than_its_part(cast: Cast, ask: As
     assert found["glob_paths"]["secret/data/app/"] == {"capabilities": ["read"]}
     assert found["exact_paths"]["development/metadata/app"] == {"capabilities": ["list", "read"]}
     assert {path.split("/")[0] for path in found["glob_paths"]} == {"secret", "development"}
+
+
+def test_a_method_that_a_path_does_not_have_names_those_that_it_has(ask: Ask) -> None:
+    refused = ask("TRACE", "auth/token/renew-self")
+    assert (refused.status_code, refused["Allow"]) == (405, "POST, PUT, OPTIONS")
+
+
+def test_a_path_with_a_line_feed_is_refused_in_the_form_of_the_protocol(ask: Ask) -> None:
+    refused = ask("GET", "secret/data/a%0Ab")
+    assert (refused.status_code, refused["Content-Type"]) == (404, "application/json")
+
+
+@pytest.mark.parametrize(("given", "lists"), [("true", True), ("True", True), ("1", True), ("0", False)])
+def test_a_list_is_asked_for_in_each_form_of_true(cast: Cast, ask: Ask, given: str, lists: bool) -> None:
+    keep(cast, "app/db")
+    answer = ask("GET", f"secret/metadata/app?list={given}")
+    assert (answer.status_code == 200) is lists

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
 from audit_app.models import AuditEvent
 from core.http.requests import Answer
@@ -71,6 +73,22 @@ def test_values_of_both_kinds_are_answered_in_front(cast: Cast, both: Both, moun
         assert json.loads(events[0][-1]) == {"number": 2, "protocol": "kv-v2"}
     (status, body, _, _), in_front = both(f"{mount}/data/app/object", token(cast, "reader"))
     assert (status, in_front, body["data"]["data"]) == (200, True, {"user": "a", "n": [1]})
+
+
+def test_a_version_that_ends_is_left_to_the_general_path(
+    cast: Cast, both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = keep(cast, "app/text")
+    secret.delete_version_after = 60
+    secret.save()
+    change(cast, secret, value="ends")
+    own = token(cast, "reader")
+    (status, body, _, _), in_front = both("secret/data/app/text", own)
+    assert (status, in_front, body["data"]["data"]) == (200, False, {"value": "ends"})
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now + timedelta(seconds=61))
+    (status, body, _, _), in_front = both("secret/data/app/text", own)
+    assert (status, in_front, body["data"]["data"]) == (404, False, None)
 
 
 def test_what_is_not_plain_or_not_granted_is_left_to_the_general_path(cast: Cast, both: Both) -> None:

@@ -286,6 +286,55 @@ def test_a_secret_deleted_with_all_its_versions_is_absent_and_its_numbers_never_
     assert value_of(ask("GET", "secret/data/a")) == {"value": "three"}
 
 
+def test_metadata_are_written_on_condition_of_those_that_were_seen(
+    ask: Ask, secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def described(cas: Any, path: str = "secret/metadata/a", method: str = "POST") -> int:
+        sent = {"metadata_cas": cas, "custom_metadata": {"seen": str(cas)}}
+        return int(ask(method, path, json.dumps(sent).encode()).status_code)
+
+    assert [described(cas) for cas in ("x", 1, True, 0, 0)] == [400, 400, 400, 204, 400]
+    assert [described(cas) for cas in ("1", None)] == [204, 204]
+    assert [described(cas, method="PATCH") for cas in (2, 3)] == [400, 204]
+    assert [described(cas, "secret/metadata/new") for cas in (1, 0)] == [400, 204]
+    update = write.update
+
+    def meanwhile(**given: Any) -> Any:
+        monkeypatch.undo()
+        assert described(4) == 204
+        return update(**given)
+
+    monkeypatch.setattr(write, "update", meanwhile)
+    assert described(4, method="PATCH") == 400
+    assert ask("GET", "secret/metadata/a").json()["data"]["custom_metadata"] == {"seen": "4"}
+    for wrong in ({"metadata_cas_required": True}, {"metadata_cas_required": "true"}):
+        assert ask("POST", "secret/metadata/a", json.dumps(wrong).encode()).status_code == 400
+
+
+@pytest.mark.parametrize("custom", [{"a": None}, {"a": [1]}, {"a": ""}, "x", [1]], ids=repr)
+def test_a_description_without_a_text_is_refused(ask: Ask, secret: Secret, custom: Any) -> None:
+    sent = json.dumps({"custom_metadata": custom}).encode()
+    for path in ("secret/metadata/a", "secret/metadata/new"):
+        assert ask("POST", path, sent).status_code == 400
+    assert ask("GET", "secret/metadata/new").status_code == 404
+
+
+def test_flags_and_numbers_are_read_as_go_reads_them(ask: Ask, secret: Secret) -> None:
+    for flag, stored in (("true", True), (0, False), (1, True), ("F", False)):
+        assert (
+            ask("POST", "secret/metadata/a", json.dumps({"cas_required": flag}).encode()).status_code == 204
+        )
+        assert ask("GET", "secret/metadata/a").json()["data"]["cas_required"] is stored
+    refused: tuple[Any, ...] = ("maybe", 1.5, [], {})
+    for wrong in refused:
+        sent = json.dumps({"cas_required": wrong}).encode()
+        assert ask("POST", "secret/metadata/a", sent).status_code == 400
+    number = ask("GET", "secret/metadata/a").json()["data"]["current_version"]
+    sent = json.dumps({"versions": f"{number}, {number + 5}"}).encode()
+    assert ask("POST", "secret/delete/a", sent, X_Vault_Namespace="root/").status_code == 204
+    assert ask("GET", "secret/data/a").status_code == 404
+
+
 def test_metadata_is_written_read_and_merged(ask: Ask, secret: Secret) -> None:
     sent = {"custom_metadata": {"team": "a", "x": "1"}, "max_versions": 2, "cas_required": True}
     assert ask("POST", "secret/metadata/a", json.dumps(sent).encode()).status_code == 204
@@ -323,7 +372,7 @@ def test_metadata_is_written_read_and_merged(ask: Ask, secret: Secret) -> None:
         {"max_versions": "many"},
         {"max_versions": -5},
         {"max_versions": 2**64 + 5},
-        {"delete_version_after": "30s"},
+        {"delete_version_after": "soon"},
         {"delete_version_after": []},
         {"delete_version_after": {}},
     ],
@@ -447,7 +496,7 @@ def test_rules_of_a_mount_are_those_of_secrets_without_their_own(
     assert ask("POST", "secret/config", off, token=manager).status_code == 204
     assert ask("POST", "secret/data/a", put("x")).status_code == 200
     assert ask("GET", "secret/config").json()["data"]["max_versions"] == 2
-    assert ask("POST", "secret/config", b'{"delete_version_after": "30m"}', token=manager).status_code == 400
+    assert ask("POST", "secret/config", b'{"delete_version_after": "soon"}', token=manager).status_code == 400
 
 
 def test_what_changed_since_it_was_looked_at_is_not_destroyed(cast: Cast, secret: Secret) -> None:

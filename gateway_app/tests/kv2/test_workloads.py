@@ -16,7 +16,7 @@ from environments_app.trusts import service
 from gateway_app.tests.kv2.conftest import Ask
 from secrets_app.tests.kept import keep
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 ISSUER = Issuer()
 
 

@@ -11,7 +11,7 @@ from sync_app.targets import default_targets
 
 class Command(BaseCommand):
     help = (
-        "Migrates the database, and makes the environments development, staging and production and the "
+        "Migrate the database, and make the environments development, staging and production and the "
         "first administrator (KEEPER_ADMIN_USERNAME, KEEPER_ADMIN_PASSWORD) of a new installation."
     )
     requires_migrations_checks = False

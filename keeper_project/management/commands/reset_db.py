@@ -12,7 +12,7 @@ from operations_app.management.confirmation import ask_for_name, database_name
 
 
 class Command(BaseCommand):
-    help = "DESTROYS every secret, user and event in the database, then initialises it anew. Asks before."
+    help = "DESTROY every secret, user and event in the database, then initialise it anew. Asks before."
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:

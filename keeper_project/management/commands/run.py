@@ -24,7 +24,7 @@ LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
 class Command(BaseCommand):
-    help = "Serves Keeper: web server, read engine and worker; initialises a new installation first."
+    help = "Serve Keeper: web server, read engine and worker; initialises a new installation first."
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:

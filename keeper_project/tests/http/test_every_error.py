@@ -60,7 +60,9 @@ TABLE: Final[list[tuple[str, Row]]] = [
     ),
     ("InvalidItems", Row(400, "Some items are not valid", None, {}, False)),
     ("BadToken", Row(401, "Not signed in", "The token is invalid.", _NOT_SIGNED_IN, False)),
+    ("SessionEnded", Row(401, "Not signed in", None, _NOT_SIGNED_IN, False)),
     ("JwtRefused", Row(401, "Not signed in", None, _NOT_SIGNED_IN, False)),
+    ("GuardedValue", Row(403, "A second person is needed", None, {}, False)),
     ("Suspended", Row(403, "Access is suspended", None, {}, False)),
     ("AdministratorsOnly", Row(403, "Administrators only", None, {}, False)),
     ("ManagersOnly", Row(403, "Forbidden", None, {}, False)),
@@ -81,7 +83,7 @@ TABLE: Final[list[tuple[str, Row]]] = [
     ),
     (
         (
-            "AlreadyGranted ApprovalVoid Conflict DestinationTaken DifferentSystem LastManager "
+            "AlreadyGranted ApprovalVoid Conflict DestinationTaken DifferentSystem LastAdministrator LastManager "
             "LinkEnded MembersUnknown MigrationNotReady NameInUse NotResolvable NotTheActiveInstallation PlanNotReady "
             "RotationConflict RotationInProgress RunInProgress SyncPaused Tampered TargetConflict "
             "TargetInUse"
@@ -107,8 +109,8 @@ TABLE: Final[list[tuple[str, Row]]] = [
     (
         (
             "AnswerUnexpected BackendError ChangedSinceRead ClientMissing CreateConflict "
-            "CredentialInUse CredentialsRejected CurrentVersionChanged KeyUnusable LoginMissing "
-            "LoginRefused LoginsDiffer MountMissing NameReserved NameUnusable NotFound NotFound "
+            "CredentialInUse CredentialsRejected CurrentVersionChanged KeyUnusable "
+            "ListExpired LoginMissing LoginRefused LoginsDiffer MountMissing NameReserved NameUnusable NotFound NotFound "
             "NotFound NotYetAccepted OutcomeAmbiguous OutcomeUnknown Overwritten PageTooLarge "
             "PermissionMissing QuotaExceeded RequestRefused ServerUntrusted StillAccepted "
             "SystemMismatch TargetBusy TargetSealed TargetStandby TargetUnreachable TransientError "

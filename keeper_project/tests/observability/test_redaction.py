@@ -34,6 +34,10 @@ TOKEN = f"kpr_AbCdEfGhIjKlMnOpQrStUv_{SECRET}"
         f'{{"message": "Forbidden (CSRF cookie not set.): /keeper/shared/{SECRET}"}}',
         f"GET /sign-in?next=%2Fshared%2F{SECRET} 302",
         f"GET /sign-in?next=%2fshared%2f{SECRET} 302",
+        f"Not Found: /shared#{SECRET}",
+        f"Not Found: /shared%23{SECRET}",
+        f"Not Found: /shared/%2523{SECRET}",
+        f"GET /sign-in?next=%2Fshared%252523{SECRET} 302",
         f"GET /confirm?next=%2Fsign-in%3Fnext%3D%252Fshared%252F{SECRET} 302",
     ],
 )

@@ -78,7 +78,7 @@ def test_it_makes_nothing_before_the_database_is_set_up(tmp_path: Path, typed: s
 def test_help_names_keepers_own_commands_with_a_line_each(tmp_path: Path) -> None:
     done = keeper("--help", data=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^  init-db +Migrates the database", done.stdout, re.MULTILINE)
+    assert re.search(r"^  init-db +Migrate the database", done.stdout, re.MULTILINE)
     assert re.search(r"^  issue-token +Issue a service token", done.stdout, re.MULTILINE)
     assert not re.search(r"^ +(flush|startapp|auditlogflush|sqlsequencereset)", done.stdout, re.MULTILINE)
     assert max(map(len, done.stdout.splitlines())) < 120
@@ -112,7 +112,7 @@ def test_manage_py_takes_the_same_words(tmp_path: Path) -> None:
         cwd=ROOT, env={**os.environ, "KEEPER_DATA_DIR": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "usage: manage.py compliance_report" in done.stdout
+    assert "usage: manage.py compliance-report" in done.stdout
 
 
 def test_it_writes_files_for_its_own_user_only(tmp_path: Path) -> None:

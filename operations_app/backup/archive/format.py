@@ -24,16 +24,20 @@ import gzip
 import hashlib
 import io
 import os
+import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
+from tempfile import mkstemp
 from typing import BinaryIO, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from audit_app.interfaces import Purpose, keyring
@@ -49,9 +53,11 @@ _COUNTER_BYTES: Final = 11
 class ChunkWriter(io.RawIOBase):
     """Takes plain bytes and writes sealed chunks; `finish` writes the last one."""
 
-    def __init__(self, target: BinaryIO, key: bytes) -> None:
+    def __init__(
+        self, target: BinaryIO, key: bytes, cipher: type[AESGCM | ChaCha20Poly1305] = AESGCM
+    ) -> None:
         self._target = target
-        self._cipher = AESGCM(key)
+        self._cipher = cipher(key)
         self._counter = 0
         self._pending = bytearray()
 
@@ -185,12 +191,13 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
     Raises Unwritable if the folder does not take it, or holds a file of this name.
     """
-    draft = path.with_name(f".{path.name}{_PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if path.exists():
-            raise Unwritable(f"{path} exists: a backup never replaces a file")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            raise Unwritable(f"{path} exists: Keeper never replaces a file")
+        remove_unfinished(path.parent, escape(path.name))
+        # Fresh and for this account alone: another account may have written to the folder before.
+        descriptor, draft = mkstemp(prefix=f".{path.name}.", suffix=_PARTIAL, dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 # As long as it is locked its writer lives.
@@ -198,24 +205,32 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(draft, path)
+                os.link(draft, path)
+                if not os.path.samestat(os.fstat(file.fileno()), path.lstat()):
+                    raise Unwritable(f"{path} is not what Keeper wrote: another account uses the folder")
         finally:
-            draft.unlink()
+            Path(draft).unlink(missing_ok=True)
         _sync_folder(path.parent)
     except OSError as error:
-        raise Unwritable(f"the backup cannot be written to {path}: {error.strerror}") from error
+        raise Unwritable(f"{path} cannot be written: {error.strerror}") from error
 
 
-def remove_unfinished(folder: Path) -> int:
-    """Remove the files that killed backups left in a folder, and return how many there were."""
+def remove_unfinished(folder: Path, name: str = "keeper-*") -> int:
+    """Remove what killed writers of files or folders of a name left, and return how many there were."""
     removed = 0
-    for draft in folder.glob(f".keeper-*{_PARTIAL}"):
-        with suppress(OSError), draft.open("rb") as file:
-            # A writer that has just opened it is about to lock it.
-            if time.time() - draft.stat().st_mtime > _YOUNG_SECONDS:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                draft.unlink()
-                removed += 1
+    for draft in folder.glob(f".{name}.*{_PARTIAL[1:]}"):
+        with suppress(OSError):
+            # Another account may have put anything there: no link is followed, no pipe waited for.
+            descriptor = os.open(draft, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                found = os.fstat(descriptor)
+                # A writer that has just opened it is about to lock it.
+                if found.st_uid == os.geteuid() and time.time() - found.st_mtime > _YOUNG_SECONDS:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(draft) if stat.S_ISDIR(found.st_mode) else draft.unlink()
+                    removed += 1
+            finally:
+                os.close(descriptor)
     return removed
 
 

@@ -85,11 +85,11 @@ def _check(check: Result) -> dict[str, Any]:
 
 
 def _systems() -> list[dict[str, str]]:
-    """Return what ails. What was never asked waits for a worker, and whether one lives is a check."""
+    """Return what ails."""
     return [
         {"name": system.name, "state": system.state, "detail": system.detail, "remedy": system.remedy}
         for system in standings(actor=system_principal(is_admin=True))
-        if system.ails and (system.at or system.state != "unasked")
+        if system.ails
     ]
 
 

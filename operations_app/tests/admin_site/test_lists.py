@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -16,7 +17,7 @@ from audit_app.admin_pages import lists
 from audit_app.admin_pages.lists import BoundedPaginator
 from audit_app.models import AuditEvent
 from environments_app.environments import groups as user_groups
-from environments_app.models import User
+from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast
 from operations_app.admin_site.index import INTERNALS, group_of
 from secrets_app.models import Secret
@@ -81,6 +82,46 @@ def test_the_statements_of_a_list_do_not_grow_with_its_rows(root: Client, cast: 
     with CaptureQueriesContext(connection) as many:
         root.get(f"/admin/{name}/")
     assert len(many) == len(few)
+
+
+@pytest.mark.parametrize("order", ["", "o=0", "o=-0"])
+def test_pages_go_by_key_and_back(
+    root: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    monkeypatch.setattr(admin.site.get_model_admin(Group), "list_per_page", 3)
+    for number in range(10):
+        user_groups.create_group(actor=cast.principal(cast.root), name=f"group-{number}")
+    expected = [each.name for each in Group.objects.order_by("-name" if order == "o=-0" else "name")]
+    seen: list[str] = []
+    address, pages = f"?{order}", 0
+    while address:
+        with CaptureQueriesContext(connection) as statements:
+            changes = root.get(f"/admin/auth/group/{address}").context["cl"]
+        assert not [each for each in statements if "OFFSET" in each["sql"]]
+        assert changes.result_count == len(expected)
+        seen += [each.name for each in changes.result_list]
+        address, back, pages = changes.links.get("next", ""), changes.links.get("previous", ""), pages + 1
+    assert (seen, pages) == (expected, -(-len(expected) // 3))
+    before = root.get(f"/admin/auth/group/{back}").context["cl"].result_list
+    rest = len(expected) % 3 or 3
+    assert [each.name for each in before] == expected[-rest - 3 : -rest]
+
+
+@pytest.mark.parametrize("page", ["7", "nonsense", "eyJ4Ijox"])
+def test_a_page_that_is_no_cursor_is_the_first(root: Client, cast: Cast, page: str) -> None:
+    changes = root.get(f"/admin/environments_app/user/?p={page}").context["cl"]
+    assert cast.root in changes.result_list
+
+
+def test_a_list_in_the_order_of_another_model_has_pages_by_number(
+    root: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin.site.get_model_admin(Membership), "list_per_page", 2)
+    first, second = (
+        root.get(f"/admin/environments_app/membership/?o=1&p={page}").context["cl"] for page in (1, 2)
+    )
+    assert first.links == {}
+    assert not {row.pk for row in first.result_list} & {row.pk for row in second.result_list}
 
 
 def test_pages_end_at_a_limit(root: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def made(cast: Cast, settings: Settings, tmp_path: Path) -> Path:
 def test_an_administrator_downloads_the_file_as_it_is(
     made: Path, cast: Cast, signed_in: Callable[..., Client], events: Events
 ) -> None:
-    answer: Any = signed_in(cast.root).post(reverse("admin-system"), {"download": NAME})
+    answer: Any = signed_in(cast.root).post(reverse("backups"), {"download": NAME})
     assert answer.streaming
     assert b"".join(answer.streaming_content) == made.read_bytes()
     assert f'filename="{NAME}"' in answer["Content-Disposition"]
@@ -52,7 +52,7 @@ def test_who_may_download(
         open_sealed(actor=replace(cast.principal(cast.root), confirmed=False), name=NAME)
     assert {event.outcome for event in events(Action.BACKUP_DOWNLOAD)} == {"denied"}
     settings.KEEPER_REAUTH_SECONDS = -1
-    answer = signed_in(cast.root).post(reverse("admin-system"), {"download": NAME})
+    answer = signed_in(cast.root).post(reverse("backups"), {"download": NAME})
     assert answer["Location"].startswith(reverse("confirm"))
 
 
@@ -65,7 +65,7 @@ def test_no_name_leads_out_of_the_folder(
     (made.parent.parent / "secret").write_text("secret")
     with pytest.raises(Malformed):
         open_sealed(actor=cast.principal(cast.root), name=name)
-    page = signed_in(cast.root).post(reverse("admin-system"), {"download": name}, follow=True)
+    page = signed_in(cast.root).post(reverse("backups"), {"download": name}, follow=True)
     assert "There is no backup of this name." in page.content.decode()
     assert not events(Action.BACKUP_DOWNLOAD)
 

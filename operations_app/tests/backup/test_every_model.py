@@ -82,6 +82,8 @@ FATE: Final[dict[str, str]] = {
     "environments_app.FailedSignIns": AS_IT_WAS,
     "environments_app.GroupMember": AS_IT_WAS,
     "environments_app.KnownNetwork": AS_IT_WAS,
+    # Sent nothing before somebody activates the installation.
+    "environments_app.EventSink": AS_IT_WAS,
     "environments_app.Membership": SUSPENDED,
     "environments_app.OidcProvider": AS_IT_WAS,
     "environments_app.PasswordLink": SESSIONS,
@@ -89,11 +91,19 @@ FATE: Final[dict[str, str]] = {
     # One of days ago is dropped.
     "environments_app.AuditJob": AS_IT_WAS,
     "environments_app.PersonalToken": SUSPENDED,
+    "environments_app.ProvisionedGroup": AS_IT_WAS,
+    "environments_app.ProvisionedUser": AS_IT_WAS,
+    "environments_app.ScimClient": AS_IT_WAS,
     # Told of nothing before somebody activates the installation.
     "environments_app.Recipient": AS_IT_WAS,
+    # Open ones go on: what was ended since and is back has to be decided again.
+    "environments_app.Review": AS_IT_WAS,
+    "environments_app.ReviewItem": AS_IT_WAS,
     "environments_app.SamlAssertion": AS_IT_WAS,
     "environments_app.SamlGroupMapping": SUSPENDED,
     "environments_app.SamlProvider": AS_IT_WAS,
+    "environments_app.ConnectedSignIn": AS_IT_WAS,
+    "environments_app.OidcClientKey": AS_IT_WAS,
     "environments_app.Passkey": AS_IT_WAS,
     "environments_app.SecondFactor": AS_IT_WAS,
     "environments_app.ServiceToken": SUSPENDED,

@@ -1,6 +1,7 @@
 """The folder of backups: the schedule, retention, freshness, and proofs by a process of its own."""
 
 import os
+import stat
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from environments_app.tests.cast import Cast
 from operations_app import tasks
 from operations_app.backup import requests
 from operations_app.backup import service as backup
-from operations_app.backup.archive.format import Written, new_file
+from operations_app.backup.archive.format import Written, new_file, remove_unfinished
 from operations_app.backup.create import back_up
 from operations_app.backup.errors import Malformed, Unwritable
 from operations_app.models import BackupRequest
@@ -139,10 +140,66 @@ def test_what_a_killed_backup_left_goes_and_what_is_being_written_stays(cast: Ca
     with new_file(folder / "keeper-c.kbk") as file:
         file.write(b"half")
         file.flush()
-        os.utime(folder / ".keeper-c.kbk.partial", (0, 0))
+        (draft,) = folder.glob(".keeper-c.kbk.*.partial")
+        os.utime(draft, (0, 0))
         tasks.back_up_if_due()
         assert (left.exists(), young.exists()) == (False, True)
     assert (folder / "keeper-c.kbk").read_bytes() == b"half"
+
+
+def test_what_another_account_put_into_the_folder_is_neither_followed_nor_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.mkdir(mode=0o777)
+    victim, path = folder / "victim", folder / "x.age"
+    victim.write_text("kept")
+    planted = [folder / f".x.age.{name}partial" for name in ("", "fifo.", "file.")]
+    planted[0].symlink_to(victim)
+    os.mkfifo(planted[1])
+    planted[2].write_text("theirs")
+    for each in planted[1:]:
+        os.utime(each, (0, 0))
+    with monkeypatch.context() as of_another_account:
+        of_another_account.setattr("os.geteuid", lambda: 65534)
+        with new_file(path) as file:
+            file.write(b"ours")
+    assert (victim.read_text(), path.read_text(), planted[0].is_symlink()) == ("kept", "ours", True)
+    assert (path.is_symlink(), stat.S_IMODE(path.stat().st_mode), path.stat().st_nlink) == (False, 0o600, 1)
+    assert planted[2].read_text() == "theirs"
+    # Its own it removes, links not.
+    assert remove_unfinished(folder, "x.age") == 2
+    assert sorted(each.name for each in folder.iterdir()) == [".x.age.partial", "victim", "x.age"]
+
+
+def test_a_draft_that_another_account_replaces_meanwhile_is_an_error(folder: Path) -> None:
+    folder.mkdir()
+
+    def written() -> None:
+        with new_file(folder / "x.age") as file:
+            file.write(b"ours")
+            (draft,) = folder.glob(".x.age.*.partial")
+            draft.unlink()
+            draft.write_text("theirs")
+
+    with pytest.raises(Unwritable, match="not what Keeper wrote"):
+        written()
+
+
+def test_two_writers_of_one_name_write_one_file(folder: Path) -> None:
+    folder.mkdir()
+
+    def written() -> None:
+        with new_file(folder / "x.age") as first:
+            first.write(b"first")
+            (draft,) = folder.glob(".x.age.*.partial")
+            os.utime(draft, (0, 0))
+            with new_file(folder / "x.age") as second:
+                second.write(b"second")
+
+    with pytest.raises(Unwritable, match="exists"):
+        written()
+    assert [each.name for each in folder.iterdir()] == ["x.age"]
+    assert (folder / "x.age").read_bytes() == b"second"
 
 
 def test_another_deployments_backups_stay_and_are_not_shown(cast: Cast, folder: Path, tmp_path: Path) -> None:
@@ -203,7 +260,7 @@ def test_a_task_asks_again_whether_the_person_may(
 def test_what_is_asked_for_on_the_page_is_made_by_a_worker_once(
     cast: Cast, folder: Path, signed_in: Callable[..., Client]
 ) -> None:
-    assert signed_in(cast.root).post("/backups/new").status_code == 302
+    assert signed_in(cast.root).post("/backups").status_code == 302
     assert not folder.exists()
     tasks.carry_out_backup_requests()
     tasks.carry_out_backup_requests()

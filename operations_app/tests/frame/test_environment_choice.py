@@ -84,7 +84,7 @@ def test_switching_keeps_the_page(cast: Cast, signed_in: SignedIn) -> None:
 def test_pages_of_the_whole_installation_are_in_no_environment(cast: Cast, signed_in: SignedIn) -> None:
     root = signed_in(cast.root)
     assert shown(root, "/secrets?environment=production") == "production"
-    for address in ("/", "/people", "/backups", "/health", "/operations", "/integrity"):
+    for address in ("/", "/people", "/backups", "/health", "/integrity"):
         page = frame(root, address)
         assert (page.current, page.working_in) == (None, None), address
     for address in ("/secrets/matrix", "/activity/charts"):

@@ -46,7 +46,8 @@ def test_systems_tell_state_age_and_remedy(look: Callable[[], dict[str, health_s
         "unasked",
         status.SILENT_REMEDY,
     )
-    assert found["Redis"].state == "unasked"
+    # Nor is one in trouble that was never asked, as after the first start.
+    assert (found["Redis"].state, found["Redis"].ails) == ("pending", False)
 
 
 def test_a_key_tells_what_the_canary_found_of_it_and_of_what_it_wraps(

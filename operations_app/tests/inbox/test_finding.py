@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -20,7 +22,7 @@ from operations_app.inbox.items import SHOWN, sections
 from secrets_app.models import Secret
 from secrets_app.tests.kept import keep
 
-pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 SignedIn = Callable[[User], Client]
 
 
@@ -31,6 +33,13 @@ def told(cast: Cast, user: User) -> dict[str, list[str]]:
 
 def alert(kind: str, environment: Environment | None, subject: str) -> None:
     raise_alert(kind=kind, about=uuid4(), environment=environment, subject=subject, lines=["a/b: no answer"])
+
+
+def test_newer_alerts_push_no_emergency_read_out(cast: Cast) -> None:
+    alert("emergency", cast.development, "read alone")
+    for number in range(SHOWN + 1):
+        alert("sync.failed", cast.development, f"target {number}")
+    assert told(cast, cast.alice)["failures"][:2] == ["read alone", f"target {SHOWN}"]
 
 
 @pytest.fixture
@@ -52,6 +61,11 @@ def test_people_are_told_of_secrets_they_may_see_alone(cast: Cast, dated: None) 
     cast.vera.is_active = False
     cast.vera.save()
     assert told(cast, cast.vera) == {}
+
+
+def test_a_row_that_keeper_did_not_write_is_no_news(cast: Cast, dated: None) -> None:
+    Secret.objects.filter(name__in=["web/over", "web/due"]).update(name=Concat(Value("forged/"), "name"))
+    assert told(cast, cast.vera) == {"expiry": ["pay/soon"]}
 
 
 def test_alerts_are_for_those_whom_they_concern(cast: Cast) -> None:

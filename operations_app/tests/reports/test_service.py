@@ -17,6 +17,7 @@ from pytest_django import Settings
 
 from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.queries.reports import sections
+from core.canonical_json import utc_text
 from core.errors import BadQuery
 from environments_app.errors import Forbidden
 from environments_app.models import Environment, User
@@ -290,6 +291,31 @@ def test_only_access_has_an_earlier_state_and_none_of_the_future(cast: Cast) -> 
     for key, as_of in (("all", past), ("people", past), ("access", timezone.now() + timedelta(days=1))):
         with pytest.raises(BadQuery):
             reports.make(actor=root, key=key, as_of=as_of)
+
+
+def test_a_section_that_is_a_state_says_as_of_when(cast: Cast) -> None:
+    """Of a period that is over, access is as of its end; what happened in a period is of no one moment."""
+    root, now = cast.principal(cast.root), timezone.now()
+    over = reports.make(actor=root, key="all", since=now - timedelta(days=9), until=now - timedelta(days=2))
+    running = reports.make(actor=root, key="all", since=now - timedelta(days=9))
+    for report, of_access in ((over, over.scope.until), (running, running.made_at)):
+        told = {
+            each["key"]: each for each in orjson.loads(b"".join(FORMATS["json"].write(report)))["sections"]
+        }
+        states = {key for key, each in told.items() if each["as_of"]}
+        assert told.keys() - states == {"privileged", "refused", "damage", "reviews"}
+        assert told["access"]["as_of"] == utc_text(of_access)
+        assert {told[key]["as_of"] for key in states - {"access"}} == {utc_text(report.made_at)}
+        page = b"".join(FORMATS["html"].write(report)).decode()
+        assert page.count(f"As of {report.made_at:%Y-%m-%d %H:%M} UTC, when this report was made.") >= 12
+    access = next(section for section in over.sections if section.key == "access")
+    assert "by the audit log" in over.state(access)
+    # The cast was given access afterwards.
+    assert list(over.rows(access)) == []
+    assert list(running.rows(access))
+    event = AuditEvent.objects.filter(action="report.generate").order_by("id").first()
+    assert event
+    assert json.loads(event.details)["as_of"] == over.scope.until.isoformat()
 
 
 def test_the_command_takes_a_day(cast: Cast, tmp_path: Path) -> None:

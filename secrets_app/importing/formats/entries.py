@@ -15,7 +15,8 @@ MAX_FILE_BYTES: Final = 8 * 1024 * 1024
 class Entry:
     """One secret as a file states it; `place` is its line, or its position, from 1.
 
-    `fault` states why the file's value is invalid, such as a null. The value has no repr.
+    `fault` states why the file's value is invalid, such as a null. The value has no repr. `seen` is the ETag
+    of the secret that a page showed for this name, empty for a gap; None if the name was not shown.
     """
 
     place: int
@@ -25,6 +26,7 @@ class Entry:
     secret_type: SecretType | None = None
     metadata: Metadata = field(default_factory=Metadata)
     fault: str = ""
+    seen: str | None = None
 
 
 def unreadable(reason: str) -> InvalidInput:

@@ -89,7 +89,7 @@ def _migration(uuid: UUID) -> KeyMigration:
 
 
 def _go_back(migration: KeyMigration, wraps: Mapping[UUID, WrappedKey], backup: Backup) -> int:
-    environments = {row.pk: row for row in Environment.objects.all()}
+    environments = {row.pk: row for row in Environment.every.all()}
     changed = 0
     for _ in range(_PASSES):
         for row in _under_kms():
@@ -102,7 +102,7 @@ def _go_back(migration: KeyMigration, wraps: Mapping[UUID, WrappedKey], backup: 
         if end(migration, outcome=ROLLED_BACK, action=Action.KEY_MIGRATION_ROLLBACK, provider=LOCAL):
             return changed
         wraps = _local_wraps(backup.wraps)
-        environments = {row.pk: row for row in Environment.objects.all()}
+        environments = {row.pk: row for row in Environment.every.all()}
     raise MigrationRefused("new data keys are made under KMS: stop the running migration, then repeat this")
 
 

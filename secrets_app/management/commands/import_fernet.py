@@ -34,7 +34,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         environment = Environment.objects.filter(name=options["environment"]).first()
         if environment is None:
-            raise CommandError("There is no environment of this name.", returncode=2)
+            raise CommandError("Environment not found.", returncode=2)
         with options["file"] as file:
             content = file.read()
         try:

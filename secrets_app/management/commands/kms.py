@@ -44,7 +44,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         environment = options["environment"]
         if environment and not Environment.objects.filter(name=environment).exists():
-            raise CommandError("There is no environment of this name.", returncode=2)
+            raise CommandError("Environment not found.", returncode=2)
         try:
             as_json = options["format"] == "json"
             if options["action"] == "test-connection":

@@ -42,7 +42,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         environment = options["environment"]
         if environment and not Environment.objects.filter(name=environment).exists():
-            raise CommandError("There is no environment of this name.", returncode=2)
+            raise CommandError("Environment not found.", returncode=2)
         if options["finalize"] and (environment or options["reencrypt"]):
             raise CommandError("--finalize ends the migration of everything: give it alone.", returncode=2)
         try:

@@ -132,6 +132,7 @@ def _here(place: Place, **changes: Any) -> Context:
         "secret": current.secret.uuid,
         "number": 2,
         "environment": current.secret.environment.uuid,
+        "guarded": False,
     }
     return version_context(**(standing | changes))
 

@@ -82,6 +82,8 @@ PLAIN_BYTES = {
     "secrets_app.SecretVersion.fingerprint",
 }  # fmt: skip
 SEALED_ANEW = {
+    "environments_app.EventSink.secret": "reseal_sink_secrets, with the system keys",
+    "environments_app.OidcClientKey.private": "reseal_client_keys, with the system keys",
     "environments_app.OidcProvider.secret": "reseal_secrets, with the system keys",
     "environments_app.SecondFactor.seed": "reseal_seeds, with the system keys",
     "secrets_app.EnvironmentSnapshot.value": "none: reseal deletes it",

@@ -22,7 +22,7 @@ from audit_app.models import AuditEvent
 from audit_app.recording.drafts import AuditObject, Receipt
 from audit_app.recording.recorder import commit_record, record
 from environments_app.models import Environment
-from secrets_app.errors import EnvelopeError, NotCommitted, PlaintextRefused, WrongContext
+from secrets_app.errors import EnvelopeError, GuardedValue, NotCommitted, PlaintextRefused, WrongContext
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import EncryptedField, Sealed
 from secrets_app.models import Secret, SecretVersion
@@ -58,13 +58,16 @@ def unsaved(secret: Secret, number: int, value: bytes = VALUE) -> SecretVersion:
     return made
 
 
-def receipt_for(*versions: SecretVersion, writer: Callable[..., Receipt] = commit_record) -> Receipt:
+def receipt_for(
+    *versions: SecretVersion, writer: Callable[..., Receipt] = commit_record, **options: bool
+) -> Receipt:
     return writer(
         actor=actors.system(),
         action=Action.SECRET_REVEAL,
         stream="test",
         object=AuditObject("secret", uuid4(), "db/password"),
         covers=frozenset(version.uuid.bytes for version in versions),
+        **options,
     )
 
 
@@ -76,6 +79,14 @@ class TestOpening:
     @pytest.mark.every_database
     def test_a_committed_receipt_opens_what_it_covers(self, version: SecretVersion) -> None:
         assert version.value.open(receipt_for(version)) == VALUE
+
+    def test_a_guarded_value_opens_for_a_released_receipt_alone(self, version: SecretVersion) -> None:
+        version.secret.guarded = True
+        key, receipt = active_key(version.secret.environment), receipt_for(version)
+        for opens in (version.value.open, lambda given: version.value.open_by(given, key)):
+            with pytest.raises(GuardedValue):
+                opens(receipt)
+            assert opens(receipt_for(version, released=True)) == VALUE
 
     def test_a_receipt_that_joined_a_transaction_opens_nothing(self, version: SecretVersion) -> None:
         with pytest.raises(NotCommitted):

@@ -40,6 +40,7 @@ def age(days: float) -> None:
 @pytest.fixture(autouse=True)
 def unnoted() -> None:
     last_asked._noted.clear()
+    last_asked._waiting.clear()
 
 
 def test_a_secret_that_was_read_exported_or_asked_for_is_not_unused(cast: Cast) -> None:

@@ -15,14 +15,14 @@ from audit_app.recording.drafts import AuditObject, Receipt
 from audit_app.recording.recorder import commit_record, record
 from environments_app.tests.cast import Cast
 from secrets_app.envelope import SECRET_VERSION_VALUE, Context, VersionAad, version_parent
-from secrets_app.errors import NotCommitted, SecretError
+from secrets_app.errors import GuardedValue, NotCommitted, SecretError
 from secrets_app.key_operations import reencrypt
 from secrets_app.key_operations.reencrypt import next_batch
 from secrets_app.keys import data_keys
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import SecretVersion, version_context
 from secrets_app.rows import current_versions
-from secrets_app.rows.current_versions import EnvironmentValues
+from secrets_app.rows.current_versions import EnvironmentValues, current_version_rows
 from secrets_app.tests.kept import VALUE, keep, version
 
 pytestmark = pytest.mark.django_db
@@ -49,7 +49,12 @@ def test_a_binding_is_that_of_the_version_s_context(
 
 
 def place(stored: SecretVersion) -> dict[str, Any]:
-    return {"version": stored.uuid, "secret": stored.secret.uuid, "number": stored.number}
+    return {
+        "version": stored.uuid,
+        "secret": stored.secret.uuid,
+        "number": stored.number,
+        "guarded": bool(stored.secret.guarded),
+    }
 
 
 def receipt(cast: Cast, *covers: UUID, writer: Callable[..., Receipt] = commit_record) -> Receipt:
@@ -83,8 +88,9 @@ def test_values_open_with_one_look_at_each_data_key(cast: Cast, monkeypatch: pyt
 def test_what_is_sealed_again_opens_by_the_general_way(cast: Cast) -> None:
     row = version(keep(cast))
     shown = receipt(cast, row.uuid)
+    where = {name: part for name, part in place(row).items() if name != "guarded"}
     envelope = EnvironmentValues(cast.development.uuid, shown).sealed(
-        b"again", data_key=data_keys.active_key(cast.development), **place(row)
+        b"again", data_key=data_keys.active_key(cast.development), **where
     )
     assert Sealed(envelope, row.sealing_context()).open(shown) == b"again"
 
@@ -143,6 +149,17 @@ def test_nothing_opens_without_the_receipt_of_its_committed_record(cast: Cast) -
     for proof in proofs:
         with pytest.raises(NotCommitted):
             EnvironmentValues(cast.development.uuid, proof).opened(row.value.envelope, **place(row))
+
+
+def test_a_guarded_value_is_not_opened_along_with_others(cast: Cast) -> None:
+    row, other = version(keep(cast)), version(keep(cast, "other"))
+    values = EnvironmentValues(cast.development.uuid, receipt(cast, row.uuid, other.uuid))
+    with pytest.raises(GuardedValue):
+        values.opened(row.value.envelope, **(place(row) | {"guarded": True}))
+    rows = list(current_version_rows(cast.development, ""))
+    assert len(values.opened_all(rows)) == 2
+    with pytest.raises(GuardedValue):
+        values.opened_all([rows[0], rows[1]._replace(guarded=True)])
 
 
 def test_a_context_and_a_place_are_the_same(cast: Cast) -> None:

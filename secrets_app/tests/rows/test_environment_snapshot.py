@@ -460,7 +460,7 @@ def test_a_snapshot_may_be_larger_than_a_value(cast: Cast) -> None:
     assert len(envelopes) == 1
 
 
-def test_it_is_stored_apart_from_the_answer(on_disk: None, bearer: Callable[..., Client]) -> None:
+def test_it_is_stored_apart_from_the_answer(transactional_db: None, bearer: Callable[..., Client]) -> None:
     cast = make_cast()
     fill(cast)
     client = bearer("reader", cast.development)
@@ -562,7 +562,7 @@ def test_a_data_key_that_seals_none_of_the_rows_seals_no_snapshot(cast: Cast) ->
     assert with_snapshot(cast).value.data_key_id == data_keys.active_key(cast.development).id
 
 
-def test_two_that_store_at_once_leave_one(on_disk: None) -> None:
+def test_two_that_store_at_once_leave_one(transactional_db: None) -> None:
     cast = make_cast()
     fill(cast)
 

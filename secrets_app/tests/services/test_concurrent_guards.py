@@ -45,7 +45,9 @@ def fresh(secret: Secret) -> Secret:
     return Secret.objects.select_related("environment").get(pk=secret.pk)
 
 
-def test_writers_of_one_environment_wait_for_each_other_and_none_fails(on_disk: None, cast: Cast) -> None:
+def test_writers_of_one_environment_wait_for_each_other_and_none_fails(
+    transactional_db: None, cast: Cast
+) -> None:
     outcomes: Counter[str] = Counter()
     actor = cast.principal(cast.alice)
 
@@ -62,7 +64,7 @@ def test_writers_of_one_environment_wait_for_each_other_and_none_fails(on_disk: 
     assert outcomes == {"written": 36}
 
 
-def test_a_writer_beside_recorded_reads_does_not_fail(on_disk: None, cast: Cast) -> None:
+def test_a_writer_beside_recorded_reads_does_not_fail(transactional_db: None, cast: Cast) -> None:
     secret, actor, over = keep(cast, "payments/key"), cast.principal(cast.alice), threading.Event()
     failures: list[OperationalError] = []
 
@@ -117,7 +119,7 @@ def issue_token(actor: Principal, secret: Secret) -> None:
 @pytest.mark.parametrize("act", [update, create, delete, create_many, issue_token])
 @pytest.mark.parametrize("isolation", ["ON", "OFF"])
 def test_nothing_is_stored_without_approval_once_the_environment_is_protected(
-    on_disk: None,
+    transactional_db: None,
     cast: Cast,
     monkeypatch: pytest.MonkeyPatch,
     act: Callable[[Principal, Secret], None],

@@ -8,7 +8,7 @@ from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app.errors import NotDeleted, StaleVersion, TamperedSecret
 from secrets_app.models import Secret, SecretVersion, Share
-from secrets_app.services import lifecycle, share, transfer, write
+from secrets_app.services import decoys, guarded, lifecycle, share, transfer, write
 from secrets_app.tests.kept import change, keep
 
 pytestmark = pytest.mark.every_database_weekly
@@ -27,6 +27,12 @@ ACTS: dict[str, Act] = {
     ),
     "rename": lambda cast, secret, expected: lifecycle.rename(
         actor=cast.principal(cast.alice), secret=secret, name="renamed", expected=expected
+    ),
+    "guard": lambda cast, secret, expected: guarded.guard(
+        actor=cast.principal(cast.alice), secret=secret, expected=expected
+    ),
+    "decoy": lambda cast, secret, expected: decoys.make_decoy(
+        actor=cast.principal(cast.alice), secret=secret, expected=expected
     ),
     "delete": lambda cast, secret, expected: lifecycle.delete(
         actor=cast.principal(cast.alice), secret=secret, expected=expected
@@ -53,7 +59,17 @@ ACTS: dict[str, Act] = {
 ON_DELETED = {"restore", "purge"}
 # By their doors, what is deleted is not found, so that none of these meets it.
 NEVER_MEETS_DELETED = {"rename", "rollback"}
-TAKES_AN_ETAG = {"value", "metadata", "rollback", "rename", "delete", "mark as due", "promote onto"}
+TAKES_AN_ETAG = {
+    "guard",
+    "decoy",
+    "value",
+    "metadata",
+    "rollback",
+    "rename",
+    "delete",
+    "mark as due",
+    "promote onto",
+}
 
 
 def other(cast: Cast) -> Secret:

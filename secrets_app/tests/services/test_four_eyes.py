@@ -499,7 +499,7 @@ def test_a_principal_asked_again_carries_no_approval(cast: Cast, secret: Secret)
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.every_database
-def test_of_several_carriers_at_once_one_does_it(on_disk: None, cast: Cast, secret: Secret) -> None:
+def test_of_several_carriers_at_once_one_does_it(transactional_db: None, cast: Cast, secret: Secret) -> None:
     done = approved(cast, secret)
     bob = cast.principal(cast.bob)
 

@@ -132,6 +132,16 @@ def test_a_secret_changed_meanwhile_is_left(cast: Cast) -> None:
     assert Secret.objects.get().current_number == 8
 
 
+def test_a_secret_whose_references_are_filled_in_takes_no_version_from_elsewhere(cast: Cast) -> None:
+    carry(cast, history())
+    write.update(
+        actor=cast.principal(cast.alice), secret=Secret.objects.get(), value="mine", uses_references=True
+    )
+    stored = Secret.objects.get()
+    with pytest.raises(InvalidInput, match="references"):
+        carry(cast, history(numbers=(9,), secret=stored, expected=stored.etag))
+
+
 def test_a_name_taken_meanwhile_stores_nothing(cast: Cast, events: Events) -> None:
     carry(cast, history())
     with pytest.raises(NameTaken):

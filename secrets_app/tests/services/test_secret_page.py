@@ -222,6 +222,14 @@ def test_snippets_name_the_secret_and_hold_no_value(cast: Cast, signed_in: Signe
     by_rest = [texts[name] for name in ("curl", "python", "node", "github")]
     assert next(iter(texts)) == "kpr"
     assert "kpr get -e development pay/db" in by_kpr
+    assert "install -D -m 755 kpr.pyz ~/.local/bin/kpr" in by_kpr
+    assert by_kpr.endswith("it gets PAY_DB")
+    # Service tokens are a link for whoever issues them.
+    assert "/environments/development#tokens" not in page.content.decode()
+    assert (
+        "/environments/development#tokens"
+        in signed_in(cast.alice).get(f"/secrets/{secret.pk}").content.decode()
+    )
     _store, wanted = yaml.safe_load_all(by_operator)
     assert wanted["spec"]["data"][0]["remoteRef"] == {"key": "pay/db", "property": "value"}
     assert wanted["metadata"]["name"] == "pay-db"

@@ -125,7 +125,7 @@ def test_a_share_that_sql_points_elsewhere_opens_nothing(
     values = {
         "number": 2,
         "recipient_id": cast.charlie.pk,
-        "link_hash": share_service._hash("planted"),
+        "link_hash": share_service.hash_of("planted"),
         "shared_by_id": cast.alice.pk,
         "secret_id": other.pk,
     }
@@ -193,7 +193,7 @@ def test_what_is_revoked_meanwhile_is_not_opened(
 
 
 @pytest.mark.every_database
-def test_of_two_who_open_at_once_one_gets_it(on_disk: None) -> None:
+def test_of_two_who_open_at_once_one_gets_it(transactional_db: None) -> None:
     cast = make_cast()
     link = share(cast, keep(cast))
 
@@ -223,7 +223,7 @@ def test_a_note_is_one_short_line(cast: Cast, note: str, may: bool) -> None:
     if may:
         share_service.share_once(actor=cast.principal(cast.bob), secret=secret, note=note)
     else:
-        with pytest.raises(InvalidField, match="note"):
+        with pytest.raises(InvalidField, match="one line"):
             share_service.share_once(actor=cast.principal(cast.bob), secret=secret, note=note)
     assert Share.objects.exists() is may
 
@@ -317,6 +317,12 @@ def test_who_may_neither_share_nor_change_the_secret_revokes_nothing(cast: Cast)
 def test_the_pages_share_and_show_once_by_post(cast: Cast, signed_in: Callable[[User], Client]) -> None:
     secret = keep(cast)
     sharer, reader = signed_in(cast.bob), signed_in(cast.charlie)
+    form = {"recipient": "someone@example.com", "hours": "24"}
+    refused = sharer.post(f"/secrets/{secret.pk}/share", form).content.decode()
+    assert "a manager allows links for people outside" in refused
+    settings_link = f'href="/environments/{secret.environment.name}#settings"'
+    assert settings_link not in refused
+    assert settings_link in signed_in(cast.alice).get(f"/secrets/{secret.pk}/share").content.decode()
     made = sharer.post(
         f"/secrets/{secret.pk}/share", {"recipient": "charlie", "hours": "24", "note": "for the move"}
     )

@@ -266,7 +266,7 @@ def test_no_stored_version_is_written_over(cast: Cast) -> None:
 
 
 @pytest.fixture
-def crowd(on_disk: None) -> Cast:
+def crowd(transactional_db: None) -> Cast:
     return make_cast()
 
 

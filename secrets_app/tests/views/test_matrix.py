@@ -6,16 +6,20 @@ import pytest
 from django.test import Client
 
 from audit_app.models import AuditEvent
-from environments_app.models import Membership, PersonalSettings, Role, User
+from environments_app.environments.service import create_environment
+from environments_app.models import Approval, Membership, PersonalSettings, Role, User
 from environments_app.tests.cast import Cast
+from secrets_app.forms.transfer import Cell
 from secrets_app.models import Secret
 from secrets_app.services import lifecycle, write
 from secrets_app.services.read import reveal
+from secrets_app.tests.importing.test_corrections import Form
 from secrets_app.tests.kept import keep
 from secrets_app.types.registry import SecretType
 
 SignedIn = Callable[[User], Client]
 MATRIX, ROW = "/secrets/matrix", "/secrets/matrix/row"
+COLUMN = f"{MATRIX}?edit=development"
 VALUE = "s3cr3t-Kx9"
 
 
@@ -164,7 +168,189 @@ def test_a_promotion_is_offered_between_what_may_be_compared(cast: Cast, signed_
     page = signed_in(cast.alice).get(ROW, {"name": "pay/db"})
     assert [cell["place"].name for cell in page.context["sources"]] == ["development"]
     preview = signed_in(cast.alice).post(
-        "/compare", {"act": "preview", "names": "pay/db", "left": "development", "right": "production"}
+        MATRIX, {"act": "promotion", "names": "pay/db", "left": "development", "right": "production"}
     )
     assert preview.context["writes"] == 1
     assert signed_in(cast.vera).get(ROW, {"name": "pay/db"}).context["sources"] == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("/compare", MATRIX),
+        ("/compare?left=development&right=production", f"{MATRIX}?with=development%2Cproduction"),
+        ("/secrets/table", MATRIX),
+        ("/secrets/table?environment=development&prefix=app", f"{COLUMN}&prefix=app"),
+    ],
+)
+def test_the_addresses_of_earlier_pages_lead_to_the_same_selection(
+    cast: Cast, signed_in: SignedIn, old: str, new: str
+) -> None:
+    browser = signed_in(cast.alice)
+    assert browser.get(old)["Location"] == new
+    assert browser.post(old, {"name-0": "a", "value-0": VALUE}).status_code == 405
+
+
+def test_an_address_that_names_several_environments_shows_these_alone(
+    cast: Cast, signed_in: SignedIn
+) -> None:
+    third = create_environment(actor=cast.principal(cast.root), name="third")
+    Membership.objects.create(environment=third, user=cast.alice, role=Role.READER)
+    browser = signed_in(cast.alice)
+    browser.post(MATRIX, {"act": "columns", "show": ["third"]})
+    assert columns(browser.get(f"{MATRIX}?with=production,development")) == ["production", "development"]
+    assert columns(browser.get(f"{MATRIX}?with=production")) == ["production", "third"]
+
+
+def differing(cast: Cast) -> None:
+    for name, here, there in (("a", "1", "2"), ("b", "1", "1"), ("c", "1", None), ("d", "1", "2")):
+        keep(cast, name, here)
+        if there:
+            keep(cast, name, there, environment=cast.production)
+
+
+def shown(page: object) -> list[str]:
+    return [row["name"] for row in page.context["rows"]]  # type: ignore[attr-defined]
+
+
+def test_only_differences_shows_of_all_names_those_that_are_not_the_same(
+    cast: Cast, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    differing(cast)
+    browser = signed_in(cast.alice)
+    assert shown(browser.post(MATRIX, {"act": "differences"})) == ["a", "c", "d"]
+    assert shown(browser.post(f"{MATRIX}?q=d", {"act": "differences"})) == ["d"]
+    monkeypatch.setattr("secrets_app.views.matrix.NAMES_SHOWN", 2)
+    first = browser.post(MATRIX, {"act": "differences"})
+    assert (shown(first), first.context["more"]) == (["a", "c"], "c")
+    last = browser.post(MATRIX, {"act": "differences", "after": "c"})
+    assert (shown(last), last.context["more"]) == (["d"], "")
+    assert AuditEvent.objects.filter(action="secret.compare").count() == 8
+
+
+def test_more_than_one_comparison_takes_is_refused_and_not_recorded(
+    cast: Cast, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    differing(cast)
+    monkeypatch.setattr("secrets_app.services.comparison.MAX_COMPARED", 6)
+    page = signed_in(cast.alice).post(MATRIX, {"act": "differences"})
+    assert "Compare up to 6 secrets at a time." in page.content.decode()
+    assert not AuditEvent.objects.filter(action="secret.compare").exists()
+
+
+def test_a_column_keeps_what_was_typed_without_scripts(cast: Cast, signed_in: SignedIn) -> None:
+    keep(cast, "a", VALUE)
+    body = {
+        "environment": "development", "act": "preview", "name-0": "a", "value-0": "typed", "name-1": "new",
+        "value-1": "also typed",
+    }  # fmt: skip
+    page = signed_in(cast.erin).post(COLUMN, body)
+    assert page.context["fields"]["a"]["cell"].value == "typed"
+    assert page.context["new_rows"][0] == {"index": 1, "cell": Cell("new", "also typed")}
+    assert VALUE not in page.content.decode()
+    assert values(cast, "a")["development"] == VALUE
+
+
+def test_only_the_column_that_is_edited_is_loaded(cast: Cast, signed_in: SignedIn) -> None:
+    keep(cast, "a", VALUE)
+    keep(cast, "a", "of-production", environment=cast.production)
+    browser = signed_in(cast.alice)
+    assert VALUE not in browser.get(COLUMN).content.decode()
+    page = browser.post(COLUMN, {"act": "load"})
+    assert page.context["fields"]["a"]["cell"].value == VALUE
+    assert "of-production" not in page.content.decode()
+    (event,) = AuditEvent.objects.filter(action="secret.export")
+    assert event.object_name == "development"
+
+
+def sent(page: object, **entered: str) -> dict[str, str]:
+    """The fields of the shown column as a browser sends them, some with other values."""
+    fields = Form(page.content.decode()).fields  # type: ignore[attr-defined]  # a response
+    for name, value in entered.items():
+        (index,) = (key[5:] for key, stored in fields.items() if key.startswith("name-") and stored == name)
+        fields[f"value-{index}"] = value
+    return fields
+
+
+def saved(browser: Client, fields: dict[str, str]) -> object:
+    plan = browser.post(COLUMN, fields | {"act": "preview"}).context["plan"]
+    return browser.post(COLUMN, fields | {"act": "import", "digest": plan.digest})
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_a_loaded_value_that_nobody_changed_is_not_written(
+    cast: Cast, signed_in: SignedIn, scripted: bool
+) -> None:
+    """Somebody rotates one secret while another's loaded value is edited."""
+    rotated, _, _ = (keep(cast, name, f"{VALUE}\r\n{name}") for name in ("a", "b", "c"))
+    browser = signed_in(cast.alice)
+    fields = sent(browser.post(COLUMN, {"act": "load"}), b="edited")
+    write.update(actor=cast.principal(cast.erin), secret=rotated, value="rotated")
+    if not scripted:
+        fields = sent(browser.post(COLUMN, fields | {"act": "preview"}))
+    page = saved(browser, fields)
+    assert (page.context["done"], page.context["left_out"]) == (1, [])  # type: ignore[attr-defined]  # a response
+    assert [values(cast, name)["development"] for name in ("a", "b", "c")] == [
+        "rotated", "edited", f"{VALUE}\r\nc",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("act", ["load", ""])
+@pytest.mark.parametrize("previewed", [False, True])
+def test_a_column_is_not_written_over_a_version_that_the_page_did_not_show(
+    cast: Cast, signed_in: SignedIn, act: str, previewed: bool
+) -> None:
+    rotated = keep(cast, "a", VALUE)
+    browser = signed_in(cast.alice)
+    fields = sent(browser.post(COLUMN, {"act": act}) if act else browser.get(COLUMN), a="edited")
+    plan = browser.post(COLUMN, fields | {"act": "preview"}).context["plan"]
+    write.update(actor=cast.principal(cast.erin), secret=rotated, value="rotated")
+    if not previewed:
+        plan = browser.post(COLUMN, fields | {"act": "preview"}).context["plan"]
+    page = browser.post(COLUMN, fields | {"act": "import", "digest": plan.digest})
+    (line,) = page.context["left_out"] if not previewed else page.context["plan"].lines
+    assert (line.verdict, line.reason[:36]) == ("refused", "The page shows v1; it is now v2. Rel")
+    assert values(cast, "a")["development"] == "rotated"
+
+
+def test_a_gap_of_a_column_that_was_filled_meanwhile_is_not_overwritten(
+    cast: Cast, signed_in: SignedIn
+) -> None:
+    keep(cast, "a", "p", environment=cast.production)
+    browser = signed_in(cast.alice)
+    fields = sent(browser.get(f"{COLUMN}&with=development,production"), a="edited")
+    created = keep(cast, "a", "theirs")
+    page = saved(browser, fields)
+    assert page.context["done"] == 0  # type: ignore[attr-defined]  # a response
+    assert values(cast, "a")["development"] == "theirs"
+    fields = sent(browser.get(COLUMN), a="edited")
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=created)
+    (line,) = browser.post(COLUMN, fields | {"act": "preview"}).context["plan"].lines
+    assert line.reason.startswith("The page shows v1; it is now missing.")
+
+
+def test_a_column_of_a_protected_environment_waits_for_approval(cast: Cast, signed_in: SignedIn) -> None:
+    keep(cast, "a", VALUE, environment=cast.production)
+    cast.production.protected = True
+    cast.production.save()
+    browser, column = signed_in(cast.alice), f"{MATRIX}?edit=production"
+    body = {
+        "environment": "production", "name-0": "a", "value-0": "2", "name-1": "new", "value-1": "3",
+        "act": "preview",
+    }  # fmt: skip
+    digest = browser.post(column, body).context["plan"].digest
+    page = browser.post(column, body | {"act": "import", "digest": digest})
+    assert (page.context["done"], len(page.context["failed"])) == (0, 2)
+    assert sorted(Approval.objects.values_list("action", flat=True)) == ["secret.import", "secret.update"]
+    assert values(cast, "a") == {"production": VALUE}
+
+
+def test_who_lost_the_right_to_a_column_meanwhile_writes_nothing(cast: Cast, signed_in: SignedIn) -> None:
+    keep(cast, "a", VALUE)
+    browser = signed_in(cast.erin)
+    body = {"environment": "development", "name-0": "a", "value-0": "2", "act": "preview"}
+    digest = browser.post(COLUMN, body).context["plan"].digest
+    Membership.objects.filter(user=cast.erin).update(role=Role.READER)
+    page = browser.post(COLUMN, body | {"act": "import", "digest": digest})
+    assert page.context["refuses_edit"]
+    assert values(cast, "a")["development"] == VALUE

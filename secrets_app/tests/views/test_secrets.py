@@ -403,3 +403,13 @@ def test_an_export_of_chosen_secrets_takes_the_password_as_well(
     assert "Incorrect password." in wrong
     assert VALUE not in wrong
     assert alice.post("/secrets/bulk", form | {"proof-password": PASSWORD}).json() == {"payments/db": VALUE}
+
+
+def test_a_token_that_is_searched_for_stands_in_no_address(cast: Cast, signed_in: SignedIn) -> None:
+    token = f"kpu_{'a' * 22}_{'b' * 43}"
+    browser = signed_in(cast.vera)
+    answer = browser.get(f"/secrets?q={token}")
+    assert (answer.status_code, answer["Location"]) == (302, "/secrets")
+    page = browser.get("/secrets").content.decode()
+    assert "Find a leak" in page
+    assert token not in page + browser.get(f"/secrets/search?q={token}").content.decode()

@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from environments_app.environments.deletion import delete_environment
 from environments_app.models import Alert, Delivery, DeliveryState, User
 from environments_app.notifications.recipients import remove_addressee, try_addressee
 from environments_app.notifications.service import ATTEMPTS, deliver_due, raise_alert
@@ -23,7 +24,9 @@ from secrets_app.change_webhooks import queue_changes
 from secrets_app.models import ChangePosition, Secret, Webhook
 from secrets_app.services import lifecycle, write
 from secrets_app.services.bulk_create import NewSecret, create_many
+from secrets_app.services.guarded import guard
 from secrets_app.tests.kept import VALUE, change, keep
+from secrets_app.tests.services.test_version_stages import promote, stage
 from secrets_app.tests.webhooks.test_service import Receiver, made, receiver
 from secrets_app.types.registry import SecretType
 from secrets_app.webhooks import add_webhook
@@ -74,6 +77,35 @@ def test_each_new_current_version_is_sent_once_without_its_value(cast: Cast, rec
     keep(cast, "elsewhere", environment=cast.production)
     assert send() == []
     assert VALUE not in str(list(Delivery.objects.values_list("lines", "subject")))
+
+
+def test_a_guarded_secret_is_told_to_nobody(cast: Cast, receiver: str) -> None:
+    hooked(cast, receiver)
+    secret = keep(cast, "shop/root")
+    keep(cast, "shop/db")
+    guard(
+        actor=cast.principal(cast.alice),
+        secret=Secret.objects.select_related("environment").get(pk=secret.pk),
+    )
+    change(cast, secret, "another value")
+    assert [body["data"]["name"] for body in send()] == ["shop/db"]
+
+
+def test_a_staged_version_is_told_when_it_is_served(cast: Cast, receiver: str) -> None:
+    secret = keep(cast, "shop/db")
+    hooked(cast, receiver)
+    stage(cast, secret)
+    assert send() == []
+    promote(cast, secret)
+    assert [(body["data"]["version"], body["data"]["by"]) for body in send()] == [(2, "rotation")]
+
+
+def test_a_deleted_environment_tells_nobody(cast: Cast, receiver: str) -> None:
+    hooked(cast, receiver)
+    keep(cast, "shop/db")
+    delete_environment(actor=cast.principal(cast.alice), environment=cast.development)
+    assert send() == []
+    assert not Delivery.objects.filter(kind="secret.changed").exists()
 
 
 def test_creations_of_many_are_sent_one_by_one(cast: Cast, receiver: str) -> None:

@@ -220,7 +220,7 @@ def test_a_name_is_one_short_line(cast: Cast, name: str, may: bool) -> None:
     if may:
         made(cast, "https://hooks.example/x", name=name)
     else:
-        with pytest.raises(InvalidField, match="name"):
+        with pytest.raises(InvalidField, match="one line"):
             made(cast, "https://hooks.example/x", name=name)
     assert Webhook.objects.exists() is may
 

@@ -104,7 +104,7 @@ PASSWORD = Generator(
             label="Avoid ambiguous characters",
             kind="boolean",
             default=False,
-            help="Without " + " ".join(sorted(AMBIGUOUS)) + ", for passwords that are read aloud or typed.",
+            help="Leaves out characters that look alike: " + " ".join(sorted(AMBIGUOUS)) + ".",
         ),
     ),
 )

@@ -17,4 +17,5 @@ import "./staged.js";
 import "./submit.js";
 import "./tabs.js";
 import "./times.js";
+import "./tokens.js";
 import "./value_form.js";

@@ -1,5 +1,6 @@
 // The command palette: Ctrl+K or ⌘K. Pages, environments and actions are the links that the page has already;
 // secrets come from the search of the top bar, which answers with what the person may see.
+import { isToken } from "./tokens.js";
 
 const dialog = document.getElementById("palette");
 const field = dialog?.querySelector("[data-palette-field]");
@@ -79,8 +80,8 @@ async function fill() {
   const words = text.toLowerCase().split(/\s+/);
   const here = own().filter((each) => words.every((word) => each.text.toLowerCase().includes(word)));
   show(here.slice(0, text ? SHOWN : 30));
-  if (!text) return;
   clearTimeout(timer);
+  if (!text || isToken(text)) return;
   timer = setTimeout(async () => {
     const found = await secrets(text).catch(() => []);
     if (mine === asked) show([...here.slice(0, SHOWN), ...found]);

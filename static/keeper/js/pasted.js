@@ -4,7 +4,7 @@ import { settle } from "./unsaved.js";
 
 const ASSIGNMENT = /^\s*(?:export\s+)?[A-Za-z_][\w./-]*\s*=/;
 const BY_CONTENT = [
-  [/^\s*-----BEGIN CERTIFICATE-----/, "CERTIFICATE", "a certificate"],
+  [/^\s*-----BEGIN (?:CERTIFICATE|(?:[A-Z]+ )?PRIVATE KEY-----[^-]*-----END (?:[A-Z]+ )?PRIVATE KEY-----\s*-----BEGIN CERTIFICATE)-----/, "CERTIFICATE", "a certificate"],
   [/^\s*(?:-----BEGIN OPENSSH PRIVATE KEY-----|(?:ssh|ecdsa)-[a-z0-9-]+ AAAA)/, "SSH_KEY", "an SSH key"],
 ];
 

@@ -1,4 +1,5 @@
 // What stands between a form and its being sent: its question, other forms that would be lost, the session.
+import { showButtonBusy, showButtonIdle } from "./busy.js";
 import { askForForm } from "./confirm.js";
 import { mayLeaveFor, leavesUnsaved, settle } from "./unsaved.js";
 import { say } from "./say.js";
@@ -22,15 +23,17 @@ function guardsOf(form) {
   return guards;
 }
 
-// Shows by its button that a form is under way, and takes no second click on it; the style waits 200 ms.
+// Shows by its button, and in words, that a form is under way; both wait 200 ms.
 // A file that is downloaded leaves the page as it is, and says nothing when it is there.
 function showBusy(form, submitter) {
   if (!isPost(form) || form.closest("dialog") || form.matches("[data-downloads]") || !document.body.matches(".app")) return;
-  (submitter || form.querySelector("[type=submit]"))?.setAttribute("aria-busy", "true");
+  const button = submitter || form.querySelector("[type=submit]");
+  if (button) showButtonBusy(button);
 }
 
 export function showIdle(form) {
-  for (const button of form.querySelectorAll("[aria-busy]")) button.removeAttribute("aria-busy");
+  for (const button of form.querySelectorAll("[aria-busy]")) showButtonIdle(button);
+  for (const button of document.querySelectorAll(`[form="${form.id}"][aria-busy]`)) if (form.id) showButtonIdle(button);
 }
 
 async function send(form, submitter, guards) {
@@ -65,8 +68,13 @@ document.addEventListener(
   true,
 );
 
+// A button may send on its own, without a form.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.target.matches("button")) showButtonBusy(event.target);
+});
 document.addEventListener("htmx:afterRequest", (event) => {
   if (event.target.matches("form")) showIdle(event.target);
+  if (event.target.matches("button")) showButtonIdle(event.target);
 });
 // A page that Back brings up again, or that stopped loading, is under way no more.
 addEventListener("pageshow", () => [...document.forms].forEach(showIdle));

@@ -31,12 +31,12 @@ def read_parameter(
     return entry
 
 
-def read_history(client: Any, ask: Ask, path: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the versions that AWS keeps (100), from the oldest on, decrypted."""
+def read_history(client: Any, ask: Ask, path: str, *, decrypt: bool = True) -> Iterator[Mapping[str, Any]]:
+    """Yield the versions that AWS keeps (100), from the oldest on, with readable values if `decrypt`."""
     token: dict[str, str] = {}
     while True:
         get = functools.partial(
-            client.get_parameter_history, Name=path, WithDecryption=True, MaxResults=_PAGE, **token
+            client.get_parameter_history, Name=path, WithDecryption=decrypt, MaxResults=_PAGE, **token
         )
         try:
             page = ask("ssm:GetParameterHistory", get)

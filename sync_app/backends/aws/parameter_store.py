@@ -61,6 +61,7 @@ class AwsParameterStore(AwsBackend, Overwrites):
     """The parameters of one account and region below one path."""
 
     label: ClassVar[str] = "AWS SSM Parameter Store"
+    icon: ClassVar[str] = "table"
     summary_label: ClassVar[str] = "SSM"
     answers: ClassVar[tuple[VendorAnswer, ...]] = PARAMETER_STORE
     service: ClassVar[str] = "ssm"

@@ -57,6 +57,7 @@ class AwsSecretsManager(AwsBackend, Pending):
     """The secrets of one account and region below one prefix."""
 
     label: ClassVar[str] = "AWS Secrets Manager"
+    icon: ClassVar[str] = "cloud"
     summary_label: ClassVar[str] = "AWS"
     answers: ClassVar[tuple[VendorAnswer, ...]] = SECRETS_MANAGER
     service: ClassVar[str] = "secretsmanager"

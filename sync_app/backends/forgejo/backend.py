@@ -55,6 +55,7 @@ class ForgejoSecrets(TimedBackend):
     """The secrets of one place whose names begin with one prefix."""
 
     label: ClassVar[str] = "Forgejo or Gitea Actions"
+    icon: ClassVar[str] = "hammer"
     summary_label: ClassVar[str] = "Forgejo"
     summary_fields: ClassVar[tuple[str, ...]] = ("owner", "repository", "prefix")
     answers: ClassVar[tuple[VendorAnswer, ...]] = ANSWERS

@@ -56,6 +56,7 @@ class GitHubActions(GitHubPlace):
     """The secrets of one place whose names begin with one prefix."""
 
     label: ClassVar[str] = "GitHub Actions"
+    icon: ClassVar[str] = "branch"
     summary_label: ClassVar[str] = "GitHub"
     destination_fields: ClassVar[tuple[FormField, ...]] = fields_of_place("secrets")
     items: ClassVar[str] = "secrets"
@@ -159,6 +160,7 @@ class GitHubVariables(GitHubPlace):
     """The variables of one place whose names begin with one prefix."""
 
     label: ClassVar[str] = "GitHub Actions variables (not secret)"
+    icon: ClassVar[str] = "braces"
     summary_label: ClassVar[str] = "GitHub variables"
     destination_fields: ClassVar[tuple[FormField, ...]] = fields_of_place("variables")
     items: ClassVar[str] = "variables"

@@ -65,6 +65,7 @@ class GitLabVariables(VariableBackend):
     """The variables of one project or group whose names begin with one prefix."""
 
     label: ClassVar[str] = "GitLab CI/CD variables"
+    icon: ClassVar[str] = "merge"
     summary_label: ClassVar[str] = "GitLab"
     summary_fields: ClassVar[tuple[str, ...]] = ("group", "project", "prefix")
     answers: ClassVar[tuple[VendorAnswer, ...]] = ANSWERS

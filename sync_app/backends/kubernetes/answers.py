@@ -28,12 +28,17 @@ from sync_app.errors import (
     TargetUnreachable,
 )
 
+
+class ListExpired(TargetBusy):
+    """The next page of a list is not there any more: the list has to be begun again (410 Gone)."""
+
+
 _ALWAYS: Final[Mapping[int, tuple[type[BackendError], str]]] = {
     HTTPStatus.UNAUTHORIZED: (
         CredentialsRejected,
         "the API server does not accept the token: renew it",
     ),
-    HTTPStatus.GONE: (TargetBusy, "the list expired in Kubernetes: try again"),
+    HTTPStatus.GONE: (ListExpired, "the list expired in Kubernetes: try again"),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (
         QuotaExceeded,
         "the value is larger than a Secret may be (1 MiB)",
@@ -295,7 +300,7 @@ ANSWERS: Final[tuple[VendorAnswer, ...]] = (
         for status, reason, error in (
             (401, "Unauthorized", CredentialsRejected),
             (403, "Forbidden", PermissionMissing),
-            (410, "Expired", TargetBusy),
+            (410, "Expired", ListExpired),
             (429, "TooManyRequests", TargetBusy),
             (503, "ServiceUnavailable", TargetBusy),
         )

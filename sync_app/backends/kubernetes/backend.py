@@ -76,6 +76,7 @@ class KubernetesSecrets(RestBackend):
     """The Secrets of one namespace whose names begin with one prefix."""
 
     label: ClassVar[str] = "Kubernetes Secrets"
+    icon: ClassVar[str] = "wheel"
     summary_label: ClassVar[str] = "Kubernetes"
     summary_fields: ClassVar[tuple[str, ...]] = ("namespace", "prefix")
     answers: ClassVar[tuple[VendorAnswer, ...]] = ANSWERS

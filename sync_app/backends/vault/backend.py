@@ -77,6 +77,7 @@ class VaultKv2(RestBackend, Overwrites):
     """The secrets of one mount of a KV version 2 engine below one prefix."""
 
     label: ClassVar[str] = "HashiCorp Vault or OpenBao (KV version 2)"
+    icon: ClassVar[str] = "safe"
     summary_label: ClassVar[str] = "Vault"
     summary_fields: ClassVar[tuple[str, ...]] = ("namespace", "mount", "prefix")
     destination_fields: ClassVar[tuple[FormField, ...]] = (

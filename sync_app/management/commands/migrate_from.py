@@ -18,6 +18,7 @@ from sync_app.errors import SyncError
 from sync_app.migration import engine, service
 from sync_app.migration.credentials import migration_principal
 from sync_app.migration.placing import Rule
+from sync_app.migration.sources.base import Source
 from sync_app.migration.sources.registry import SOURCES
 from sync_app.models import Migration, MigrationLine
 from sync_app.models.migration import Choice, LineState, MigrationState, Word
@@ -43,14 +44,20 @@ class Command(BaseCommand):
             add = actions.add_parser(kind, help=f"plan a migration from {source.label}, and apply it")
             add.add_argument("address", help=source.setting_fields[0].help or source.setting_fields[0].label)
             for each in source.setting_fields[1:]:
-                add.add_argument(_option(each.name), dest=each.name, default=each.default, help=each.label)
+                add.add_argument(
+                    _option(each.name), dest=each.name, default=each.default, help=each.label,
+                    choices=each.choices or None,
+                )  # fmt: skip
             for each in source.credential_fields:
                 option = f"{_option(each.name)}-file"
                 add.add_argument(
                     option, dest=each.name, default="", help=f"file with the {each.label}, - for the input"
                 )
             rule = "PLACE=ENVIRONMENT[:PREFIX], or PLACE=first-folder:FOLDER=ENVIRONMENT,…"
-            add.add_argument("--rule", action="append", required=True, dest="rules", help=rule)
+            add.add_argument(
+                "--rule", action="append", default=[], dest="rules",
+                help=f"{rule} (default: each place to the environment of its name)",
+            )  # fmt: skip
             add.add_argument("--apply", action="store_true", help="apply the plan as well")
             add.add_argument(
                 "--follow", type=int, default=0, metavar="SECONDS", help="look again until stopped"
@@ -69,6 +76,11 @@ class Command(BaseCommand):
             if action == "apply":
                 add.add_argument("--take-source", action="store_true", help="where both sides changed")
                 add.add_argument(
+                    "--skip-refused",
+                    action="store_true",
+                    help="settle what cannot be carried: it stays there",
+                )
+                add.add_argument(
                     "--follow", type=int, default=0, metavar="SECONDS", help="look again until stopped"
                 )
             _add_format(add)
@@ -85,10 +97,11 @@ class Command(BaseCommand):
 
     def _start(self, options: Mapping[str, Any]) -> int:
         kind = SOURCES[options["action"]]
-        rules = [service.parse_rule(text, _environment) for text in options["rules"]]
         settings = {each.name: options[each.name] for each in kind.setting_fields if each.name in options}
         settings[kind.setting_fields[0].name] = options["address"]
         credentials = {each.name: _read(options[each.name]) for each in kind.credential_fields}
+        given = options["rules"] or _rules_by_name(kind(settings=settings, credentials=credentials))
+        rules = [service.parse_rule(text, _environment) for text in given]
         migration = service.start(
             actor=system_principal(grants=_grants(rules)),
             source=kind.kind,
@@ -114,6 +127,9 @@ class Command(BaseCommand):
             lines = MigrationLine.objects.filter(migration=migration, plan=migration.plan, word=Word.CHANGED)
             for line in lines:
                 service.choose(actor=actor, migration=migration, line=line, choice=Choice.TAKE)
+        if options["skip_refused"]:
+            for group in service.unsettled(migration):
+                service.skip(actor=actor, migration=migration, reason=group["reason"])
         return self._applied(migration, options["follow"])
 
     def _applied(self, migration: Migration, follow: int) -> int:
@@ -179,6 +195,12 @@ def _add_format(parser: ArgumentParser) -> None:
 
 def _environment(name: str) -> Environment | None:
     return Environment.objects.filter(name=name).first()
+
+
+def _rules_by_name(source: Source) -> list[str]:
+    """Return the rules by which each place of a source goes to the environment of its name."""
+    with source:
+        return [f"{place}={place}" for place in source.places()]
 
 
 def _grants(rules: list[Rule]) -> tuple[Grant, ...]:

@@ -187,7 +187,7 @@ def _action(actions: Any, name: str, help_text: str) -> ArgumentParser:
 def _environment(name: str) -> Environment:
     environment = Environment.objects.filter(name=name).first()
     if environment is None:
-        raise CommandError("There is no environment of this name.", returncode=2)
+        raise CommandError("Environment not found.", returncode=2)
     return environment
 
 

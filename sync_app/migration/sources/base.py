@@ -4,9 +4,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
+from secrets_app.types.registry import SecretType
 from sync_app.backends.capabilities import FormField
+
+COUNTED: Final = -1
+# What the column of a version's number holds.
+MAX_NUMBER: Final = 2**31 - 1
+# What an object of fields, or keys, becomes.
+JSON, EACH = "json", "each"
+LITERAL: Final = "its references are not resolved here: switch that on at its page"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +25,10 @@ class FoundVersion:
     written_at: datetime | None = None
     author: str = ""
     identifier: str = ""
+    # None: the comment of what is carried.
+    comment: str | None = None
     state: str = ""
+    # When it was deleted, or will be.
     deleted_at: datetime | None = None
 
 
@@ -25,7 +36,8 @@ class FoundVersion:
 class Found:
     """A secret in the source with its versions, in the order of their numbers, without values.
 
-    `labels` are what describes it there. `skip` is why it is left out by rule, `fault` why it cannot be read.
+    `labels` are what describes it there. `skip` is why it is left out by rule, `fault` why it cannot be read,
+    and `note` what is other here than there.
     """
 
     path: str
@@ -35,8 +47,14 @@ class Found:
     max_versions: int = 0
     # Whether the versions have numbers there, which Keeper keeps; else they are counted.
     is_numbered: bool = True
+    # Of a system that knows the fields and types of Keeper; else the labels and the value tell.
+    described: Mapping[str, Any] | None = None
+    secret_type: SecretType | None = None
+    # The version that was current before. COUNTED: the one with a value below the current one.
+    previous: int | None = COUNTED
     skip: str = ""
     fault: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +66,8 @@ class Value:
 
     text: str | None = field(repr=False)
     fields: str = field(default="", repr=False)
+    # The text is the Base64 of what is no text there.
+    is_binary: bool = False
 
 
 class Source(ABC):
@@ -57,6 +77,12 @@ class Source(ABC):
     label: ClassVar[str]
     setting_fields: ClassVar[tuple[FormField, ...]]
     credential_fields: ClassVar[tuple[FormField, ...]]
+    # What people call a place, one that serves as example, and what the credentials need, line by line.
+    place_word: ClassVar[str] = "mount"
+    place_example: ClassVar[str] = "secret"
+    needs: ClassVar[str] = ""
+    # A source on Keeper's host is for who has a shell there.
+    by_command: ClassVar[bool] = False
 
     def __init__(self, *, settings: Mapping[str, str], credentials: Mapping[str, str]) -> None:
         self.settings = {
@@ -69,6 +95,16 @@ class Source(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @classmethod
+    def system(cls) -> str:
+        """Return what the origin of a version calls it; sources of one system know each other's versions."""
+        return cls.kind
+
+    @classmethod
+    def has_mounts(cls, settings: Mapping[str, str]) -> bool:  # noqa: ARG003 - a source decides by them
+        """Return whether clients ask there by paths that /vault answers (`sync_app.migration.mounts`)."""
+        return False
 
     @classmethod
     @abstractmethod

@@ -44,13 +44,13 @@ def queue_due() -> list[int]:
     now = database_now()
     for policy in due_policies(now):
         _start(policy, now)
-    behind = Rotation.objects.filter(slot=Slot.WAITING).select_related(
-        "policy__environment", "policy__secret"
-    )
+    behind = Rotation.objects.filter(
+        slot=Slot.WAITING, policy__environment__deleted_at__isnull=True
+    ).select_related("policy__environment", "policy__secret")
     for waiting in behind.defer("policy__credentials").order_by("pk")[:_AT_A_TIME]:
         if retry_collisions(partial(start_waiting, waiting.policy_id)) is None and waiting.emergency:
             _expedite(waiting)
-    rotations = Rotation.objects.filter(claimable(now))
+    rotations = Rotation.objects.filter(claimable(now), policy__environment__deleted_at__isnull=True)
     if since := restored_at():
         # What was under way when the backup was made waits along with its policy.
         rotations = rotations.exclude(policy__suspended_at=since)
@@ -59,7 +59,9 @@ def queue_due() -> list[int]:
 
 def due_policies(now: datetime) -> Iterable[RotationPolicy]:
     """Return the policies that are due; one without a time although it has a cadence is looked at too."""
-    policies = RotationPolicy.objects.filter(_SCHEDULED, due_at__lte=now, **_AWAKE)
+    policies = RotationPolicy.objects.filter(
+        _SCHEDULED, due_at__lte=now, environment__deleted_at__isnull=True, **_AWAKE
+    )
     return policies.select_related("environment", "secret__environment").order_by("due_at")[:_AT_A_TIME]
 
 

@@ -18,6 +18,7 @@ from audit_app.events.actions import Action
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
 from core.canonical_json import Json
+from environments_app.models import Environment
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.queries.lookup import require_not_deleted as require_living_secret
 from secrets_app.services import version_stages
@@ -57,6 +58,8 @@ def run_steps(session: RotationSession) -> StepWait | None:
     whether to stop; AccessError, SecretError.
     """
     while (step := Step(session.rotation.step)) not in ENDED:
+        if not Environment.objects.filter(pk=session.policy.environment_id).exists():
+            return StepWait(why="the environment was deleted", until=database_now() + _LOOK_AGAIN)
         pause = _STEPS[step](session)
         if pause is not None:
             return pause

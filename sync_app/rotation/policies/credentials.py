@@ -20,7 +20,7 @@ from environments_app.authorization.policy import Grant, Principal
 from environments_app.authorization.principals import load_principal, system_principal
 from environments_app.errors import InvalidField, Tampered
 from environments_app.models import Role
-from secrets_app.errors import SecretError
+from secrets_app.errors import GuardedValue, SecretError
 from secrets_app.keys.data_keys import active_key
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import SecretVersion
@@ -57,9 +57,12 @@ def open_policy(
     """Return the policy's rotator and the values of some of its secret's versions.
 
     One event that names them all is committed first. Call it outside a transaction.
-    Raises NotTheActiveInstallation, Tampered, TamperedSecret, an EnvelopeError, KeyUnavailable, BackendError.
+    Raises NotTheActiveInstallation, Tampered, TamperedSecret, GuardedValue, an EnvelopeError,
+    KeyUnavailable, BackendError.
     """
     require_may_open(policy)
+    if versions and policy.secret.left_out:
+        raise GuardedValue
     event: dict[str, Any] = {"actor": actor, "action": Action.ROTATION_CONNECT, **stream_and_object(policy)}
     details_with_place: dict[str, Json] = {**(details or {}), "endpoint": policy.endpoint}
     receipt = commit_record(

@@ -50,9 +50,9 @@ def apply_rules(policy: RotationPolicy, rules: Mapping[str, Any]) -> list[str]:
     if policy.cron and policy.interval_seconds:
         raise InvalidField("cron", "Choose an interval or a cron schedule, not both.")
     if policy.interval_seconds and not MIN_INTERVAL <= policy.interval_seconds <= MAX_SECONDS:
-        raise InvalidField("interval_seconds", f"0, or {MIN_INTERVAL} seconds to ten years.")
+        raise InvalidField("interval_seconds", f"Enter 0, or {MIN_INTERVAL} seconds to ten years.")
     if policy.grace_seconds > MAX_SECONDS:
-        raise InvalidField("grace_seconds", "At most ten years.")
+        raise InvalidField("grace_seconds", "Enter at most ten years.")
     parse_time_zone(str(policy.time_zone))
     window_of(policy)
     return changed

@@ -54,6 +54,7 @@ from sync_app.rotators.base import LoginAnswer, Rotator
 _TAKEN = "the secret is under a rotation policy already: change or remove that one"
 # Of the differences of two logins, in an event; the comparison has all.
 _NAMED = 20
+_ENDS = "the value is deleted at a time (delete_version_after): write it again after setting 0s"
 _MOVED = "the secret's value was changed meanwhile: try again"
 
 
@@ -96,6 +97,8 @@ def create(
             stored = Secret.objects.select_for_update().get(pk=secret.pk)
             if not stored.live or stored.current_number != number or stored.uses_references:
                 raise RotationConflict(_MOVED)
+            if number in stored.rules.deleted:
+                raise RotationConflict(_ENDS)
             # The logins may have taken seconds.
             if unneeded:
                 unneeded.consume(environment, actor=actor)

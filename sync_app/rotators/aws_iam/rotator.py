@@ -47,6 +47,7 @@ class AwsIam(Rotator):
     """The access keys of one IAM user, as `{"UserName", "AccessKeyId", "SecretAccessKey"}`."""
 
     label: ClassVar[str] = "AWS IAM access keys"
+    icon: ClassVar[str] = "cloud"
     settings_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="user_name", label="IAM user", required=True),
         FormField(name="region", label="Region", default="us-east-1", help="Of STS, which tries the keys."),

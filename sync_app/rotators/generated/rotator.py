@@ -18,6 +18,7 @@ class GeneratedValue(Rotator):
     """Values of one of Keeper's generators. Needs no permissions anywhere."""
 
     label: ClassVar[str] = "Generated value"
+    icon: ClassVar[str] = "dice"
     settings_fields: ClassVar[tuple[FormField, ...]] = (
         FormField(name="kind", label="Kind", default="password", choices=tuple(GENERATORS)),
         FormField(name="options", label="Options", default="{}", help='JSON, such as {"length": 40}.'),

@@ -42,6 +42,7 @@ class MySql(AbLogins):
     """Two accounts of one MySQL or MariaDB server."""
 
     label: ClassVar[str] = "MySQL or MariaDB logins"
+    icon: ClassVar[str] = "database"
     engines: ClassVar[frozenset[str]] = frozenset({"mysql", "mariadb"})
     settings_fields: ClassVar[tuple[FormField, ...]] = (*endpoint_fields(3306), *LOGIN_FIELDS)
 

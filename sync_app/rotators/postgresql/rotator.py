@@ -43,6 +43,7 @@ class PostgreSql(AbLogins):
     """Two roles of one PostgreSQL server."""
 
     label: ClassVar[str] = "PostgreSQL logins"
+    icon: ClassVar[str] = "database"
     engines: ClassVar[frozenset[str]] = frozenset({"postgres", "postgresql"})
     settings_fields: ClassVar[tuple[FormField, ...]] = (
         *endpoint_fields(5432),

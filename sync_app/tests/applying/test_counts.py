@@ -21,7 +21,7 @@ from sync_app.models import Run
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 NUMBER = 20
 Asked = Callable[[], AbstractContextManager[Counter[str]]]

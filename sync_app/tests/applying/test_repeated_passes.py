@@ -21,7 +21,7 @@ from sync_app.targets import service as targets
 from sync_app.targets.credentials import target_principal
 from sync_app.tests.applying.stage import Stage
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 def scheduled(stage: Stage, kind: RunKind = RunKind.SYNC) -> list[str]:

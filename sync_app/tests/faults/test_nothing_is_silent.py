@@ -148,6 +148,8 @@ class Play:
         self.values: dict[str, str] = {}
         self.edited: set[str] = set()
         self.edits: dict[str, str] = {}
+        # What the system holds, as it was found since the last pass.
+        self.found: dict[str, str | None] = {}
         self.number = 0
         self.is_done = True
         self.foreign = self._fresh("their")
@@ -208,6 +210,7 @@ class Play:
         self.edited, self.edits = set(), {}
 
     def _choose_ours(self, name: str) -> None:
+        self.found.clear()
         if self.told(name) == DeliveryState.OWNERSHIP_LOST:
             options = {"names": [name], "mode": "replace"}
             self.stage.apply(self.stage.plan(kind=PlanKind.ADOPT, options=options))
@@ -224,6 +227,7 @@ class Play:
 
     def run(self) -> None:
         """Carry out a pass, with the attempts that it takes."""
+        self.found.clear()
         self.wire.log.append(f"--- a pass, {self.faults.left} faults")
         SyncEntry.objects.filter(target=self.stage.target).update(synced_at=None, pending_at=None)
         self.world.wait(60)
@@ -262,6 +266,11 @@ class Play:
         return f"{entry.state}, {entry.reason} (base {entry.base_target}, intended {entry.intended_target})"
 
     def held(self, name: str) -> str | None:
+        if name not in self.found:
+            self.found[name] = self._looked_up(name)
+        return self.found[name]
+
+    def _looked_up(self, name: str) -> str | None:
         if self.world.labels_or_none(self.stage.path(name)) is None:
             return None
         return self.world.value(self.stage.path(name))
@@ -276,6 +285,7 @@ class Play:
         self.edited.add(name)
         self.wire.log.append(f"another client writes {name}: {self.edits[name]}")
         self.world.overwrite(self.stage.path(name), self.edits[name])
+        self.found.clear()
         # Passes are minutes apart: no look is as old as that.
         self.faults.shown.clear()
 

@@ -17,7 +17,8 @@ from sync_app.migration import passes
 from sync_app.migration.sources.vault import VaultSource
 from sync_app.models import Migration, MigrationLine
 from sync_app.models.migration import MigrationState, Word
-from sync_app.tests.migration.test_vault import OldVault, apply, old, start, work
+from sync_app.tests.migration.driving import apply, work
+from sync_app.tests.migration.test_vault import OldVault, old, start
 
 __all__ = ["old"]
 pytestmark = pytest.mark.every_database

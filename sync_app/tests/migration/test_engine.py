@@ -1,5 +1,6 @@
 """How a migration is carried out while workers die, the source is away, and rights and rows change."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -16,15 +17,18 @@ from environments_app.approvals import service as approvals
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Forbidden, Invisible
 from environments_app.models import Approval, Environment, Membership
 from environments_app.tests.cast import Cast
+from secrets_app.errors import KeyUnavailable
 from secrets_app.models import Secret, SecretVersion, VersionOrigin
-from secrets_app.services import histories
+from secrets_app.services import guarded, histories
+from secrets_app.tests.kept import change, keep
 from sync_app.errors import BadDestination, MigrationNotReady, PermissionMissing, TargetUnreachable
 from sync_app.migration import engine, passes, service
 from sync_app.migration.placing import How, Rule
 from sync_app.migration.sources import registry
 from sync_app.migration.sources.base import Found, FoundVersion, Source, Value
 from sync_app.models import Migration, MigrationLine, MountRule, SourceCredentials
-from sync_app.models.migration import LineState, MigrationState, Word
+from sync_app.models.migration import Choice, LineState, MigrationState, Word
+from sync_app.tests.migration.driving import work
 
 pytestmark = pytest.mark.every_database
 
@@ -45,6 +49,10 @@ class Memory(Source):
     @classmethod
     def endpoint(cls, settings: Any) -> str:
         return "https://memory.example"
+
+    @classmethod
+    def has_mounts(cls, settings: Any) -> bool:
+        return True
 
     def places(self) -> list[str]:
         return ["mem"]
@@ -67,7 +75,8 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> type[Memory]:
     for module in (service, engine, passes):
         if hasattr(module, "SOURCES"):
             monkeypatch.setattr(module, "SOURCES", registry.SOURCES)
-    monkeypatch.setattr("sync_app.migration.credentials.SOURCES", registry.SOURCES)
+    for name in ("credentials", "mounts"):
+        monkeypatch.setattr(f"sync_app.migration.{name}.SOURCES", registry.SOURCES)
     monkeypatch.setattr(passes, "_BATCH", 3)
     monkeypatch.setattr(
         Memory, "secrets", {f"s{each}": [f"{CANARY} {each} {n}" for n in (1, 2)] for each in range(10)}
@@ -78,19 +87,17 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> type[Memory]:
 
 def start(cast: Cast, *, who: Any = None, place: Environment | None = None) -> Migration:
     rule = Rule(place="mem", how=How.ALL, environments={"": str((place or cast.development).uuid)})
+    return start_by(cast, rule, who=who)
+
+
+def start_by(cast: Cast, *rules: Rule, who: Any = None) -> Migration:
     return service.start(
         actor=cast.principal(who or cast.erin),
         source="memory",
         settings={},
         credentials={"token": CANARY},
-        rules=[rule],
+        rules=rules,
     )
-
-
-def work(migration: Migration) -> Migration:
-    engine.execute(migration.pk)
-    migration.refresh_from_db()
-    return migration
 
 
 def apply(cast: Cast, migration: Migration, *, who: Any = None, **given: Any) -> list[int]:
@@ -186,6 +193,31 @@ def test_a_source_that_is_away_is_asked_again(cast: Cast, monkeypatch: pytest.Mo
     assert migration.error == ""
 
 
+@pytest.mark.parametrize(("path", "state"), [("s4", "planning"), ("s0", "failed")])
+def test_what_a_batch_has_stored_lets_the_attempts_begin_anew(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, path: str, state: str
+) -> None:
+    migration = start(cast)
+    # As many workers have been killed before.
+    Migration.objects.filter(pk=migration.pk).update(attempts=7)
+
+    def away(at: str) -> None:
+        if at == path:
+            raise TargetUnreachable("no answer")
+
+    monkeypatch.setattr(Memory, "before", staticmethod(away))
+    assert work(migration).state == state
+    if state == "failed":
+        return
+    monkeypatch.setattr(Memory, "before", staticmethod(lambda _path: None))
+    forget_lease(migration)
+    migration = work(migration)
+    apply(cast, migration)
+    Migration.objects.filter(pk=migration.pk).update(attempts=7)
+    monkeypatch.setattr(Memory, "before", staticmethod(away))
+    assert work(migration).state == MigrationState.APPLYING
+
+
 def test_what_the_source_refuses_is_unreadable(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(path: str) -> None:
         if path == "s4":
@@ -213,6 +245,14 @@ def test_who_may_not_import_starts_none(cast: Cast, who: str) -> None:
         start(cast, who=getattr(cast, who))
 
 
+def test_who_may_import_in_one_of_two_environments_sees_no_migration_of_both(cast: Cast) -> None:
+    folders = {"d": str(cast.development.uuid), "p": str(cast.production.uuid)}
+    start_by(cast, Rule(place="mem", how=How.FIRST_FOLDER, environments=folders), who=cast.alice)
+    own = start(cast)
+    assert service.visible_migrations(cast.principal(cast.erin)) == [own]
+    assert len(service.visible_migrations(cast.principal(cast.alice))) == 2
+
+
 def test_a_forged_line_is_not_carried(cast: Cast) -> None:
     migration = work(start(cast))
     apply(cast, migration)
@@ -220,6 +260,54 @@ def test_a_forged_line_is_not_carried(cast: Cast) -> None:
     work(migration)
     assert MigrationLine.objects.get(path="s3").state == LineState.LEFT
     assert not Secret.objects.filter(name__in=["s3", "elsewhere"]).exists()
+
+
+def test_a_choice_that_is_made_by_sql_overwrites_nothing(cast: Cast) -> None:
+    kept = keep(cast, "s0", "ours")
+    migration = work(start(cast))
+    MigrationLine.objects.filter(path="s0", word=Word.CHANGED).update(chosen=Choice.TAKE)
+    apply(cast, migration)
+    work(migration)
+    assert states(migration) == [LineState.LEFT, *[LineState.CARRIED] * 9]
+    assert Secret.objects.get(pk=kept.pk).current_number == 1
+
+
+def test_a_folder_of_which_nothing_came_has_no_rule(cast: Cast, memory: type[Memory]) -> None:
+    memory.secrets.clear()
+    memory.secrets["d/a"] = ["one"]
+    folders = {"d": str(cast.development.uuid), "p": str(cast.development.uuid)}
+    migration = work(start_by(cast, Rule(place="mem", how=How.FIRST_FOLDER, environments=folders)))
+    apply(cast, migration)
+    assert work(migration).state == MigrationState.DONE
+    assert [rule.folder for rule in MountRule.objects.all()] == ["d"]
+
+
+def test_a_path_that_is_refused_takes_no_name_from_the_one_that_has_it(cast: Cast) -> None:
+    places = {"": str(cast.development.uuid)}
+    migration = work(
+        start_by(cast, *(Rule(place=each, how=How.ALL, environments=places) for each in ("mem", "other")))
+    )
+    assert MigrationLine.objects.filter(word=Word.REFUSED).count() == 10
+    apply(cast, migration)
+    work(migration)
+    assert Secret.objects.count() == 10
+
+
+def test_a_key_that_is_away_leaves_no_line_in_the_source(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    migration = work(start(cast))
+    apply(cast, migration)
+    real, away = histories.carry, iter([True])
+
+    def carry(**given: Any) -> None:
+        if next(away, False):
+            raise KeyUnavailable("KMS gives no answer", permanent=False)
+        real(**given)
+
+    monkeypatch.setattr(passes, "carry", carry)
+    assert work(migration).state == MigrationState.APPLYING
+    forget_lease(migration)
+    assert work(migration).state == MigrationState.DONE
+    assert states(migration) == [LineState.CARRIED] * 10
 
 
 def test_a_forged_rule_carries_nothing(cast: Cast) -> None:
@@ -319,6 +407,22 @@ def test_an_approval_is_of_one_plan(cast: Cast) -> None:
     assert not Secret.objects.exists()
 
 
+def test_an_approval_covers_whether_the_source_is_followed(cast: Cast) -> None:
+    protect(cast.development)
+    migration = work(start(cast))
+    with pytest.raises(ApprovalNeeded) as asked:
+        apply(cast, migration)
+    approval = Approval.objects.get(pk=asked.value.approval)
+    approvals.approve(actor=cast.principal(cast.alice), approval=approval)
+    approval.refresh_from_db()
+    approvals.carry_out(actor=cast.principal(cast.erin), approval=approval)
+    Migration.objects.update(state=MigrationState.FAILED)
+    migration.refresh_from_db()
+    with pytest.raises(ApprovalNeeded):
+        apply(cast, migration, follow_seconds=300)
+    assert apply(cast, migration) == []
+
+
 def test_protected_meanwhile_it_waits_for_an_approval(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     migration = work(start(cast))
     apply(cast, migration)
@@ -369,6 +473,7 @@ def test_what_is_stopped_has_no_credentials_and_keeps_what_is_stored(cast: Cast)
 
 def test_credentials_last_two_weeks(cast: Cast) -> None:
     migration = work(start(cast))
+    assert service.end_overdue() == 0
     SourceCredentials.objects.update(created_at=timezone.now() - service.CREDENTIALS_LAST)
     assert service.end_overdue() == 1
     migration.refresh_from_db()
@@ -394,6 +499,13 @@ def test_followed_it_carries_what_is_newer_and_new_until_it_is_stopped(cast: Cas
     Migration.objects.update(**forget)
     assert engine.execute(migration.pk) is None
     assert not [*verify(), *run_checks()]
+
+
+@pytest.mark.parametrize("seconds", [service.FOLLOW_SECONDS[0] - 1, service.FOLLOW_SECONDS[1] + 1])
+def test_it_is_followed_neither_faster_nor_slower_than_it_may_be(cast: Cast, seconds: int) -> None:
+    migration = work(start(cast))
+    with pytest.raises(MigrationNotReady, match="5 minutes to 24 hours"):
+        apply(cast, migration, follow_seconds=seconds)
 
 
 def test_no_value_is_stored_besides_the_sealed_ones(cast: Cast) -> None:
@@ -438,6 +550,27 @@ def test_environments_that_are_unprotected_do_not_wait_for_those_that_are_not(ca
     assert [secret.environment for secret in Secret.objects.all()] == [cast.development]
 
 
+def test_what_is_taken_from_the_source_waits_for_its_approval_as_well(cast: Cast) -> None:
+    keep(cast, "a", "ours", environment=cast.production)
+    protect(cast.production)
+    places = {"d": str(cast.development.uuid), "p": str(cast.production.uuid)}
+    Memory.secrets.clear()
+    Memory.secrets.update({"d/a": ["one"], "p/a": ["theirs"]})
+    migration = service.start(
+        actor=cast.principal(cast.alice),
+        source="memory",
+        settings={},
+        credentials={"token": "t"},
+        rules=[Rule(place="mem", how=How.FIRST_FOLDER, environments=places)],
+    )
+    work(migration)
+    line = MigrationLine.objects.get(word=Word.CHANGED)
+    service.choose(actor=cast.principal(cast.alice), migration=migration, line=line, choice=Choice.TAKE)
+    assert len(apply(cast, migration, who=cast.alice)) == 1
+    assert work(migration).state == MigrationState.PLANNED
+    assert SourceCredentials.objects.exists()
+
+
 FALLING = [f"n/a{each}b" for each in " \"#%&'()*,:;<>?[]^`{|}~"]
 
 
@@ -478,3 +611,242 @@ def test_a_new_path_of_a_carried_name_does_not_take_its_place(cast: Cast) -> Non
     assert names().items() >= carried.items()
     assert (len(names()), Secret.objects.count()) == (4, 4)
     assert again(cast).counts["words"] == {"same": 4}
+
+
+def test_a_plan_says_the_same_whatever_a_guarded_secret_holds(cast: Cast, memory: type[Memory]) -> None:
+    alice = cast.principal(cast.alice)
+    kept = keep(cast, "s0", "7391")
+    guarded.guard(actor=alice, secret=kept)
+    told = set()
+    for guess in ("7391", "7392"):
+        memory.secrets = {"s0": ["older", guess]}
+        migration = work(start(cast))
+        told.add(MigrationLine.objects.values_list("word", "reason").get(migration=migration, path="s0"))
+        Migration.objects.filter(pk=migration.pk).update(state=MigrationState.STOPPED)
+    ((word, reason),) = told
+    assert word == Word.REFUSED
+    assert "guarded" in reason
+
+
+def test_a_list_that_takes_long_keeps_the_lease(
+    cast: Cast, memory: type[Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migration = start(cast)
+    held: list[Any] = []
+
+    def paths(_self: Memory, _place: str) -> Iterator[str]:
+        for name in sorted(memory.secrets):
+            held.append(Migration.objects.get().lease_until)
+            yield name
+
+    monkeypatch.setattr(memory, "paths", paths)
+    monkeypatch.setattr(engine, "_RENEW_AFTER", -1.0)
+    assert work(migration).state == MigrationState.PLANNED
+    assert len({*held}) > 1
+
+
+def test_a_path_that_no_row_holds_is_refused(cast: Cast, memory: type[Memory]) -> None:
+    memory.secrets["x" * 2_000] = ["one"]
+    migration = start(cast)
+    apply(cast, work(migration))
+    work(migration)
+    words = dict(MigrationLine.objects.filter(path__startswith="x").values_list("word", "reason"))
+    assert words == {Word.REFUSED: "its path there has more than 1,024 characters"}
+    assert (migration.state, Secret.objects.count()) == (MigrationState.DONE, 10)
+
+
+def test_a_migration_whose_environments_are_gone_is_seen_by_nobody(cast: Cast) -> None:
+    migration = start(cast)
+    Environment.objects.filter(pk=cast.development.pk).update(deleted_at=timezone.now())
+    assert service.visible_migrations(cast.principal(cast.charlie)) == []
+    with pytest.raises(Invisible):
+        service.find_migration(actor=cast.principal(cast.charlie), id=migration.pk)
+    assert engine.due_ids() == []
+
+
+@pytest.mark.parametrize("act", ["choose", "skip", "apply"])
+def test_who_looked_before_another_applied_it_changes_nothing(cast: Cast, act: str) -> None:
+    keep(cast, "s0", "ours")
+    seen = work(start(cast))
+    apply(cast, Migration.objects.get(pk=seen.pk), follow_seconds=300)
+    line = MigrationLine.objects.get(path="s0")
+    erin = cast.principal(cast.erin)
+    acts: dict[str, Callable[[], Any]] = {
+        "choose": lambda: service.choose(actor=erin, migration=seen, line=line, choice=Choice.TAKE),
+        "skip": lambda: service.skip(actor=erin, migration=seen, reason="any"),
+        "apply": lambda: apply(cast, seen),
+    }
+    with pytest.raises(MigrationNotReady, match="The plan is another one"):
+        acts[act]()
+    line.refresh_from_db()
+    assert (line.chosen, Migration.objects.get().follow_seconds) == ("", 300)
+
+
+@pytest.mark.parametrize("choice", [Choice.SKIP, Choice.TAKE])
+def test_a_choice_is_made_where_both_have_changed_alone(cast: Cast, choice: Choice) -> None:
+    keep(cast, "s0", "ours")
+    migration = work(start(cast))
+    line = MigrationLine.objects.get(path="s0" if choice is Choice.SKIP else "s1")
+    with pytest.raises(MigrationNotReady, match="nothing to choose"):
+        service.choose(actor=cast.principal(cast.erin), migration=migration, line=line, choice=choice)
+
+
+def test_an_installation_that_is_not_active_carries_nothing(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migration = work(start(cast))
+    apply(cast, migration)
+    monkeypatch.setattr(engine, "is_active", lambda: False)
+    assert work(migration).state == MigrationState.FAILED
+    assert "is not active" in migration.error
+    assert not Secret.objects.exists()
+
+
+def test_credentials_go_to_the_address_that_they_were_given_for(
+    cast: Cast, memory: type[Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migration = start(cast)
+    monkeypatch.setattr(memory, "endpoint", classmethod(lambda _cls, _settings: "https://elsewhere.example"))
+    monkeypatch.setattr(memory, "paths", lambda *_: pytest.fail("it was asked"))
+    assert work(migration).state == MigrationState.FAILED
+    assert "is not the one" in migration.error
+
+
+def test_a_plan_that_nobody_has_applied_is_carried_by_no_other_act(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker is killed once the plan is there; the migration is paused, and goes on."""
+    erin = cast.principal(cast.erin)
+    migration = start(cast)
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "finish_plan", lambda _release: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            work(migration)
+    for act in (service.pause, service.resume):
+        with contextlib.suppress(MigrationNotReady):
+            act(actor=erin, migration=Migration.objects.get())
+    forget_lease(migration)
+    assert work(migration).state == MigrationState.PLANNED
+    assert not Secret.objects.exists()
+
+
+def unnumbered(memory: type[Memory], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the source give identifiers of versions instead of numbers."""
+
+    def find(self: Memory, _place: str, path: str) -> Found:
+        count = len(self.secrets[path])
+        versions = [FoundVersion(number=each, identifier=f"id {each}") for each in range(1, count + 1)]
+        return Found(path=path, versions=versions, current=count, is_numbered=False)
+
+    monkeypatch.setattr(memory, "find", find)
+
+
+@pytest.mark.parametrize("is_numbered", [True, False])
+def test_an_origin_that_keeper_did_not_write_gives_no_right_to_overwrite(
+    cast: Cast, memory: type[Memory], monkeypatch: pytest.MonkeyPatch, is_numbered: bool
+) -> None:
+    if not is_numbered:
+        unnumbered(memory, monkeypatch)
+    kept = keep(cast, "s0", "ours")
+    VersionOrigin(
+        version=SecretVersion.objects.get(secret=kept), migration=kept.uuid, system="memory", place="mem",
+        path="s0", number=1, identifier="id 1", author="none",
+    ).save()  # fmt: skip
+    VersionOrigin.objects.update(author="edited")
+    work(start(cast))
+    assert MigrationLine.objects.get(path="s0").word == Word.CHANGED
+
+
+@pytest.mark.parametrize("is_numbered", [True, False])
+def test_what_came_from_another_place_is_not_continued_from_this_one(
+    cast: Cast, memory: type[Memory], monkeypatch: pytest.MonkeyPatch, is_numbered: bool
+) -> None:
+    if not is_numbered:
+        unnumbered(memory, monkeypatch)
+    again(cast)
+    for values in memory.secrets.values():
+        values.append("of another place")
+    migration = work(
+        start_by(cast, Rule(place="other", how=How.ALL, environments={"": str(cast.development.uuid)}))
+    )
+    assert migration.counts["words"] == {Word.CHANGED: 10}
+
+
+def test_a_look_that_the_source_refuses_does_not_end_the_following(
+    cast: Cast, memory: type[Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migration = work(start(cast))
+    apply(cast, migration, follow_seconds=300)
+    work(migration)
+    Migration.objects.update(due_at=timezone.now() - timedelta(seconds=1), lease_until=None)
+
+    def paths(_self: Memory, _place: str) -> Iterator[str]:
+        raise PermissionMissing("the token has expired")
+
+    monkeypatch.setattr(memory, "paths", paths)
+    assert work(migration).state == MigrationState.APPLYING
+    assert (migration.error, migration.due_at is not None) == ("the token has expired", True)
+
+
+def test_each_place_is_named_once(cast: Cast) -> None:
+    rule = Rule(place="mem", how=How.ALL, environments={"": str(cast.development.uuid)})
+    for rules, told in (([rule, rule], "once"), ([rule] * (service.MAX_RULES + 1), "1 to 200")):
+        with pytest.raises(BadDestination, match=told):
+            start_by(cast, *rules)
+
+
+def test_what_keeper_wrote_after_the_plan_is_not_overwritten(cast: Cast) -> None:
+    again(cast)
+    Memory.secrets["s0"].append("theirs")
+    migration = work(start(cast))
+    apply(cast, migration)
+    secret = Secret.objects.get(name="s0")
+    change(cast, secret, "ours")
+    assert work(migration).state == MigrationState.DONE
+    line = MigrationLine.objects.get(migration=migration, path="s0")
+    assert (line.word, line.state) == (Word.NEWER, LineState.LEFT)
+    secret.refresh_from_db()
+    assert secret.current_number == 3
+
+
+def test_a_source_of_too_many_secrets_is_not_planned(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "MAX_SECRETS", 9)
+    migration = work(start(cast))
+    assert migration.state == MigrationState.FAILED
+    assert "Migrate fewer places" in migration.error
+    assert not MigrationLine.objects.exists()
+
+
+def test_a_plan_that_is_made_anew_keeps_no_older_line(cast: Cast) -> None:
+    migration = work(start(cast))
+    service.plan_again(actor=cast.principal(cast.erin), migration=migration)
+    work(migration)
+    assert {*MigrationLine.objects.values_list("plan", flat=True)} == {migration.plan}
+
+
+def test_what_was_done_with_a_migration_is_on_record(
+    cast: Cast, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erin = cast.principal(cast.erin)
+    migration = start(cast)
+    service.pause(actor=erin, migration=migration)
+    service.resume(actor=erin, migration=migration)
+    work(migration)
+    service.plan_again(actor=erin, migration=migration)
+    monkeypatch.setattr(engine, "is_active", lambda: False)
+    work(migration)
+    service.stop(actor=erin, migration=migration)
+
+    def told(action: Action, **outcome: str) -> list[dict[str, Any]]:
+        return [parsed_details(event.details) for event in events(action, **outcome)]
+
+    steps = [(each.get("paused"), each["state"]) for each in told(Action.MIGRATION_STOP)]
+    assert steps == [(True, "paused"), (False, "planning"), (None, "stopped")]
+    assert told(Action.MIGRATION_STOP)[-1]["credentials"] == "deleted"
+    begun, planned, anew = told(Action.MIGRATION_PLAN, outcome="allowed")
+    assert (begun["rules"], anew["again"]) == (migration.rules, True)
+    assert (len(planned["plan"]), planned["counts"]["words"]) == (64, {"new": 10})
+    (failed,) = told(Action.MIGRATION_PLAN, outcome="failed")
+    assert "is not active" in failed["error"]
+    (connected,) = told(Action.MIGRATION_CONNECT)
+    assert connected["endpoint"] == "https://memory.example"

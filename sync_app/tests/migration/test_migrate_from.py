@@ -63,6 +63,18 @@ def test_it_plans_applies_and_shows(cast: Cast, old: OldVault, tmp_path: Path) -
     assert old.token not in json.dumps(found)
 
 
+def test_the_fields_of_a_secret_become_secrets(cast: Cast, old: OldVault, tmp_path: Path) -> None:
+    old.put("db", {"user": "a", "pass": "b"})
+    token = tmp_path / "token"
+    token.write_text(old.token, encoding="utf-8")
+    start = ("vault", old.url, "--token-file", str(token), "--rule", f"{old.kv}=development")
+    code, report = run(*start, "--fields", "each", "--apply")
+    assert (code, report["counts"]["states"], report["mounts"]) == (0, {"carried": 2}, [])
+    assert {each.name for each in Secret.objects.all()} == {"db/user", "db/pass"}
+    with pytest.raises(CommandError, match="invalid choice"):
+        run(*start, "--fields", "some")
+
+
 def test_what_cannot_be_is_an_error(cast: Cast, old: OldVault) -> None:
     with pytest.raises(CommandError, match="environment"):
         run("vault", old.url, "--token-file", "/dev/null", "--rule", "secret=nowhere")

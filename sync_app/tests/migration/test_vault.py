@@ -3,12 +3,15 @@
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
 import hvac
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from audit_app.integrity.check_registry import run_checks
 from audit_app.verification.stream_verifier import verify
@@ -17,10 +20,12 @@ from environments_app.tests.cast import Cast
 from environments_app.tokens import service as tokens
 from secrets_app.models import Secret, VersionOrigin
 from secrets_app.services import write
-from sync_app.migration import engine, service
+from sync_app.migration import service
 from sync_app.migration.placing import How, Rule
-from sync_app.models import Migration, MigrationLine, SourceCredentials
+from sync_app.migration.sources import vault
+from sync_app.models import Migration, MigrationLine, MountRule, SourceCredentials
 from sync_app.models.migration import Choice, LineState, MigrationState, Word
+from sync_app.tests.migration.driving import apply, value, words, work
 
 pytestmark = pytest.mark.every_database
 
@@ -96,19 +101,6 @@ def start(cast: Cast, old: OldVault, **given: Any) -> Migration:
         **given,
     }
     return service.start(**found)
-
-
-def work(migration: Migration) -> Migration:
-    engine.execute(migration.pk)
-    migration.refresh_from_db()
-    return migration
-
-
-def apply(cast: Cast, migration: Migration, **given: Any) -> Migration:
-    service.request_apply(
-        actor=cast.principal(cast.erin), migration=migration, digest=migration.plan_digest, **given
-    )
-    return work(migration)
 
 
 def fill(old: OldVault) -> None:
@@ -251,3 +243,131 @@ def test_what_changed_since_the_plan_is_left(cast: Cast, old: OldVault) -> None:
     }  # fmt: skip
     assert {*Secret.objects.values_list("name", flat=True)} == {"a", "c"}
     assert Secret.objects.get(name="c").current_number == 1
+
+
+def start_by_fields(cast: Cast, old: OldVault, *rules: Rule) -> Migration:
+    everything = [Rule(place=old.kv, how=How.ALL, environments={"": str(cast.development.uuid)})]
+    return service.start(
+        actor=cast.principal(cast.alice), source="vault", settings={"address": old.url, "fields": "each"},
+        credentials={"token": old.token}, rules=[*rules] or everything,
+    )  # fmt: skip
+
+
+def test_each_field_becomes_a_secret_with_the_versions_that_have_it(cast: Cast, old: OldVault) -> None:
+    old.put("app/db", {"user": "a"}, {"user": "a", "pass": "one"}, {"user": "b", "pass": "two", "gone": "x"})
+    nested = {"host": "h", "ports": [1, 2.5], "deep": {"a": {"b": None}}}
+    old.put("app/db", {"user": "b", "pass": "three", "nested": nested, "n": 7, "on": True, "a/b%2F": UNICODE})
+    old.delete("app/db", 3)
+    old.put("app/none", {})
+    old.put("app/empty", {"text": "", "null": None})
+    old.put("gone", {"a": "1"})
+    old.delete("gone", 1)
+    migration = work(start_by_fields(cast, old))
+    lines = {line.path: (str(line.word), line.reason) for line in MigrationLine.objects.all()}
+    assert lines["app/none/"] == (Word.SKIPPED, "it has no fields")
+    assert lines["gone/"] == (Word.SKIPPED, "its current version is deleted in the source")
+    assert {lines[f"app/empty/{each}"][0] for each in ("text", "null")} == {Word.REFUSED}
+    apply(cast, migration)
+    carried = {each.name: each for each in Secret.objects.filter(live=True).select_related("environment")}
+    assert carried.keys() == {
+        "app/db/user", "app/db/pass", "app/db/nested", "app/db/n", "app/db/on", "app/db/a_2Fb_252F",
+    }  # fmt: skip
+
+    def values(name: str) -> dict[int, str]:
+        secret = carried[name]
+        numbers = secret.versions.order_by("number").values_list("number", flat=True)
+        return {number: value(cast, name, number) for number in numbers if not secret.rules.state(number)}
+
+    assert values("app/db/user") == {1: "a", 2: "a", 4: "b"}
+    assert values("app/db/pass") == {2: "one", 4: "three"}
+    assert values("app/db/a_2Fb_252F") == {4: UNICODE}
+    assert (values("app/db/n"), values("app/db/on")) == ({4: "7"}, {4: "true"})
+    assert json.loads(values("app/db/nested")[4]) == nested
+    assert (carried["app/db/nested"].secret_type, carried["app/db/pass"].rules.state(3)) == (
+        "JSON",
+        "destroyed",
+    )
+    # Nothing is known of the deleted version from before the field.
+    assert [*carried["app/db/n"].versions.values_list("number", flat=True)] == [4]
+    assert not MountRule.objects.exists()
+    # Again: what is newer, field by field, and no field that has gone.
+    assert set(words(work(start_by_fields(cast, old))).values()) <= {Word.SAME, Word.SKIPPED, Word.REFUSED}
+    old.put("app/db", {"pass": "four"})
+    write.update(actor=cast.principal(cast.alice), secret=carried["app/db/n"], value="8")
+    again = work(start_by_fields(cast, old))
+    assert words(again)["app/db/pass"] == Word.NEWER
+    assert "app/db/n" not in words(again)
+    apply(cast, again)
+    assert value(cast, "app/db/pass", 5) == "four"
+    assert not [*verify(), *run_checks()]
+
+
+def test_two_fields_do_not_become_one_secret(cast: Cast, old: OldVault) -> None:
+    old.put("app", {"x": "ours", "b/c": "1"})
+    old.put("app/b", {"c": "2"})
+    old.client.secrets.kv.v1.create_or_update_secret("app", {"x": "theirs"}, mount_point=old.old)
+    rules = [
+        Rule(place=place, how=How.ALL, environments={"": str(cast.development.uuid)})
+        for place in (old.kv, old.old)
+    ]
+    apply(cast, work(start_by_fields(cast, old, *rules)))
+    (refused,) = MigrationLine.objects.filter(word=Word.REFUSED)
+    assert (refused.place, refused.path) == (old.old, "app/x")
+    assert "another path of the source has this name" in refused.reason
+    found = {each.name: value(cast, each.name) for each in Secret.objects.all()}
+    assert found == {"app/x": "ours", "app/b/c": "2", "app/b_2Fc": "1"}
+
+
+def test_a_field_that_changes_or_goes_between_plan_and_apply_is_left(cast: Cast, old: OldVault) -> None:
+    old.put("app", {"same": "1", "other": "1"})
+    migration = work(start_by_fields(cast, old))
+    old.put("app", {"same": "1"})
+    apply(cast, migration)
+    states = set(MigrationLine.objects.values_list("path", "state"))
+    assert states == {("app/same", LineState.LEFT), ("app/other", LineState.LEFT)}
+    assert not Secret.objects.exists()
+
+
+def test_a_version_that_will_be_deleted_there_is_deleted_here_then(cast: Cast, old: OldVault) -> None:
+    old.client.secrets.kv.v2.update_metadata("dev/ends", delete_version_after="1h", mount_point=old.kv)
+    old.put("dev/ends", {"value": "one"})
+
+    def ends(number: int) -> datetime:
+        text = old.metadata("dev/ends")["versions"][str(number)]["deletion_time"]
+        return datetime.fromisoformat(f"{text.rstrip('Z')[:26].ljust(26, '0')}+00:00")
+
+    apply(cast, work(start(cast, old)))
+    first = Secret.objects.get(name="ends")
+    assert (first.rules.deleted, first.version_ends_at, first.rules.state(1)) == ({1: ends(1)}, ends(1), "")
+    old.put("dev/ends", {"value": "two"})
+    # Where versions end earlier here, the earlier time counts.
+    cast.development.version_defaults = {"delete_version_after": 60}
+    cast.development.seal_row()
+    cast.development.save()
+    apply(cast, work(start(cast, old)))
+    second = Secret.objects.get(name="ends")
+    assert second.rules.deleted.keys() == {1, 2}
+    assert second.version_ends_at == second.rules.deleted[2] < ends(2) - timedelta(minutes=50)
+    assert (value(cast, "ends", 1), value(cast, "ends", 2)) == ("one", "two")
+    # Where none ends, these do not.
+    cast.development.version_defaults = {"delete_version_after": -1}
+    cast.development.seal_row()
+    cast.development.save()
+    old.put("dev/ends", {"value": "three"})
+    apply(cast, work(start(cast, old)))
+    third = Secret.objects.get(name="ends")
+    assert (third.current_number, third.version_ends_at, 3 in third.rules.deleted) == (3, None, False)
+
+
+def test_a_version_that_ends_later_is_not_deleted_yet() -> None:
+    for days, state in ((1, ""), (-1, "deleted")):
+        ends = timezone.now() + timedelta(days=days)
+        assert vault._version(1, {"deletion_time": f"{ends:%Y-%m-%dT%H:%M:%S}Z"}).state == state
+
+
+def test_folders_without_an_end_are_followed_to_a_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = vault.VaultSource(settings={"address": "https://vault.example"}, credentials={"token": "t"})
+    monkeypatch.setattr(source, "_versions", {"kv": 2})
+    answer = {"data": {"keys": ["a/", "key"]}}
+    monkeypatch.setattr(source._vault, "request", lambda *_, **__: answer)
+    assert len([*islice(source.paths("kv"), 100)]) == vault._MAX_DEPTH + 1

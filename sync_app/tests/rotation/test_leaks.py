@@ -27,7 +27,7 @@ from secrets_app.tests.kept import VALUE, change, keep
 from sync_app.rotation import leaks
 from sync_app.rotation.leaks import Match, find_leaked
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 SignedIn = Callable[[User], Client]
 
 

@@ -253,7 +253,7 @@ def test_a_path_inside_a_mount_is_no_mount(cast: Cast, vault: VaultWorld) -> Non
 @pytest.mark.every_database
 @pytest.mark.django_db(transaction=True)
 def test_of_two_who_claim_a_place_at_once_one_gets_it(
-    cast: Cast, vault: VaultWorld, on_disk: None, monkeypatch: pytest.MonkeyPatch
+    cast: Cast, vault: VaultWorld, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both have asked Vault and sealed before either stores anything."""
     actor, both_are_here = cast.principal(cast.alice), Barrier(2)

@@ -103,7 +103,7 @@ def test_a_new_target_is_tried_before_it_is_stored(alice: Client, cast: Cast, va
         **{f"credential-{name}": text for name, text in vault.credentials.items()},
     }
     works = alice.post("/sync/new?backend=vault_kv2", form)
-    assert (works.status_code, "Connection works:" in works.content.decode()) == (200, True)
+    assert (works.status_code, "Connected:" in works.content.decode()) == (200, True)
     wrong = alice.post("/sync/new?backend=vault_kv2", {**form, "credential-token": "s.wrong"})
     assert "Connection failed:" in wrong.content.decode()
     assert not Target.objects.exists()
@@ -137,7 +137,7 @@ def test_what_exists_is_imported_in_three_steps(alice: Client, cast: Cast, vault
 
 def test_a_target_is_tried(alice: Client, stage: Stage) -> None:
     page = alice.post(f"/sync/{stage.target.pk}/test").content.decode()
-    assert "Connection works:" in page
+    assert "Connected:" in page
     assert "secret/data/" in page, "each permission is named"
 
 

@@ -382,3 +382,17 @@ def test_what_needs_a_decision_leads_to_where_it_is_taken(
         assert "resolve" not in text(vera, path)
         assert "compare" in text(vera, path)
     assert "/items/" not in text(alice, f"/secrets/{even.pk}")
+
+
+def test_the_list_says_that_it_is_of_one_environment_and_that_others_fail(
+    cast: Cast, signed_in: Callable[..., Client]
+) -> None:
+    failing = make_target(cast.development)
+    Target.objects.filter(pk=failing.pk).update(failures=1, last_error="away")
+    page = text(signed_in(cast.alice), "/sync?environment=production")
+    assert "1 target in other environments fails." in page
+    assert 'href="/sync">Show all' in page
+    # Who does not see the other environment learns nothing of it.
+    hidden = signed_in(cast.charlie).get("/sync?environment=production").content.decode()
+    assert "in other environments" not in hidden
+    assert "Show all" not in text(signed_in(cast.alice), "/sync")

@@ -25,7 +25,7 @@ from secrets_app.services.usage import check, usage_report
 from secrets_app.tests.kept import change, keep
 from sync_app.rotation.impact import Impact, impact_of
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 def report_of(cast: Cast, secret: Secret, user: User | None = None) -> Any:
@@ -88,6 +88,7 @@ def test_who_read_a_served_version_and_may_not_any_more_is_a_ghost(cast: Cast) -
 def test_a_poll_is_asked_and_not_read(cast: Cast, bearer: Any) -> None:
     secret, client = keep(cast), bearer("reader", cast.development)
     last_asked._noted.clear()
+    last_asked._waiting.clear()
     path = f"/api/environments/{cast.development.name}/export"
     etag = client.get(path)["ETag"]
     assert client.get(path, headers={"If-None-Match": etag}).status_code == 304

@@ -9,7 +9,7 @@ from django.db.models import Count, QuerySet
 from django.urls import reverse
 
 from environments_app.authorization.policy import Principal
-from sync_app.backends.registry import BACKENDS
+from sync_app.backends.registry import BACKENDS, backend_of
 from sync_app.domain.delivery_state import ALERTING, DeliveryState
 from sync_app.models import Run, SyncEntry, Target
 from sync_app.targets.lookup import visible_targets
@@ -61,6 +61,7 @@ def destination_facts(target: Target) -> list[DestinationFact]:
 class TargetRow:
     target: Target
     where: str
+    icon: str
     counts: list[tuple[str, int, str]]
     run: Run | None
     url: str
@@ -75,6 +76,7 @@ def target_rows(targets: QuerySet[Target]) -> list[TargetRow]:
         TargetRow(
             target=target,
             where=where(target),
+            icon=backend_of(target.backend).icon,
             counts=shown_counts(target, counts[target.pk]),
             run=active.get(target.pk),
             url=reverse("target-detail", args=[target.pk]),

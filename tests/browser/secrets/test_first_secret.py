@@ -101,6 +101,10 @@ def test_a_pasted_key_sets_its_type(visitor: Visitor, cast: Cast) -> None:
     expect(page.locator("[data-pasted-words]")).to_have_text(
         "This looks like an SSH key, and gets that type."
     )
+    # A private key may come before its certificate, as openssl writes them.
+    pem = "-----BEGIN {0}-----\nAA==\n-----END {0}-----\n"
+    page.get_by_label("Value", exact=True).fill(pem.format("PRIVATE KEY") + pem.format("CERTIFICATE"))
+    expect(page.get_by_label("Type", exact=True)).to_have_value(SecretType.CERTIFICATE)
     # What a person chose stays.
     page.get_by_label("Type", exact=True).select_option(SecretType.TEXT)
     page.get_by_label("Value", exact=True).fill('{"a": "b"}')

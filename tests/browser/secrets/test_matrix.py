@@ -1,4 +1,4 @@
-"""The matrix as the place to compare and to edit: columns, gaps, a row, a promotion."""
+"""The matrix as the place to compare and to edit: columns, gaps, a row, a column, a promotion."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,7 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from tests.browser.accessibility import Inspection
 from tests.browser.secrets.test_journeys import kept_in
+from tests.browser.sign_in.test_expired_session import end_session, sign_in
 from tests.browser.visitor import Visitor
 
 Make = Callable[..., Secret]
@@ -60,9 +61,40 @@ def test_columns_are_picked_and_names_stay_in_view(visitor: Visitor, cast: Cast,
     other = visitor.open("/secrets/matrix", user=cast.alice, phone=True)
     expect(other.locator("thead th")).to_have_count(12)
     name, scroll = other.locator("tbody th").first, other.locator(".matrix-scroll")
-    before = name.bounding_box()
+    head, before = other.locator("thead th").nth(1), name.bounding_box()
     scroll.evaluate("each => { each.scrollLeft = 400 }")
     assert before is not None
     assert name.bounding_box() == before
+    # A long list scrolls in itself, below the heads of its columns.
+    scroll.evaluate("each => { each.style.maxHeight = '60px' }")
+    before = head.bounding_box()
+    scroll.evaluate("each => { each.scrollTop = 20 }")
+    assert scroll.evaluate("each => each.scrollTop") > 0
+    assert head.bounding_box() == before
     inspection.look_at(page, "matrix-many")
     assert inspection.found == {}
+
+
+def test_a_column_is_written_and_survives_the_end_of_its_session(
+    visitor: Visitor, cast: Cast, secret: Make
+) -> None:
+    """What was typed stays on the page, is sent once the person signed in again, and is stored nowhere."""
+    secret(name="payments/db")
+    page = visitor.open("/secrets?environment=development", user=cast.alice)
+    page.get_by_role("link", name="Edit values").click()
+    page.get_by_label("Value of payments/db").fill(NEW)
+    page.get_by_label("New name 1", exact=True).fill("payments/second")
+    page.get_by_label("Value of new name 1", exact=True).fill(NEW)
+    for status in ("401", "503"):
+        visitor.watch(page).expect(status)
+    end_session(cast.alice)
+    page.locator("button[value=preview]").click()
+    sign_in(page)
+    save = page.get_by_role("button", name="Save 2 secrets")
+    expect(save).to_be_visible()
+    assert NEW not in kept_in(page)
+    save.click()
+    expect(page.get_by_text("Saved 2 secrets.")).to_be_visible()
+    page.get_by_role("link", name="Stop editing").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Secrets by environment")
+    assert NEW not in page.content()

@@ -35,7 +35,7 @@ def sign_in(page: Page, password: str = PASSWORD) -> None:
     dialog = page.locator("dialog#session")
     expect(dialog).to_contain_text("Your session has expired")
     dialog.get_by_label("Password").fill(password)
-    dialog.get_by_role("button", name="Sign in").click()
+    dialog.get_by_role("button", name="Sign in", exact=True).click()
 
 
 def value_of(cast: Cast, page: Page, secret: Secret) -> str:
@@ -149,7 +149,7 @@ def test_another_person_who_signs_in_sends_nothing(visitor: Visitor, cast: Cast,
     other.goto("/sign-in")
     other.get_by_label("Username").fill("root")
     other.get_by_label("Password").fill(PASSWORD)
-    other.get_by_role("button", name="Sign in").click()
+    other.get_by_role("button", name="Sign in", exact=True).click()
     expect(other.get_by_role("heading", level=1)).to_have_text("Dashboard")
 
     page.bring_to_front()
@@ -162,7 +162,7 @@ def test_another_person_who_signs_in_sends_nothing(visitor: Visitor, cast: Cast,
     )
     assert value_of(cast, page, stored) == "s3cr3t-Kx9"
     dialog.get_by_label("Password").fill(PASSWORD)
-    dialog.get_by_role("button", name="Sign in").click()
+    dialog.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("status").filter(has_text="Saved payments/db.")).to_be_visible()
     assert value_of(cast, page, stored) == "typed by alice"
     assert not Session.objects.filter(user=cast.root).exists()
@@ -180,7 +180,7 @@ def test_a_sign_in_in_a_second_tab_is_noticed(visitor: Visitor, cast: Cast, secr
     tab = opened.value
     tab.get_by_label("Username").fill("alice")
     tab.get_by_label("Password").fill(PASSWORD)
-    tab.get_by_role("button", name="Sign in").click()
+    tab.get_by_role("button", name="Sign in", exact=True).click()
     expect(tab.get_by_role("heading", level=1)).to_have_text("You are signed in")
     page.bring_to_front()
 
@@ -248,7 +248,7 @@ def test_without_scripts_the_sign_in_says_so_and_leads_back(
     expect(page.get_by_role("status")).to_have_text("Your session expired. Nothing was saved.")
     page.get_by_label("Username").fill("alice")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("payments/db")
     assert page.url.endswith(f"/secrets/{stored.pk}")
 

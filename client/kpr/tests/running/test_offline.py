@@ -33,7 +33,7 @@ class Network:
         self.answer: tuple[int, int] | None = (200, 24)
         self.asked: list[str] = []
 
-    def read(self, api: Api, method: str, target: str, *_: object, last: bool) -> Answer:
+    def read(self, api: Api, method: str, target: str, *_: object, **__: object) -> Answer:
         self.asked.append(target)
         if self.answer is None:
             raise NoAnswerError("Cannot reach it.")

@@ -3,9 +3,11 @@
 import json
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,6 +18,7 @@ from environments_app.tests.cast import Cast
 
 from kpr.__main__ import main
 from kpr.errors import Exit, SignInError
+from kpr.signin import loopback
 from kpr.signin.loopback import Listener, challenge_of
 from kpr.tests.conftest import Inside
 
@@ -108,6 +111,31 @@ def test_it_listens_on_the_loopback_address_alone_and_not_for_ever() -> None:
         assert listener.socket.family == socket.AF_INET
         with pytest.raises(SignInError):
             listener.wait(0.01)
+
+
+def test_a_request_that_comes_byte_by_byte_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loopback, "_PATIENCE", 0.3)
+
+    def drip(connection: socket.socket) -> None:
+        with suppress(OSError):
+            for _ in range(600):
+                connection.sendall(b"G")
+                time.sleep(0.03)
+
+    with (
+        Listener("s" * 43) as listener,
+        socket.create_connection(("127.0.0.1", listener.server_address[1])) as dripping,
+    ):
+        thread = threading.Thread(target=drip, args=[dripping], daemon=True)
+        thread.start()
+        with socket.create_connection(("127.0.0.1", listener.server_address[1])) as browser:
+            browser.sendall(f"GET /?state={'s' * 43}&code=c HTTP/1.0\r\n\r\n".encode())
+            began = time.monotonic()
+            assert listener.wait(60)["code"] == "c"
+            # The other would go on for 18 s.
+            assert time.monotonic() - began < 12
+        dripping.close()
+        thread.join(60)
 
 
 def test_the_challenge_is_that_of_the_standard() -> None:

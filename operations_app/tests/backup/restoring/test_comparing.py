@@ -5,8 +5,9 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import Settings
 
 from environments_app.models import Membership, Session
@@ -39,6 +40,13 @@ def test_what_was_just_restored_leaves_no_doubt(cast: Cast, tmp_path: Path) -> N
     assert "3 values open" in told["values"]
     assert "1 credentials open" in told["values"]
     assert "5 of kind membership" in told["suspended"]
+
+
+def test_an_empty_database_is_named(cast: Cast, tmp_path: Path) -> None:
+    made = backup_of(cast, tmp_path)
+    MigrationRecorder.Migration.objects.all().delete()
+    with pytest.raises(CommandError, match="lacks tables of this release: restore the backup"):
+        call_command("restore", str(made), compare=True, stdout=StringIO())
 
 
 EVENT = "audit_app_auditevent"
@@ -101,7 +109,8 @@ def test_a_drill_restores_elsewhere_and_touches_nothing(db: None, tmp_path: Path
     call_command("restore", str(made), "--drill", stdout=out, stderr=StringIO())
     assert "No doubt is left" in out.getvalue()
     assert [line.split()[:2] for line in out.getvalue().splitlines()[:-1]] == [
-        ["ok", name] for name in ("restored", "counts", "heads", "values", "rows", "trail", "suspended")
+        ["ok", name]
+        for name in ("restored", "counts", "heads", "values", "rows", "trail", "people", "suspended")
     ]
     assert Secret.objects.count() == before
     assert list((tmp_path / "data").iterdir()) == []

@@ -6,6 +6,7 @@ import resource
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings as configured
@@ -199,10 +200,16 @@ def small_disk() -> Iterator[Callable[[int], None]]:
 
 
 def test_a_full_disk_leaves_no_backup_and_is_recorded(
-    cast: Cast, tmp_path: Path, small_disk: Callable[[int], None]
+    cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     furnish(cast)
-    small_disk(2_000)
+
+    def full(descriptor: int, mode: str) -> Any:
+        os.close(descriptor)
+        return Path("/dev/full").open(mode)
+
+    # That of the backup alone: the database has to record it.
+    monkeypatch.setattr(os, "fdopen", full)
     with pytest.raises(Unwritable, match="cannot be written"):
         back_up(actor=OPERATOR, path=tmp_path / "backups" / "made.kbk")
     assert list((tmp_path / "backups").iterdir()) == []

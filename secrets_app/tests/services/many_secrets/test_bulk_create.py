@@ -18,7 +18,7 @@ from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
 from secrets_app.errors import NameTaken, StaleVersion, TooManyItems
 from secrets_app.models import Secret, SecretVersion
-from secrets_app.services import bulk_create, lifecycle, read
+from secrets_app.services import bulk_create, lifecycle, read, versions
 from secrets_app.services.bulk_create import InvalidItems, NewSecret
 from secrets_app.tests.kept import VALUE, keep
 from secrets_app.types.registry import SecretType
@@ -159,6 +159,37 @@ def test_what_changes_while_values_are_sealed_stores_none(
         bulk_create.create_many(actor=cast.principal(cast.erin), items=[new(cast, "n0"), new(cast, "n1")])
     assert not Secret.objects.filter(name="n0").exists()
     assert Secret.objects.count() == SecretVersion.objects.count() == (0 if what == "the right" else 1)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_secret_that_a_new_value_brings_back_is_not_made_twice(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    alice, sealed = cast.principal(cast.alice), bulk_create._sealed
+    kept = keep(cast, "n1")
+    lifecycle.delete(actor=alice, secret=kept)
+
+    def withdraw() -> None:
+        lifecycle.restore(actor=alice, secret=fresh(kept))
+        versions.delete_versions(actor=alice, secret=fresh(kept), numbers=[1])
+
+    def meanwhile(*given: Any) -> Any:
+        withdraw()
+        return sealed(*given)
+
+    if when == "before":
+        withdraw()
+    else:
+        monkeypatch.setattr(bulk_create, "_sealed", meanwhile)
+    with pytest.raises(InvalidItems if when == "before" else StaleVersion) as refused:
+        bulk_create.create_many(actor=alice, items=[new(cast, "n0"), new(cast, "n1")])
+    if isinstance(refused.value, InvalidItems):
+        assert [(each.index, each.field) for each in refused.value.items] == [(1, "name")]
+    assert (Secret.objects.get().pk, Secret.objects.filter(live=True).exists()) == (kept.pk, False)
+
+
+def fresh(secret: Secret) -> Secret:
+    return Secret.objects.select_related("environment").get(pk=secret.pk)
 
 
 def test_a_fault_of_the_database_is_not_called_a_taken_name(

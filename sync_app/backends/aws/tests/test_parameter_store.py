@@ -139,6 +139,28 @@ def test_what_was_made_again_between_read_and_write_is_written_back(
     assert ssm.labels(path) == {}
 
 
+def test_what_was_deleted_between_read_and_write_is_made_with_its_mark(
+    ssm: ParameterWorld, backend: AwsParameterStore
+) -> None:
+    made = backend.create("password", "first", mark=MARK, token=TOKEN)
+    ssm.plan.before("PutParameter", lambda: ssm.remove(f"{ssm.prefix}/password"))
+    backend.update(made, "ours", token=OTHER_TOKEN)
+    assert backend.get_metadata("password").mark == MARK
+
+
+def test_a_write_that_got_through_is_not_ours_once_its_mark_is_gone(
+    ssm: ParameterWorld, backend: AwsParameterStore
+) -> None:
+    made = backend.create("password", "first", mark=MARK, token=TOKEN)
+    backend.update(made, "ours", token=OTHER_TOKEN)
+    path = f"{ssm.prefix}/password"
+    ssm.client.remove_tags_from_resource(
+        ResourceType="Parameter", ResourceId=f"/{path}", TagKeys=[*ssm.labels(path)]
+    )
+    with pytest.raises(ChangedSinceRead):
+        backend.update(made, "ours", token=OTHER_TOKEN)
+
+
 def test_a_worker_that_died_before_it_looked_leaves_nothing(
     ssm: ParameterWorld, backend: AwsParameterStore
 ) -> None:

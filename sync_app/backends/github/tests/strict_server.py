@@ -165,9 +165,12 @@ class GitHub(StrictApplication):
         return 200, _shown(self._seen(self._place(place), name))
 
     def chosen(self, request: Request, place: str, name: str) -> tuple[int, Any]:
-        """List the repositories that see a secret of the organisation."""
+        """List the repositories that see a secret of the organisation, by page."""
         found = self._place(place).secrets[name.upper()].get("chosen", [])
-        return 200, {"total_count": len(found), "repositories": [{"id": each} for each in found]}
+        size = min(int(request.args.get("per_page", 30)), 100)
+        start = (int(request.args.get("page", 1)) - 1) * size
+        shown = [{"id": each} for each in found[start : start + size]]
+        return 200, {"total_count": len(found), "repositories": shown}
 
     def write(self, request: Request, place: str, name: str) -> tuple[int, Any]:
         """Take a sealed value."""

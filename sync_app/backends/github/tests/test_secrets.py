@@ -380,13 +380,14 @@ def test_an_environment_and_an_organisation_are_places_of_their_own(github: GitH
 
 
 def test_who_sees_a_secret_of_the_organisation_stays(github: GitHubWorld) -> None:
-    place = github.github.organization
+    # Two pages of repositories.
+    place, chosen = github.github.organization, [*range(7, 157)]
     name = f"{github.prefix}_theirs".upper().replace("-", "_")
-    github.github.put(place, name, "x", visibility="selected", chosen=[7, 8])
+    github.github.put(place, name, "x", visibility="selected", chosen=chosen)
     with github.backend(repository="") as backend:
         backend.create("new", "1", mark=MARK, token=TOKEN)
         backend.update(backend.get_metadata("theirs"), "2", token=TOKEN)
-    assert place.secrets[name]["chosen"] == [7, 8]
+    assert place.secrets[name]["chosen"] == chosen
     assert {each["visibility"] for each in place.secrets.values()} == {"selected", "private"}
 
 

@@ -77,6 +77,21 @@ def test_what_was_written_just_after_is_no_success(
     assert github_variables.value(path) == "theirs"
 
 
+def test_one_that_was_made_anew_just_after_with_the_same_value_is_no_success(
+    github_variables: GitHubVariablesWorld, backend: Backend
+) -> None:
+    made, path = backend.create("a", "1", mark=MARK, token=TOKEN), f"{github_variables.prefix}/a"
+    github = github_variables.github
+
+    def make_anew() -> None:
+        github.remove(github_variables.items, next(iter(github_variables.items.secrets)))
+        github_variables.write(path, "ours")
+
+    github.before["change"] = lambda: github.before.update(get=make_anew)
+    with pytest.raises(ChangedSinceRead):
+        backend.update(made, "ours", token=OTHER_TOKEN)
+
+
 def test_a_write_within_the_same_second_is_seen(
     github_variables: GitHubVariablesWorld, backend: Backend
 ) -> None:

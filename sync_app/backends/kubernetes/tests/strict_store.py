@@ -23,7 +23,7 @@ _KEY: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _QUALIFIED: Final = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _FIELDS: Final = {"apiVersion", "kind", "metadata", "data", "type"}
-_METADATA: Final = {"name", "namespace", "labels", "annotations", "uid", "resourceVersion"}
+_METADATA: Final = {"ownerReferences", "name", "namespace", "labels", "annotations", "uid", "resourceVersion"}
 
 
 class ApiError(Exception):

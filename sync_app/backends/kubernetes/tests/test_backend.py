@@ -19,6 +19,7 @@ from sync_app.backends.kubernetes.objects import resource_version
 from sync_app.backends.kubernetes.tests.strict_server import TOKEN as BEARER
 from sync_app.backends.kubernetes.tests.strict_store import ApiError
 from sync_app.backends.kubernetes.tests.world import KubernetesWorld
+from sync_app.backends.kubernetes.workloads import secrets_of
 from sync_app.backends.observations import Mark
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
@@ -522,3 +523,16 @@ def test_a_restart_that_fails_is_shown_and_made_up_for(cast: Cast, kubernetes: K
     stage.sync()
     assert restarts(kubernetes).keys() == {"web"}
     assert Run.objects.filter(target=stage.target).latest("pk").error == ""
+
+
+def test_each_way_in_which_a_pod_uses_a_secret_counts() -> None:
+    one = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "variable", "key": "k"}}}
+    projected = {"sources": [{"secret": {"name": "projected"}}, {"configMap": {"name": "none"}}]}
+    template = {
+        "spec": {
+            "volumes": [{"secret": {"secretName": "volume"}}, {"projected": projected}],
+            "initContainers": [{"envFrom": [{"secretRef": {"name": "before"}}]}],
+            "containers": [{"envFrom": [{"secretRef": {"name": "all"}}], "env": [one]}],
+        }
+    }
+    assert secrets_of(template) == {"volume", "projected", "before", "all", "variable"}

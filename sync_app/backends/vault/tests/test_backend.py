@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import hvac
@@ -12,7 +12,7 @@ import pytest
 from urllib3 import HTTPResponse
 
 from sync_app.backends.base import Backend
-from sync_app.backends.observations import Mark, SecretMetadata
+from sync_app.backends.observations import Mark, SecretMetadata, format_version
 from sync_app.backends.vault import backend as vault_backend
 from sync_app.backends.vault.adapter import PooledAdapter
 from sync_app.backends.vault.backend import VaultKv2
@@ -27,6 +27,7 @@ from sync_app.errors import (
     CreateConflict,
     CredentialsRejected,
     MountMissing,
+    Overwritten,
     PermissionMissing,
     TargetBusy,
     TargetSealed,
@@ -297,6 +298,28 @@ def test_it_keeps_what_came_between_read_and_write(
     with pytest.raises(ChangedSinceRead):
         backend.update(made, "ours", token=TOKEN)
     assert vault.value(f"{vault.prefix}/a") == "theirs"
+
+
+def test_what_it_kept_of_a_secret_is_not_written_into_another_of_its_name() -> None:
+    """The mount keeps a single version: of what was made again in between, nothing is left there."""
+    written = format_version(2, "later")
+    metadata = {"created_time": "later", "current_version": 2, "updated_time": "later",
+                "versions": {"2": {"created_time": "later"}}}  # fmt: skip
+    sent: list[str] = []
+
+    class Connection:
+        def request(self, method: str, path: str, **_given: Any) -> Any:
+            sent.append(f"{method} {path}")
+            return {"data": metadata} if path == "secret/metadata/a" else None
+
+    over = SecretMetadata(
+        name="a", presence=Presence.PRESENT, remote_id="before", version=format_version(1, "before")
+    )
+    with pytest.raises(Overwritten, match="could not be restored"):
+        VaultWrites(cast("VaultConnection", Connection()), "secret").revert(
+            "a", over, written, kept={"value": "canary"}
+        )
+    assert "POST secret/data/a" not in sent
 
 
 def test_it_deletes_one_version_alone(

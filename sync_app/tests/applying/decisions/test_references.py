@@ -12,7 +12,7 @@ from environments_app.models import Membership
 from environments_app.tests.cast import Cast
 from secrets_app.errors import InvalidInput, InvalidValue
 from secrets_app.models import Reference, Secret, SecretVersion
-from secrets_app.services import lifecycle, write
+from secrets_app.services import decoys, lifecycle, write
 from secrets_app.services.read import reveal
 from secrets_app.types.registry import SecretType
 from sync_app.backends.vault.tests.world import VaultWorld
@@ -155,6 +155,10 @@ def _source_gone(stage: References) -> None:
     lifecycle.delete(actor=stage.alice, secret=Secret.objects.get(name="db/password"))
 
 
+def _source_made_a_decoy(stage: References) -> None:
+    decoys.make_decoy(actor=stage.alice, secret=Secret.objects.get(name="db/password"))
+
+
 def _writer_lost_the_right(stage: References) -> None:
     take_away(Membership.objects.filter(user=stage.cast.alice, environment=stage.production))
 
@@ -184,6 +188,8 @@ def _led_in_a_circle(stage: References) -> None:
 
 REFUSALS: dict[Callable[[References], None], str] = {
     _source_gone: "reference 1 names no secret that exists",
+    # In the words of the next one: they do not tell that it is a decoy.
+    _source_made_a_decoy: "reference 1 names a secret that its writer may not reveal",
     _writer_lost_the_right: "reference 1 names a secret that its writer may not reveal",
     _consent_withdrawn: "has not consented to this target",
     _consent_for_something_else: "has not consented to this target",
@@ -231,7 +237,7 @@ def test_a_value_that_names_more_than_was_noted_is_refused(stage: References) ->
 def test_only_who_may_reveal_the_source_may_name_it(stage: References) -> None:
     erin = stage.cast.principal(stage.cast.erin)
     for name in ("db/password", "db/none"):
-        with pytest.raises(InvalidValue, match="no such secret, or you may not reveal it"):
+        with pytest.raises(InvalidValue, match="not found, or you can't reveal it"):
             stage.refer("app/url", f"${{production/{name}}}", by=erin)
     denied = AuditEvent.objects.filter(action="secret.reveal", outcome="denied")
     assert denied.count() == 2
@@ -285,9 +291,9 @@ def test_a_value_that_becomes_too_long_is_refused(stage: References) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("${Production/db}", "Reference 1 is not of the form"),
-        ("${HOME} ${production/}", "Reference 1 is not of the form"),
-        ("${development/app/url}", "no such secret"),
+        ("${Production/db}", "Reference 1: use the form"),
+        ("${HOME} ${production/}", "Reference 1: use the form"),
+        ("${development/app/url}", "not found, or you can't reveal it"),
         ("".join(f"${{a/{number}}}" for number in range(21)), "at most 20"),
     ],
 )

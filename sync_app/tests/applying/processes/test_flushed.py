@@ -15,7 +15,7 @@ from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.tests.applying.processes.pushes import FOREIGN, LEASE_SECONDS, Fleet, installation
 from tests.servers.redis import Redis
 
-pytestmark = [pytest.mark.every_database, pytest.mark.parametrize("world", ["aws"], indirect=True)]
+pytestmark = [pytest.mark.every_database_weekly, pytest.mark.parametrize("world", ["aws"], indirect=True)]
 WAIT_SECONDS = 120
 # Before each so-and-so-many-th write Redis forgets everything.
 EVERY = 4

@@ -36,7 +36,14 @@ def survive(fleet: Fleet, *, kills: int, lease_seconds: float = LEASE_SECONDS) -
     assert fleet.push()["plan"] == {"unchanged": len(values), "unmanaged": len(FOREIGN)}
 
 
-@pytest.mark.every_database
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param("aws", marks=pytest.mark.every_database),
+        pytest.param("vault", marks=pytest.mark.every_database_weekly),
+    ],
+    indirect=True,
+)
 @pytest.mark.parametrize("fleet", [(30, SEED)], indirect=True)
 def test_a_push_ends_in_sync_whoever_is_killed(fleet: Fleet) -> None:
     survive(fleet, kills=3)

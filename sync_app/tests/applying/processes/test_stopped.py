@@ -12,7 +12,7 @@ from sync_app.jobs.worker_pool import CONCURRENCY
 from sync_app.tests.applying.processes.pushes import installation
 from sync_app.tests.applying.processes.test_flushed import WAIT_SECONDS, Services, redis
 
-pytestmark = [pytest.mark.every_database, pytest.mark.parametrize("world", ["aws"], indirect=True)]
+pytestmark = [pytest.mark.every_database_weekly, pytest.mark.parametrize("world", ["aws"], indirect=True)]
 __all__ = ["redis"]
 SECRETS = 40
 # Before this write the target becomes slow.

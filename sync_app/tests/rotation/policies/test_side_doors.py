@@ -158,24 +158,42 @@ def test_a_secret_that_resolves_references_is_put_under_no_policy(cast: Cast, ge
         made_policy(cast, generated, secret=secret)
 
 
+def test_a_value_that_ends_is_put_under_no_policy_and_one_under_a_policy_gets_no_end(
+    cast: Cast, generated: World
+) -> None:
+    secret = made_secret(cast, generated)
+    policy = made_policy(cast, generated, secret=secret)
+    cast.development.version_defaults = {"delete_version_after": 60}
+    cast.development.save()
+    worked(asked(cast, policy))
+    assert (stored(secret).current_number, stored(secret).rules.deleted) == (2, {})
+    ending = made_secret(cast, generated, name="app/other")
+    with pytest.raises(RotationConflict, match="deleted at a time"):
+        made_policy(cast, generated, secret=ending)
+
+
 # Every place that stores a version or a secret, and why it is no side door: a door above, whose test
 # shows it refused; `new`, since no policy answers for a secret that was not there; `rotation`, its own
 # steps; `described`, which leaves alone what is served and where.
 WRITERS = {
     "secrets_app.services.bulk_create._insert": "new",
     "secrets_app.key_operations.fernet_import._import": "new",
+    "secrets_app.services.decoys._stored": "described",
+    "secrets_app.services.guarded._stored": "described",
     "secrets_app.services.histories.carry": "new",
     "secrets_app.services.lifecycle.delete": "delete",
     "secrets_app.services.lifecycle.mark_rotation_due": "described",
     "secrets_app.services.lifecycle.rename": "described",
     "secrets_app.services.lifecycle.restore": "described",
     "secrets_app.services.version_stages._store": "rotation",
+    "secrets_app.services.versions._ended": "delete a version",
     "secrets_app.services.versions.delete_all": "delete all versions",
     "secrets_app.services.versions.delete_versions": "delete a version",
     "secrets_app.services.versions.destroy_versions": "destroy a version",
     "secrets_app.services.versions.restore_versions": "described",
     "secrets_app.services.write._update_once": "update",
     "secrets_app.services.write.create": "new",
+    "secrets_app.services.write.describe": "new",
     "secrets_app.services.write.rollback": "rollback",
     "sync_app.rotation.execution.operator_actions.abandon": "rotation",
     "sync_app.rotation.execution.operator_actions.roll_back": "rotation",

@@ -29,7 +29,7 @@ from sync_app.tests.rotators.worlds import DatabaseWorld
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.every_database,
+    pytest.mark.every_database_weekly,
     pytest.mark.parametrize("database", ["mariadb", "postgres"], indirect=True),
 ]
 

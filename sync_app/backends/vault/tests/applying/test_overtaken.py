@@ -20,7 +20,7 @@ from sync_app.runs import runner as runs_runner
 from sync_app.state.ownership import mark_for
 from sync_app.tests.applying.stage import Stage
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 
 def just_before_the_write(monkeypatch: pytest.MonkeyPatch, happens: Callable[[str], object]) -> None:

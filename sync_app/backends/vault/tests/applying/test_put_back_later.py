@@ -20,7 +20,7 @@ from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.worlds import World
 
-pytestmark = pytest.mark.every_database
+pytestmark = pytest.mark.every_database_weekly
 
 Act = Callable[[VaultWorld, str], None]
 Killed = Callable[[Act | None], Run]

@@ -1,0 +1,147 @@
+"""PATCH in the forms that providers send, and what is refused before anything is applied."""
+
+from typing import Any
+
+import pytest
+
+from gateway_app.scim.patch import patched
+from gateway_app.scim.schema import MESSAGES, USER, ScimError, cleaned, validated
+
+ALICE = {
+    "id": "a1",
+    "externalId": "00u1",
+    "userName": "alice@example.com",
+    "name": {"givenName": "Alice", "familyName": "Berg"},
+    "emails": [{"value": "alice@example.com", "type": "work", "primary": True}],
+    "active": True,
+}
+
+
+def patch(*operations: Any, resource: dict[str, Any] = ALICE) -> dict[str, Any]:
+    return patched(USER, resource, {"schemas": [f"{MESSAGES}PatchOp"], "Operations": list(operations)})
+
+
+def refused(*operations: Any) -> str:
+    with pytest.raises(ScimError) as caught:
+        patch(*operations)
+    return caught.value.kind
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "expected"),
+    [
+        ({"op": "replace", "value": {"active": False}}, "active", False),
+        ({"op": "Replace", "path": "active", "value": "False"}, "active", False),
+        ({"op": "replace", "path": "active", "value": [False]}, "active", False),
+        ({"op": "REPLACE", "path": "ACTIVE", "value": "true"}, "active", True),
+        ({"op": "Replace", "path": "userName", "value": "new@b.c"}, "userName", "new@b.c"),
+        ({"op": "add", "value": {"name.givenName": "K"}}, "name", {"givenName": "K", "familyName": "Berg"}),
+        ({"op": "remove", "path": "name.givenName"}, "name", {"familyName": "Berg"}),
+        ({"op": "remove", "path": "name"}, "name", None),
+        ({"op": "replace", "path": f"{USER.urn}:displayName", "value": "B"}, "displayName", "B"),
+        ({"op": "add", "path": "displayName", "value": ["B"]}, "displayName", "B"),
+        ({"op": "replace", "value": {"id": "a1", "displayName": "B"}}, "displayName", "B"),
+    ],
+)
+def test_the_forms_that_providers_send(operation: dict[str, Any], name: str, expected: object) -> None:
+    result = patch(operation)
+    assert result.get(name) == expected
+    untouched = {key: value for key, value in ALICE.items() if key not in {"id", name}}
+    assert {key: result.get(key) for key in untouched} == untouched
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "Add", "path": "nickName", "value": "Babs"},
+        {"op": "replace", "path": "password", "value": "let-me-in"},
+        {"op": "add", "path": "roles", "value": [{"value": "admin"}]},
+        {"op": "add", "path": "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department", "value": "x"},
+        {"op": "replace", "value": {"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber": "1"}},
+        {"op": "remove", "path": "displayName"},
+    ],
+)  # fmt: skip
+def test_what_is_not_announced_is_dropped(operation: dict[str, Any]) -> None:
+    assert patch(operation) == validated(USER, ALICE)
+
+
+def test_emails_in_the_ways_of_entra() -> None:
+    path = 'emails[type eq "work"].value'
+    changed = patch({"op": "Replace", "path": path, "value": "a@b.c"})
+    assert changed["emails"] == [{"value": "a@b.c", "type": "work", "primary": True}]
+    none = {key: value for key, value in ALICE.items() if key != "emails"}
+    made = patch({"op": "Replace", "path": path, "value": "a@b.c"}, resource=none)
+    assert made["emails"] == [{"type": "work", "value": "a@b.c"}]
+    assert "emails" not in patch({"op": "replace", "path": "emails", "value": [{"value": ""}]})
+    home = {"value": "home@b.c", "type": "home", "primary": True}
+    both = patch({"op": "add", "path": "emails", "value": [home]})
+    assert [each["primary"] for each in both["emails"]] == [False, True]
+    later = patch(
+        {"op": "add", "path": "emails", "value": [{**home, "primary": False}]},
+        {"op": "replace", "path": 'emails[type eq "home"].primary', "value": True},
+    )
+    assert later["emails"] == both["emails"]
+    assert patch({"op": "remove", "path": 'emails[type eq "work"]'}).get("emails") is None
+    assert (
+        patch({"op": "remove", "path": "emails", "value": [{"value": "ALICE@example.com"}]}).get("emails")
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind"),
+    [
+        ({"op": "replace", "path": "active", "value": "no"}, "invalidValue"),
+        ({"op": "replace", "path": "active", "value": 0}, "invalidValue"),
+        ({"op": "replace", "path": "userName", "value": ""}, "invalidValue"),
+        ({"op": "replace", "path": "userName", "value": "a\x00b"}, "invalidValue"),
+        ({"op": "replace", "path": "userName", "value": "a" * 256}, "invalidValue"),
+        ({"op": "replace", "path": "name", "value": "Alice"}, "invalidValue"),
+        ({"op": "replace", "path": "displayName", "value": ["a", "b"]}, "invalidValue"),
+        ({"op": "add", "path": "displayName"}, "invalidValue"),
+        ({"op": "remove", "path": "userName"}, "mutability"),
+        ({"op": "replace", "path": "id", "value": "another"}, "mutability"),
+        ({"op": "remove", "path": "id"}, "mutability"),
+        ({"op": "replace", "path": "meta", "value": {"created": "now"}}, "mutability"),
+        ({"op": "remove"}, "noTarget"),
+        ({"op": "replace", "path": "emails[", "value": "x"}, "invalidPath"),
+        ({"op": "replace", "path": 'userName[value eq "x"]', "value": "x"}, "invalidPath"),
+        ({"op": "replace", "path": "userName.first", "value": "x"}, "invalidPath"),
+        ({"op": "replace", "path": 'emails[type eq "work"', "value": "x"}, "invalidPath"),
+        ({"op": "replace", "path": "emails[type eq work].value", "value": "x"}, "invalidFilter"),
+        ({"op": "replace", "path": {"a": 1}, "value": "x"}, "invalidPath"),
+        ({"op": "replace", "value": "x"}, "invalidValue"),
+        ({"op": "move", "path": "active", "value": True}, "invalidSyntax"),
+        ("remove", "invalidSyntax"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(operation: Any, kind: str) -> None:
+    assert refused({"op": "replace", "path": "displayName", "value": "B"}, operation) == kind
+
+
+def test_operations_are_limited() -> None:
+    one = {"op": "replace", "path": "displayName", "value": "B"}
+    assert patch(*[one] * 200)["displayName"] == "B"
+    assert refused(*[one] * 201) == "tooMany"
+    assert refused() == "invalidSyntax"
+    emails = [{"value": f"{number}@b.c"} for number in range(1001)]
+    assert refused({"op": "add", "path": "emails", "value": emails}) == "tooMany"
+    assert refused({"op": "add", "path": "emails", "value": emails[:21]}) == "invalidValue"
+
+
+def test_a_put_takes_its_attributes_in_any_case_and_drops_the_rest() -> None:
+    sent = {
+        "schemas": [USER.urn], "USERNAME": "a", "password": "x", "groups": [], "roles": [], "id": "other",
+        "meta": {"resourceType": "User"}, "emails": "a@b.c", "name": None,
+    }  # fmt: skip
+    assert cleaned(USER, sent) == {"userName": "a", "emails": [{"value": "a@b.c"}]}
+    wrongs: list[Any] = [
+        [],
+        "x",
+        {"userName": "a"},
+        {"schemas": USER.urn, "userName": "a"},
+        {"schemas": [USER.urn]},
+    ]
+    for wrong in wrongs:
+        with pytest.raises(ScimError):
+            cleaned(USER, wrong)

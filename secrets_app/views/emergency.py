@@ -1,0 +1,73 @@
+"""The pages of emergency reads: one is made on a secret's page, and reviewed on its own."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_GET, require_POST
+
+from environments_app.authentication.drf import principal_of
+from environments_app.errors import ConfirmationNeeded, Conflict
+from environments_app.views.base import confirm_first, render_page, run_act
+from secrets_app.errors import InvalidInput, StaleVersion
+from secrets_app.queries.lookup import find_secret
+from secrets_app.services import emergency
+
+_SHOWN = "Managers and auditors were alerted, and one of them reviews this read."
+
+
+@sensitive_variables()
+@require_POST
+def secret_emergency_read(request: HttpRequest, id: int) -> HttpResponse:
+    """Show a guarded value at once, this once, and alert managers and auditors."""
+    actor = principal_of(request)
+    secret = find_secret(actor=actor, id=id, deleted=None)
+    page = reverse("secret-detail", args=[secret.pk])
+    try:
+        revealed = emergency.read_in_emergency(
+            actor=actor, secret=secret, reason=request.POST.get("reason", "")
+        )
+    except ConfirmationNeeded:
+        return confirm_first(request, back=page)
+    except (Conflict, InvalidInput, StaleVersion) as error:
+        messages.error(request, str(getattr(error, "reason", error)))
+        return redirect(page)
+    context = {
+        "name": secret.name,
+        "value": revealed.value,
+        "sentence": _SHOWN,
+        "object_url": page,
+        "emergency": True,
+    }
+    return render(request, "environments_app/value_shown.html", context)
+
+
+@require_GET
+def emergency_read(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Show who read what in an emergency, why, and who reviewed it."""
+    actor = principal_of(request)
+    read = emergency.find_read(actor=actor, uuid=uuid)
+    context = {
+        "read": read,
+        "environment": read.environment,
+        "may_review": read.review is None and emergency.may_review(actor, read),
+        "max_comment": emergency.MAX_COMMENT,
+    }
+    return render_page(request, "secrets_app/emergency_read.html", context)
+
+
+@require_POST
+def emergency_close(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """Mark an emergency read as reviewed."""
+    actor = principal_of(request)
+    comment = request.POST.get("comment", "")
+    return run_act(
+        request,
+        lambda: emergency.review(actor=actor, uuid=uuid, comment=comment),
+        "Marked as reviewed.",
+        back=reverse("emergency-read", args=[uuid]),
+        refusals=(Conflict, InvalidInput),
+    )
