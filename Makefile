@@ -111,10 +111,15 @@ install: $(DEV) $(NODE) $(AWS) $(JUDGES) $(HELM) ## Install everything that deve
 WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # A file is run by one process, which makes its servers once; the next file goes to whichever process is free.
 EACH_FILE := --dist loadfile --no-loadscope-reorder
+# What failed runs once more, alone, and stays named: a test that passes then is flaky, which is a defect to mend.
+SUITE := suite() { \
+	$(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) "$$@" || { test $$? = 1 && \
+		echo "What failed runs once more, alone. What passes now is flaky: a defect." && \
+		$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none --maxfail 5 "$$@"; }; };
 .PHONY: test
 test: $(DEV) $(NODE) $(AWS) $(JUDGES) $(HELM) ## The whole suite on SQLite, then what every database must hold on MariaDB (WORKERS)
-	@$(SERVERS) bash -euo pipefail -c '$(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) && \
-		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL $(BIN)/python -m pytest -q -n $(WORKERS) $(EACH_FILE) -m every_database'
+	@$(SERVERS) bash -euo pipefail -c '$(SUITE) suite && \
+		DATABASE_URL=$$KEEPER_TEST_MARIADB_URL suite -m every_database'
 
 .PHONY: lint
 lint: $(DEV) ## Ruff's rules and format, the direction of imports
