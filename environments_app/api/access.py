@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.events.actions import Action
+from core.errors import BadQuery
 from environments_app.api.base import NO_CONTENT, AccessView
 from environments_app.api.fields import Moment, StrictSerializer
 from environments_app.authorization.effective_access import (
@@ -19,6 +20,7 @@ from environments_app.authorization.effective_access import (
 )
 from environments_app.authorization.policy import require
 from environments_app.environments import service as environments
+from environments_app.environments.access_history import explain_past_access
 from environments_app.errors import Invisible
 from environments_app.models import Environment, Role
 from environments_app.names import MAX_PREFIX, MAX_USERNAME
@@ -77,6 +79,10 @@ class AccessQuery(serializers.Serializer[Any]):
     name = serializers.CharField(required=False, max_length=MAX_PREFIX)
     person = serializers.CharField(required=False, max_length=MAX_USERNAME)
     token = serializers.CharField(required=False, max_length=100)
+    as_of = serializers.DateField(
+        required=False,
+        help_text="At the end of this day, in UTC, by the audit log. People only.",
+    )
 
 
 class AccessExplanation(serializers.Serializer[Any]):
@@ -99,12 +105,18 @@ class EffectiveAccessView(AccessView):
 
     @extend_schema(summary="Explain who can read", parameters=[AccessQuery], responses=AccessExplanation)
     def get(self, request: Request, environment: str) -> Response:
-        """Explain each way to the values: by whom, for how long, and what is in the way."""
+        """Explain each way to the values, now or `as_of` a day: by whom, how long, what is in the way."""
         place = environments.find_environment(actor=self.actor, name=environment)
         require(actor=self.actor, action=Action.MEMBER_VIEW, environment=place)
         query = AccessQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        ways = explain_access(actor=self.actor, environment=place, **query.validated_data)
+        asked = dict(query.validated_data)
+        if day := asked.pop("as_of", None):
+            if "token" in asked:
+                raise BadQuery("as_of", "Of an earlier day only people are listed. Leave out token.")
+            past = explain_past_access(actor=self.actor, environment=place, day=day, **asked)
+            return Response(AccessExplanation({"ways": past}).data)
+        ways = explain_access(actor=self.actor, environment=place, **asked)
         return Response(AccessExplanation({"ways": ways}).data)
 
 

@@ -6,14 +6,28 @@ None of these events is removed by retention. Whether they are genuine is for `k
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
+
+from django.utils import timezone
 
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import AuditEvent
+from audit_app.queries.access_log import record_view
 from core.canonical_json import parsed_details
-from environments_app.authorization.effective_access import AUDITING, DISABLED, EXPIRED, SUSPENDED
+from core.errors import BadQuery
+from environments_app.authorization.break_glass import reads_values
+from environments_app.authorization.effective_access import (
+    AUDITING,
+    DISABLED,
+    EXPIRED,
+    NOT_COVERED,
+    NOT_READING,
+    PERSON,
+    SUSPENDED,
+)
+from environments_app.authorization.policy import Grant, Principal, require
 from environments_app.models import Environment, Membership, Role, UserRole
 
 NO_EVENT: Final = "no event of this grant: it is shown as it is now"
@@ -34,6 +48,11 @@ class PastAccess:
     expires_at: datetime | None
     active: bool = True
     hindrances: tuple[str, ...] = ()
+    kind: str = PERSON
+
+    @property
+    def reads(self) -> bool:
+        return not self.hindrances
 
 
 @dataclass(frozen=True)
@@ -43,6 +62,43 @@ class _Accounts:
     groups: dict[str, set[str]]
     disabled: set[str]
     auditors: set[str]
+
+
+def end_of_day(day: date) -> datetime:
+    """Return the end of a day in UTC, or now. Raises BadQuery for a day that the log does not cover."""
+    now = timezone.now()
+    if day > now.astimezone(UTC).date():
+        raise BadQuery("as_of", "This day is in the future. Choose today or an earlier day.")
+    begin = AuditEvent.objects.order_by("at").values_list("at", flat=True).first() or now
+    if day < begin.astimezone(UTC).date():
+        raise BadQuery("as_of", f"The audit log begins on {begin:%Y-%m-%d}. Choose that day or a later one.")
+    return min(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1), now)
+
+
+def explain_past_access(
+    *, actor: Principal, environment: Environment, day: date, name: str = "", person: str = ""
+) -> list[PastAccess]:
+    """Return every way of a person into an environment at the end of a day, in the order of `explain_access`.
+
+    It is recorded as a view of the audit log. Raises Invisible, Forbidden, or BadQuery for the day.
+    """
+    require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
+    moment = end_of_day(day)
+    filters = {"environment": environment.name, "period": day.isoformat()}
+    record_view(viewer=actor, face="access", filters=filters)
+    ways = [
+        replace(way, hindrances=(*way.hindrances, *_not_reading(way, name)))
+        for way in access_at(environment, moment)
+        if not person or way.who == person
+    ]
+    return sorted(ways, key=lambda way: (not way.reads, way.who, way.prefix))
+
+
+def _not_reading(way: PastAccess, name: str) -> Iterator[str]:
+    if not reads_values(way.role):
+        yield NOT_READING
+    if name and not Grant.reaches(way.prefix, name):
+        yield NOT_COVERED
 
 
 def access_at(environment: Environment, moment: datetime) -> list[PastAccess]:

@@ -28,6 +28,15 @@ class EnvironmentForm(forms.Form):
     )
 
 
+class DayForm(forms.Form):
+    as_of = forms.DateField(
+        label="At the end of",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="A day in UTC. Leave blank for now.",
+    )
+
+
 class SettingsForm(EnvironmentForm):
     name = None  # type: ignore[assignment]  # Django's way to drop an inherited field
     colour = forms.ChoiceField(choices=Colour.choices)

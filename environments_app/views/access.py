@@ -4,7 +4,7 @@ The role, reach and end of a membership are changed by the use case.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -15,14 +15,16 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
+from core.errors import BadQuery
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.effective_access import AccessPath, explain_access, held_accounts
-from environments_app.authorization.policy import allows, require
+from environments_app.authorization.policy import Principal, allows, require
 from environments_app.environments import memberships as memberships_service
+from environments_app.environments.access_history import PastAccess, explain_past_access
 from environments_app.environments.memberships import BY_SINGLE_SIGN_ON
 from environments_app.errors import ConfirmationNeeded, Conflict, InvalidField
-from environments_app.forms.environment import MemberChangeForm
-from environments_app.models import Source
+from environments_app.forms.environment import DayForm, MemberChangeForm
+from environments_app.models import Environment, Source
 from environments_app.names import MAX_PREFIX
 from environments_app.users import suspensions
 from environments_app.users.accounts import user_by_name
@@ -35,10 +37,20 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
     """Explain who can read what in an environment and why, and show what is suspended."""
     actor, environment = enter_environment(request, name)
     asked = {key: request.GET.get(key, "").strip()[:MAX_PREFIX] for key in ("person", "token", "name")}
-    ways = explain_access(actor=actor, environment=environment, **asked)
+    require(actor=actor, action=Action.MEMBER_VIEW, environment=environment)
+    form, day = DayForm(request.GET), None
+    ways: Sequence[AccessPath] | Sequence[PastAccess] = ()
+    if form.is_valid():
+        day = form.cleaned_data["as_of"]
+        try:
+            ways = _ways(actor, environment, day, **asked)
+        except BadQuery as error:
+            form.add_error("as_of", error.reason)
     held, custody = held_accounts(environment), CustodyGraph()
     context = {
         "asked": asked,
+        "form": form,
+        "day": day,
         "holders": _by_holder(ways),
         "readers": len({(way.kind, way.who) for way in ways if way.reads}),
         "environment": environment,
@@ -57,9 +69,19 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
     return render_page(request, "environments_app/access.html", context)
 
 
-def _by_holder(ways: Sequence[AccessPath]) -> list[tuple[bool, list[AccessPath]]]:
+def _ways(
+    actor: Principal, environment: Environment, day: date | None, *, person: str, token: str, name: str
+) -> Sequence[AccessPath] | Sequence[PastAccess]:
+    if day is None:
+        return explain_access(actor=actor, environment=environment, person=person, token=token, name=name)
+    return explain_past_access(actor=actor, environment=environment, day=day, person=person, name=name)
+
+
+def _by_holder(
+    ways: Sequence[AccessPath] | Sequence[PastAccess],
+) -> list[tuple[bool, list[AccessPath | PastAccess]]]:
     """Return whether each person, token or trust can read, with all ways, those that let them read first."""
-    holders: dict[tuple[str, str], list[AccessPath]] = {}
+    holders: dict[tuple[str, str], list[AccessPath | PastAccess]] = {}
     for way in ways:
         holders.setdefault((way.kind, way.who), []).append(way)
     return [

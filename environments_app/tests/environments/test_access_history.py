@@ -1,17 +1,22 @@
 """Who had access at an earlier time: the report of that time equals the one that was made then."""
 
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.test import Client
 from django.utils import timezone
 
+from audit_app.events.actions import Action
+from audit_app.models import AuditEvent
 from audit_app.queries.reports import Scope, sections
+from environments_app.authorization.effective_access import NOT_COVERED, NOT_READING
 from environments_app.authorization.principals import system_principal
 from environments_app.environments import groups, memberships
-from environments_app.environments.access_history import NO_EVENT
+from environments_app.environments.access_history import NO_EVENT, end_of_day
 from environments_app.environments.service import create_environment
 from environments_app.models import Environment, GroupMember, Membership, User, UserRole
 from environments_app.tests.cast import Cast
@@ -124,3 +129,65 @@ def test_a_grant_without_an_event_is_shown_and_named(cast: Cast) -> None:
     found = rows(cast, timezone.now(), "Environment", "Person", "State")
     assert ("development", "bob", NO_EVENT) in found
     assert not rows(cast, timezone.now() - timedelta(days=1))
+
+
+def test_page_and_api_answer_of_a_day_as_the_report_does(
+    cast: Cast,
+    signed_in: Callable[[User], Client],
+    events: Callable[..., list[AuditEvent]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root, yesterday = cast.principal(cast.root), timezone.now() - timedelta(days=1)
+    with monkeypatch.context() as clock:
+        clock.setattr(timezone, "now", lambda: yesterday)
+        place = create_environment(actor=root, name="staging")
+        memberships.grant(actor=root, environment=place, user=cast.bob, role="reader", prefix="app")
+        memberships.grant(actor=root, environment=place, user=cast.vera, role="viewer")
+    for row in Membership.objects.filter(environment=place, user__in=[cast.bob, cast.vera]):
+        memberships.revoke_membership(actor=root, membership=row)
+    day = yesterday.astimezone(UTC).date()
+    then = rows(cast, end_of_day(day), "Person", "Role", "Granted by")
+    client = signed_in(cast.root)
+
+    answer = client.get(f"/api/environments/staging/access?as_of={day}").json()
+    assert sorted((way["who"], way["role"], way["granted_by"]) for way in answer["ways"]) == then
+    assert {row[0] for row in then} == {"bob", "root", "vera"}
+    assert "bob" not in client.get("/api/environments/staging/access").content.decode()
+    page = client.get(f"/environments/staging/access?as_of={day}&name=other/key")
+    assert f"at the end of {day} (UTC)" in page.content.decode()
+    hindrances = {way.who: way.hindrances for _, ways in page.context["holders"] for way in ways}
+    assert hindrances == {"root": (), "bob": (NOT_COVERED,), "vera": (NOT_READING,)}
+    one = client.get(f"/api/environments/staging/access?as_of={day}&person=bob").json()["ways"]
+    assert [way["who"] for way in one] == ["bob"]
+    view = events(Action.TRAIL_VIEW)[0]
+    assert '"face":"access"' in view.details
+    assert f'"period":"{day}"' in view.details
+
+
+def test_a_day_before_the_log_or_after_today_is_refused_in_words(
+    cast: Cast, place: Environment, signed_in: Callable[[User], Client]
+) -> None:
+    client, today = signed_in(cast.root), timezone.now().astimezone(UTC).date()
+    for day, sentence in (
+        (today - timedelta(days=1), f"The audit log begins on {today}. Choose that day or a later one."),
+        (today + timedelta(days=1), "This day is in the future. Choose today or an earlier day."),
+    ):
+        answer = client.get(f"/api/environments/staging/access?as_of={day}")
+        assert (answer.status_code, sentence in answer.content.decode()) == (400, True)
+        page = client.get(f"/environments/staging/access?as_of={day}")
+        assert (page.status_code, sentence in page.content.decode()) == (422, True)
+        assert page.context["holders"] == []
+    assert client.get("/environments/staging/access?as_of=yesterday").status_code == 422
+    assert client.get("/api/environments/staging/access?as_of=yesterday").status_code == 400
+    assert client.get(f"/api/environments/staging/access?as_of={today}&token=ci").status_code == 400
+
+
+@pytest.mark.parametrize("day", ["2020-01-01", "yesterday", ""])
+def test_the_past_is_for_who_may_see_the_present(
+    cast: Cast, signed_in: Callable[[User], Client], day: str
+) -> None:
+    for person, allowed in ((cast.bob, False), (cast.alice, True)):
+        client = signed_in(person)
+        for address in ("/environments/development/access", "/api/environments/development/access"):
+            answer = client.get(f"{address}?as_of={day}" if day else address)
+            assert (answer.status_code == 403) != allowed

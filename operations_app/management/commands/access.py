@@ -1,7 +1,7 @@
 """Shows who has access to an environment, now or at the end of a day."""
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -10,6 +10,7 @@ from audit_app.errors import KeyringUnavailable
 from core.errors import BadQuery
 from core.listing import add_format, listing
 from environments_app.authorization.principals import system_principal
+from environments_app.environments.access_history import end_of_day
 from environments_app.environments.service import find_environment
 from environments_app.errors import AccessError
 from operations_app.reports import service as reports
@@ -32,10 +33,8 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         actor, day = system_principal(is_admin=True), options["as_of"]
-        now = datetime.now(UTC)
-        end = day and min(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1), now)
         try:
-            report = reports.make(actor=actor, key="access", as_of=end)
+            report = reports.make(actor=actor, key="access", as_of=day and end_of_day(day))
             (section,) = report.sections
             names = [re.sub(r"\W", "_", column.lower()) for column in section.columns]
             rows = [

@@ -1,7 +1,7 @@
 """Writes a compliance report to a file or to standard output."""
 
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from audit_app.errors import KeyringUnavailable
 from audit_app.queries.reports import sections
 from core.errors import BadQuery
 from environments_app.authorization.principals import system_principal
+from environments_app.environments.access_history import end_of_day
 from operations_app.reports import service as reports
 from operations_app.reports.formats import FORMATS
 
@@ -48,7 +49,7 @@ class Command(BaseCommand):
                 key=options["section"],
                 since=_midnight(options["since"]),
                 until=_midnight(options["until"]),
-                as_of=_end(options["as_of"]),
+                as_of=options["as_of"] and end_of_day(options["as_of"]),
             )
         except (BadQuery, KeyringUnavailable) as error:
             raise CommandError(str(error)) from error
@@ -66,9 +67,3 @@ class Command(BaseCommand):
 
 def _midnight(day: date | None) -> datetime | None:
     return datetime(day.year, day.month, day.day, tzinfo=UTC) if day else None
-
-
-def _end(day: date | None) -> datetime | None:
-    """Return the end of a day, or now if that is still to come."""
-    start = _midnight(day)
-    return start and min(start + timedelta(days=1), max(datetime.now(UTC), start))
