@@ -195,6 +195,7 @@ ENDINGS: dict[str, Callable[[Cast, Secret], object]] = {
         actor=cast.principal(cast.alice), secret=now(secret)
     ),
     "guarded": lambda cast, secret: guarded.guard(actor=cast.principal(cast.alice), secret=now(secret)),
+    "prolonged by SQL": lambda *_: Share.objects.update(expires_at=timezone.now() + timedelta(days=6)),
 }
 
 
@@ -331,6 +332,35 @@ def test_a_code_comes_once_a_minute_works_ten_minutes_and_the_newest_alone(
     assert ADDRESS in events("secret.reveal", actor_kind="anonymous")[0].details
 
 
+def test_a_code_that_a_clock_ahead_asked_for_keeps_nobody_waiting(
+    made: outside.OutsideShare, cast: Cast, mailed: Callable[[], str]
+) -> None:
+    by_mail = share(cast, made.share.secret, proof=Proof.EMAIL, address=ADDRESS)
+    outside.ask_code(actor=STRANGER, link=by_mail.link)
+    Share.objects.filter(pk=by_mail.share.pk).update(code_asked_at=timezone.now() + timedelta(hours=3))
+    outside.ask_code(actor=STRANGER, link=by_mail.link)
+    assert opened(by_mail.link, mailed()) == VALUE
+
+
+def test_a_code_that_was_requested_again_while_it_was_made_is_not_sent(
+    made: outside.OutsideShare, cast: Cast, mailed: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_mail, random = share(cast, made.share.secret, proof=Proof.EMAIL, address=ADDRESS), outside._random
+    outside.ask_code(actor=STRANGER, link=by_mail.link)
+
+    def meanwhile(alphabet: str, length: int) -> str:
+        monkeypatch.undo()
+        Share.objects.filter(pk=by_mail.share.pk).update(code_asked_at=timezone.now() - timedelta(minutes=2))
+        outside.ask_code(actor=STRANGER, link=by_mail.link)
+        return random(alphabet, length)
+
+    monkeypatch.setattr(outside, "_random", meanwhile)
+    outside.send_codes()
+    # It would open nothing: the next one is of the newer request.
+    assert mail.outbox == []
+    assert opened(by_mail.link, mailed()) == VALUE
+
+
 def test_an_old_code_does_not_count_nor_one_whose_time_was_moved(
     made: outside.OutsideShare, cast: Cast, mailed: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,6 +432,18 @@ def test_codes_of_one_sharer_that_are_requested_at_once_are_counted_together(
     Share.objects.filter(codes=1).update(codes=outside.MAX_FOR_ADDRESS - 1)
     got = at_once(*[lambda link=link: outside.ask_code(actor=STRANGER, link=link) for link in links])
     assert sorted(type(one).__name__ for one in got) == ["Conflict", "Conflict", "Conflict", "NoneType"]
+
+
+def test_an_installation_that_is_not_active_sends_no_code(
+    made: outside.OutsideShare, cast: Cast, mailed: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_mail = share(cast, made.share.secret, proof=Proof.EMAIL, address=ADDRESS)
+    outside.ask_code(actor=STRANGER, link=by_mail.link)
+    with monkeypatch.context() as patched:
+        patched.setattr(outside, "is_active", lambda: False)
+        assert (outside.send_codes(), mail.outbox) == (0, [])
+    # It is due still.
+    assert opened(by_mail.link, mailed()) == VALUE
 
 
 def test_a_name_adds_no_line_to_the_mail_of_a_code(

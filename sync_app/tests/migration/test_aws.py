@@ -3,6 +3,7 @@
 import json
 from base64 import b64decode
 from collections.abc import Callable
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Secret, SecretVersion, VersionOrigin
 from secrets_app.services import write
 from secrets_app.services.read import reveal
-from sync_app.backends.aws.connection import mark_tags
+from sync_app.backends.aws.connection import AwsConnection, mark_tags
 from sync_app.backends.aws.tests.world import REGION, client
 from sync_app.backends.observations import Mark
 from sync_app.errors import BadDestination
@@ -86,6 +87,25 @@ def words(migration: Migration) -> dict[str, str]:
     return {path.partition("/")[2]: word for path, word in driving.words(migration).items()}
 
 
+Amended = Callable[[str, Callable[[Any], Any]], None]
+
+
+@pytest.fixture
+def amended(monkeypatch: pytest.MonkeyPatch) -> Amended:
+    """Give what changes an answer of AWS where moto answers less than AWS does."""
+
+    def amend(operation: str, change: Callable[[Any], Any]) -> None:
+        call = AwsConnection.call
+
+        def answer(self: AwsConnection, asked: str, request: Callable[[], Any]) -> Any:
+            reply = call(self, asked, request)
+            return change(reply) if asked == operation else reply
+
+        monkeypatch.setattr(AwsConnection, "call", answer)
+
+    return amend
+
+
 def test_versions_come_with_their_stages(cast: Cast, aws: Account) -> None:
     ids = aws.put(
         "app/db", "one", "two", "three", Description="the database",
@@ -125,6 +145,59 @@ def test_a_pending_version_and_what_others_manage_stay_there(cast: Cast, aws: Ac
     migration = apply(cast, start(cast, aws))
     assert values(cast, aws, "app/rotating") == {1: "one"}
     assert words(migration) == {"app/rotating": "new", "app/plain": "new", "app/ours": "skipped"}
+
+
+def test_what_a_service_of_aws_manages_stays_there(cast: Cast, aws: Account, amended: Amended) -> None:
+    aws.put("app/rds", "its service would lose it")
+    amended("DescribeSecret", lambda reply: {**reply, "OwningService": "rds"})
+    migration = apply(cast, start(cast, aws))
+    assert words(migration) == {"app/rds": "skipped"}
+    assert MigrationLine.objects.get().reason == "the service rds of AWS manages it"
+    assert not Secret.objects.exists()
+
+
+def test_names_beside_the_prefix_are_not_carried(cast: Cast, aws: Account, amended: Amended) -> None:
+    aws.put("app/db", "one")
+    beside = [{"Name": f"{aws.prefix.upper()}/app/db"}, {"Name": f"{aws.prefix}s/app/db"}]
+    amended("ListSecrets", lambda reply: {**reply, "SecretList": [*reply["SecretList"], *beside]})
+    assert words(start(cast, aws)) == {"app/db": "new"}
+
+
+@pytest.mark.parametrize("source", ["aws", "ssm"])
+def test_a_description_that_is_too_long_is_left_out(
+    cast: Cast, aws: Account, amended: Amended, source: str
+) -> None:
+    aws.put("app/db", "one")
+    aws.parameters.put_parameter(Name=f"/{aws.prefix}/app/db", Value="one", Type="String")
+    amended("DescribeSecret", lambda reply: {**reply, "Description": "x" * 2_001})
+    amended("ssm:GetParameterHistory", lambda reply: {
+        **reply, "Parameters": [{**each, "Description": "x" * 2_001} for each in reply["Parameters"]],
+    })  # fmt: skip
+    apply(cast, start(cast, aws, source))
+    assert Secret.objects.get().description == ""
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "expiry"),
+    [
+        ("2031-05-01T10:00:00Z", datetime(2031, 5, 1, 10, tzinfo=UTC)),
+        # Nobody knows which moment this is.
+        ("2031-05-01T10:00:00", None),
+        ("some day", None),
+    ],
+)
+def test_an_expiration_policy_is_the_expiry(
+    cast: Cast, aws: Account, amended: Amended, timestamp: str, expiry: datetime | None
+) -> None:
+    aws.parameters.put_parameter(Name=f"/{aws.prefix}/app/db", Value="one", Type="String")
+    notice = {"Type": "NoChangeNotification", "Version": "1.0", "Attributes": {"After": "1", "Unit": "Days"}}
+    ends = {"Type": "Expiration", "Version": "1.0", "Attributes": {"Timestamp": timestamp}}
+    policies = [{"PolicyText": json.dumps(each), "PolicyType": each["Type"]} for each in (notice, ends)]
+    amended("ssm:GetParameterHistory", lambda reply: {
+        **reply, "Parameters": [{**each, "Policies": policies} for each in reply["Parameters"]],
+    })  # fmt: skip
+    apply(cast, start(cast, aws, "ssm"))
+    assert Secret.objects.get().expires_at == expiry
 
 
 def test_a_rollback_there_is_the_next_version_here(cast: Cast, aws: Account) -> None:
@@ -239,15 +312,25 @@ def test_a_right_that_is_missing_is_named(cast: Cast, aws: Account) -> None:
     assert (migration.state, "secretsmanager:ListSecrets" in migration.error) == (MigrationState.FAILED, True)
 
 
-def test_a_secret_that_is_deleted_meanwhile_is_left(cast: Cast, aws: Account) -> None:
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ({"ForceDeleteWithoutRecovery": True}, "it was deleted in the source since it was listed"),
+        ({"RecoveryWindowInDays": 7}, "it is scheduled for deletion in the source"),
+    ],
+)
+def test_a_secret_that_is_deleted_meanwhile_is_left(
+    cast: Cast, aws: Account, how: dict[str, Any], reason: str
+) -> None:
     aws.put("app/db", "one")
     aws.put("app/other", "stays")
     migration = start(cast, aws)
     path = f"{aws.prefix}/app/db"
-    aws.secrets.delete_secret(SecretId=path, ForceDeleteWithoutRecovery=True)
+    aws.secrets.delete_secret(SecretId=path, **how)
     apply(cast, migration)
     states = dict(MigrationLine.objects.filter(migration=migration).values_list("path", "state"))
     assert states == {path: LineState.LEFT, f"{aws.prefix}/app/other": LineState.CARRIED}
+    assert MigrationLine.objects.get(migration=migration, path=path).reason == reason
 
 
 def test_the_pages_and_the_command_offer_both(cast: Cast, aws: Account, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +280,31 @@ def test_a_server_without_an_end_is_left(monkeypatch: pytest.MonkeyPatch) -> Non
         source.open("production", "a", FoundVersion(number=1, identifier="1"))
 
 
+def test_a_name_that_is_the_number_of_another_environment_brings_none_of_its_secrets() -> None:
+    rows = [{"environment": "2", "name": "own"}, {"environment": "production", "name": "another's"}]
+    answers = {"/api/environments": {"results": [{"name": "2"}]}, "/api/secrets?": {"results": rows}}
+    with answering(answers) as source, source:
+        assert list(source.paths("2")) == ["own"]
+
+
+def test_a_secret_whose_versions_do_not_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_live, "_MAX_VERSIONS", 20)
+    pages = count(1)
+
+    def page(_path: str) -> Any:
+        number = next(pages)
+        # Its end is the test's: a server that never ends would have the next page for ever.
+        return {
+            "results": [{**VERSION, "number": number}],
+            "next": f"/?cursor={number}" if number < 40 else None,
+        }
+
+    answers = {"/api/secrets?": {"results": [{**ROW, "version": 40}]}, "/versions": page}
+    with answering(answers) as source, source, pytest.raises(AnswerUnexpected):
+        source.find("production", "a")
+    assert next(pages) == 22
+
+
 @contextmanager
 def answering(answers: dict[str, Any]) -> Iterator[KeeperLive]:
     """Yield a source whose server answers each request by the part of the address that fits."""
@@ -286,6 +312,7 @@ def answering(answers: dict[str, Any]) -> Iterator[KeeperLive]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found = next((answer for part, answer in answers.items() if part in self.path), None)
+            found = found(self.path) if callable(found) else found
             body = json.dumps(found).encode()
             self.send_response(200 if found is not None else 404)
             self.send_header("Content-Length", str(len(body)))

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -92,13 +93,39 @@ def test_what_the_cluster_or_keeper_makes_stays_there(cast: Cast, there: Namespa
     there.put("sh.helm.release.v1.x", {"release": "x"}, type="helm.sh/release.v1")
     owner = {"kind": "ExternalSecret", "name": "db", "controller": True, "apiVersion": "v1", "uid": "u"}
     there.put("owned", {"a": "b"}, metadata={"ownerReferences": [owner]})
+    there.put("listed", {"a": "b"}, metadata={"ownerReferences": [{**owner, "controller": False}]})
     mark = "00000000-0000-4000-8000-000000000000"
     names = ("keeper-deployment", "keeper-target", "keeper-secret")
     there.put("ours", {"a": "b"}, metadata={"labels": dict.fromkeys(names, mark)})
     migration = start(cast, there)
-    assert words(migration) == dict.fromkeys(("token", "sh.helm.release.v1.x", "owned", "ours"), "skipped")
+    made = dict.fromkeys(("token", "sh.helm.release.v1.x", "owned", "ours"), "skipped")
+    # An owner that does not control it only takes it along when it is deleted.
+    assert words(migration) == {**made, "listed": "new"}
     reasons = {line.path: line.reason for line in MigrationLine.objects.filter(migration=migration)}
     assert reasons["owned"] == "ExternalSecret db makes it"
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("2026-02-03T04:05:06Z", datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)),
+        # Neither names a moment.
+        ("2026-02-03T04:05:06", None),
+        ("lately", None),
+    ],
+)
+def test_when_a_key_was_last_set_is_when_it_was_written(
+    cast: Cast, there: Namespace, given: str, written: datetime | None
+) -> None:
+    there.put("db", {"password": "one"})
+    stored = there.cluster.store.secrets["default", "db"]
+    stored["metadata"]["managedFields"] = [
+        {"time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:data": {}}},
+        {"time": given, "fieldsV1": {"f:data": {}}},
+        {"time": "2026-09-09T00:00:00Z", "fieldsV1": {"f:metadata": {}}},
+    ]
+    apply(cast, start(cast, there))
+    assert VersionOrigin.objects.get().written_at == written
 
 
 def test_a_repeat_appends_what_is_another_value(cast: Cast, there: Namespace) -> None:

@@ -20,6 +20,7 @@ from environments_app.tests.cast import Cast
 from environments_app.tokens import service as tokens
 from secrets_app.models import Secret, VersionOrigin
 from secrets_app.services import write
+from sync_app.errors import PermissionMissing, TargetUnreachable
 from sync_app.migration import service
 from sync_app.migration.placing import How, Rule
 from sync_app.migration.sources import vault
@@ -302,6 +303,14 @@ def test_each_field_becomes_a_secret_with_the_versions_that_have_it(cast: Cast, 
     assert not [*verify(), *run_checks()]
 
 
+def test_an_older_version_in_which_a_field_is_empty_is_none_of_its_secret(cast: Cast, old: OldVault) -> None:
+    old.put("db", {"pass": ""}, {"pass": "one"}, {"pass": None}, {"pass": "two"})
+    migration = apply(cast, work(start_by_fields(cast, old)))
+    assert words(migration) == {"db/pass": "new"}
+    numbers = Secret.objects.get(name="db/pass").versions.order_by("number").values_list("number", flat=True)
+    assert {number: value(cast, "db/pass", number) for number in numbers} == {2: "one", 4: "two"}
+
+
 def test_two_fields_do_not_become_one_secret(cast: Cast, old: OldVault) -> None:
     old.put("app", {"x": "ours", "b/c": "1"})
     old.put("app/b", {"c": "2"})
@@ -363,6 +372,53 @@ def test_a_version_that_ends_later_is_not_deleted_yet() -> None:
     for days, state in ((1, ""), (-1, "deleted")):
         ends = timezone.now() + timedelta(days=days)
         assert vault._version(1, {"deletion_time": f"{ends:%Y-%m-%dT%H:%M:%S}Z"}).state == state
+
+
+def test_engines_of_key_and_value_are_places_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = vault.VaultSource(settings={"address": "https://vault.example"}, credentials={"token": "t"})
+    mounts = {
+        "new/": {"type": "kv", "options": {"version": "2"}},
+        "first/": {"type": "kv", "options": None},
+        # What KV version 1 is called where it was made before Vault 0.8.
+        "oldest/": {"type": "generic", "options": None},
+        "transit/": {"type": "transit", "options": None},
+        "sys/": {"type": "system"},
+    }
+    asked: list[str] = []
+
+    def request(_method: str, path: str, **_: Any) -> Any:
+        asked.append(path)
+        return {"data": mounts if path == "sys/mounts" else {"keys": []}}
+
+    monkeypatch.setattr(source._vault, "request", request)
+    assert source.places() == ["first", "new", "oldest"]
+    assert [path for place in source.places() for path in source.paths(place)] == []
+    assert asked == ["sys/mounts", "first/", "new/metadata/", "oldest/"]
+
+
+def test_a_vault_that_is_away_while_fields_are_listed_loses_none(
+    cast: Cast, old: OldVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.put("app", {"a": "1", "b": "2"})
+    with monkeypatch.context() as patched:
+        patched.setattr(vault._Mounts, "data", raising(TargetUnreachable("away")))
+        migration = work(start_by_fields(cast, old))
+    assert (migration.state, migration.error) == (MigrationState.PLANNING, "away")
+    Migration.objects.filter(pk=migration.pk).update(due_at=None)
+    assert words(work(migration)) == {"app/a": "new", "app/b": "new"}
+    # What the policy does not let it read is one line, which tells why.
+    with monkeypatch.context() as patched:
+        patched.setattr(vault._Mounts, "data", raising(PermissionMissing("read is missing")))
+        migration = work(start_by_fields(cast, old))
+    line = MigrationLine.objects.get(migration=migration)
+    assert (line.path, str(line.word), line.reason) == ("app/", "unreadable", "read is missing")
+
+
+def raising(error: Exception) -> Any:
+    def request(*_: Any, **__: Any) -> None:
+        raise error
+
+    return request
 
 
 def test_folders_without_an_end_are_followed_to_a_depth(monkeypatch: pytest.MonkeyPatch) -> None:
