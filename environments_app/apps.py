@@ -13,5 +13,6 @@ class EnvironmentsConfig(AppConfig):
         from environments_app import checks  # noqa: PLC0415 - settings are loaded only now
 
         register(checks.token_peppers, Tags.security)
+        register(checks.read_approval_minutes, Tags.security)
         register(checks.requirements, Tags.security)
         register(checks.strictness, Tags.security)

@@ -49,6 +49,23 @@ def token_peppers(**_kwargs: Any) -> list[CheckMessage]:
     return errors
 
 
+_MAX_READ_APPROVAL_MINUTES: Final = 1_440
+
+
+def read_approval_minutes(**_kwargs: Any) -> list[CheckMessage]:
+    """Refuse a time in which no approved read could be opened, or in which one stays open for days."""
+    if 1 <= settings.KEEPER_READ_APPROVAL_MINUTES <= _MAX_READ_APPROVAL_MINUTES:
+        return []
+    return [
+        Error(
+            f"KEEPER_READ_APPROVAL_MINUTES is not between 1 and {_MAX_READ_APPROVAL_MINUTES}.",
+            hint="It is the time after its approval in which a guarded value can be read. Choose 60 for an "
+            f"hour, at most {_MAX_READ_APPROVAL_MINUTES} for a day.",
+            id="environments_app.E005",
+        )
+    ]
+
+
 _MAX_SKEW_SECONDS: Final = 300
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 # Required options of pysaml2; its defaults accept unsigned assertions.

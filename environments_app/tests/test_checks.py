@@ -1,7 +1,8 @@
 import pytest
+from django.core.checks import Tags, run_checks
 from pytest_django import Settings
 
-from environments_app.checks import token_peppers
+from environments_app.checks import read_approval_minutes, token_peppers
 
 LONG = "a" * 32
 
@@ -24,3 +25,17 @@ def test_it_refuses_bad_peppers(settings: Settings, entries: list[str], found: l
     errors = token_peppers()
     assert [error.id for error in errors] == found
     assert not any(LONG in str(error) or "short" in error.msg for error in errors)
+
+
+@pytest.mark.parametrize("minutes", [1, 60, 1_440])
+def test_an_approved_read_opens_within_a_day(settings: Settings, minutes: int) -> None:
+    settings.KEEPER_READ_APPROVAL_MINUTES = minutes
+    assert read_approval_minutes() == []
+
+
+@pytest.mark.parametrize("minutes", [-60, 0, 1_441])
+def test_other_times_are_refused_in_words(settings: Settings, minutes: int) -> None:
+    settings.KEEPER_READ_APPROVAL_MINUTES = minutes
+    (error,) = read_approval_minutes()
+    assert error.msg == "KEEPER_READ_APPROVAL_MINUTES is not between 1 and 1440."
+    assert error in run_checks(tags=[Tags.security])

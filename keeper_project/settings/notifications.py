@@ -32,7 +32,7 @@ KEEPER_READ_APPROVAL_MINUTES = _notifications.whole(
     "KEEPER_READ_APPROVAL_MINUTES",
     60,
     unit="minutes",
-    help="Time after its approval in which a guarded value can be read, once.",
+    help="Time after its approval in which a guarded value can be read, once: 1 to 1440.",
 )
 KEEPER_ACCESS_MAX_HOURS = _notifications.whole(
     "KEEPER_ACCESS_MAX_HOURS", 168, unit="hours", help="Longest duration of requested temporary access."
