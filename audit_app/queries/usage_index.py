@@ -115,6 +115,9 @@ def _number(details: Mapping[str, Any]) -> int | None:
 def _means(action: str, details: Mapping[str, Any]) -> Means:
     if action == Action.SECRET_REVEAL and "share" in details:
         return Means.SHARE
+    if action == Action.SECRET_REVEAL and details.get("purpose") == "rollback":
+        # The value stays in the secret: it is written again, and shown to nobody.
+        return Means.WRITE
     return _MEANS.get(Action(action), Means.WRITE) if action in _KNOWN else Means.WRITE
 
 

@@ -30,8 +30,9 @@ from secrets_app.importing.plan import Verdict, plan_import
 from secrets_app.keys import data_keys
 from secrets_app.models import Secret
 from secrets_app.rows import environment_snapshot
-from secrets_app.services import guarded, lifecycle, versions
+from secrets_app.services import guarded, lifecycle, versions, write
 from secrets_app.services.read import export_snapshot, reveal_environment
+from secrets_app.services.usage import usage_report
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import VALUE, change, keep, send
 
@@ -504,3 +505,19 @@ def test_who_decides_sees_who_read_it_of_late(cast: Cast, secret: Secret, signed
     own = signed_in(cast.erin).get(f"/approvals/{asked.pk}").content.decode()
     assert "Who read it" not in own
     assert "within 1 hour" in own
+
+
+def test_who_rolled_back_without_seeing_the_value_is_no_reader(
+    cast: Cast, secret: Secret, signed_in: SignedIn
+) -> None:
+    show(cast, released(cast, secret))
+    erin = cast.principal(cast.erin)
+    write.update(actor=cast.principal(cast.alice), secret=stored(secret), value="another")
+    write.rollback(actor=erin, secret=stored(secret), number=1)
+    asked = ask(erin, secret)
+    page = signed_in(cast.charlie).get(f"/approvals/{asked.pk}").content.decode()
+    assert "<dt>bob</dt>" in page
+    assert "<dt>erin</dt>" not in page
+    alice = cast.principal(cast.alice)
+    readers = {reader.name: reader for reader in usage_report(actor=alice, secret=stored(secret)).readers}
+    assert (readers["erin"].last_at, readers["erin"].wrote_at is not None) == (None, True)
