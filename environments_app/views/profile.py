@@ -64,7 +64,7 @@ def password_change(request: HttpRequest) -> HttpResponse:
             update_session_auth_hash(request, changed)
             mark_confirmed(request)
             messages.success(request, "Password changed. You were signed out everywhere else.")
-            return redirect("profile")
+            return redirect(_part("password"))
     if user.temporary_since is not None:
         return _answer(request, "environments_app/password_temporary.html", {"form": form}, form)
     return profile_page(request, form)
@@ -79,7 +79,7 @@ def session_end(request: HttpRequest) -> HttpResponse:
         messages.success(request, "Session signed out.")
     else:
         messages.info(request, "That session has already ended.")
-    return redirect("profile")
+    return redirect(_part("sessions"))
 
 
 @require_POST
@@ -87,7 +87,7 @@ def sessions_end_others(request: HttpRequest) -> HttpResponse:
     current_key = stored_key(request.session.session_key or "")
     count = end_other_sessions(actor=principal_of(request), user=own_account(request), except_key=current_key)
     messages.success(request, f"Signed out of {count} other session{'' if count == 1 else 's'}.")
-    return redirect("profile")
+    return redirect(_part("sessions"))
 
 
 @sensitive_post_parameters("proof-password")
@@ -97,7 +97,7 @@ def sign_in_connect(request: HttpRequest) -> HttpResponse:
     offered = offered_in(request)
     if offered is None:
         messages.info(request, "No sign-in waits to be connected. Choose one below.")
-        return redirect(_sign_ins())
+        return redirect(_part("sign-ins"))
     if request.POST.get("offered", offered.key) != offered.key:
         messages.warning(request, "Another sign-in was offered meanwhile, in another tab. Look at it first.")
         return redirect("sign-in-connect")
@@ -114,7 +114,7 @@ def sign_in_connect(request: HttpRequest) -> HttpResponse:
         request,
         lambda: connect(actor=actor, user=user, offered=offered),
         f"{offered.provider} connected. You can sign in with it from now on.",
-        back=_sign_ins(),
+        back=_part("sign-ins"),
     )
 
 
@@ -127,7 +127,7 @@ def sign_in_disconnect(request: HttpRequest) -> HttpResponse:
         request,
         lambda: disconnect(actor=actor, user=user, uuid=uuid, subject=subject, except_key=key),
         "Disconnected. You were signed out everywhere else.",
-        back=_sign_ins(),
+        back=_part("sign-ins"),
     )
 
 
@@ -165,7 +165,7 @@ def password_reset_choose(request: HttpRequest) -> HttpResponse:
         request,
         lambda: choose_reset(actor=actor, user=user, allowed=is_on),
         f"Password reset by email turned {'on' if is_on else 'off'}.",
-        back=reverse("profile"),
+        back=_part("password-reset"),
     )
 
 
@@ -214,8 +214,9 @@ def profile_page(
     return _answer(request, "environments_app/profile.html", context, form)
 
 
-def _sign_ins() -> str:
-    return f"{reverse('profile')}#sign-ins"
+def _part(anchor: str) -> str:
+    """Return the address of a part of the profile, which opens its tab."""
+    return f"{reverse('profile')}#{anchor}"
 
 
 def _ways(user: User) -> dict[str, Any]:

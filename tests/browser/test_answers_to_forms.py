@@ -13,7 +13,7 @@ from tests.browser.visitor import Visitor
 REFUSED: dict[str, tuple[str, dict[str, str]]] = {
     "new-secret": ("/secrets/new?environment=development", {"name": "../etc", "value": "v"}),
     "new-environment": ("/environments/new", {"name": "Not a name"}),
-    "password": ("/profile", {"current": "wrong", "password": "short", "again": "other"}),
+    "password": ("/profile#password", {"current": "wrong", "password": "short", "again": "other"}),
     "share": ("/secrets/{secret}/share", {"recipient": "nobody-of-this-name"}),
     "member": ("/environments/development", {"username": "nobody-of-this-name"}),
     "token": ("/environments/development#tokens", {"cidrs": "no network"}),

@@ -53,6 +53,29 @@ def test_a_refused_form_opens_its_part(visitor: Visitor, cast: Cast) -> None:
     assert shown(page) == ["Encryption key", "Settings"]
 
 
+def test_a_profile_shows_one_part_at_a_time(visitor: Visitor, cast: Cast) -> None:
+    page, inspection = visitor.open("/profile", user=cast.alice), Inspection(visitor)
+    visitor.watch(page).expect("status of 422")
+    tabs = page.get_by_role("navigation", name="On this page")
+    assert shown(page) == ["Name", "Time zone"]
+    tops = {page.locator("main .panel:visible").first.evaluate("each => each.offsetTop")}
+    for name in ("Access", "Security", "Personal tokens"):
+        tabs.get_by_role("link", name=name).click()
+        tops.add(page.locator("main .panel:visible").first.evaluate("each => each.offsetTop"))
+        inspection.look_at(page, f"profile-{name}")
+    assert len(tops) == 1
+    assert shown(page) == ["Personal tokens"]
+    tabs.get_by_role("link", name="Security").click()
+    assert shown(page) == ["Password", "Two-factor authentication", "Active sessions"]
+    page.get_by_label("Current password").fill("wrong")
+    page.get_by_role("button", name="Change password").click()
+    expect(page.locator(".field-error").first).to_be_visible()
+    assert shown(page) == ["Password", "Two-factor authentication", "Active sessions"]
+    page.goto("/profile#tokens")
+    assert shown(page) == ["Personal tokens"]
+    assert inspection.found == {}
+
+
 def test_without_scripts_all_parts_are_shown(visitor: Visitor, cast: Cast) -> None:
     page = visitor.open(PLACE, user=cast.alice, java_script_enabled=False)
     assert {"Members", "Service tokens", "Settings"} <= set(shown(page))

@@ -278,7 +278,7 @@ def test_the_own_password_is_chosen_with_a_passkey(
     client = signed_in(cast.alice)
     asked = options_in(client.get("/profile"))
     new = {"current": "", "code": "", "password": NEW, "again": NEW, "passkey": device.get(asked)}
-    assert client.post("/profile/password", new)["Location"] == "/profile"
+    assert client.post("/profile/password", new)["Location"] == "/profile#password"
     assert User.objects.get(pk=cast.alice.pk).check_password(NEW)
     assert Passkey.objects.exists()
 

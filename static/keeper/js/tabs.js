@@ -17,7 +17,8 @@ function show(nav, name) {
 function wanted(nav) {
   const within = (element) => element?.closest(`[data-tabs-of="${CSS.escape(nav.id)}"]`)?.dataset.tab;
   const named = location.hash.length < 2 ? null : document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  return within(named) || within(document.querySelector(`[data-tabs-of="${CSS.escape(nav.id)}"] .field-error`));
+  const refused = `[data-tabs-of="${CSS.escape(nav.id)}"] :is(.field-error, .notice-error)`;
+  return within(named) || within(document.querySelector(refused));
 }
 
 function open(nav) {

@@ -24,7 +24,7 @@ FORMS = {
     "/environments/development/members/{member}/change": "[name=expires_at]",
     "/environments/development/notifications": "[name=email]",
     "/access-requests/new": "[name=environment]",
-    "/profile": "[name=password]",
+    "/profile#password": "[name=password]",
 }
 SYNC_FORMS = {
     "/sync/new?backend=aws_secrets_manager": "[name=name]",
@@ -173,7 +173,7 @@ def test_a_refused_form_is_unsaved(visitor: Visitor, cast: Cast) -> None:
 
 
 def test_a_wrong_password_leaves_nothing_to_save(visitor: Visitor, cast: Cast) -> None:
-    page = visitor.open("/profile", user=cast.alice)
+    page = visitor.open("/profile#password", user=cast.alice)
     visitor.watch(page).expect("status of 422")
     for name in ("current", "password", "again"):
         page.locator(f"#password [name={name}]").fill("wrong-in-every-way")
