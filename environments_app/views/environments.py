@@ -4,13 +4,16 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import Group
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.module_loading import import_string
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
@@ -48,6 +51,7 @@ _RIGHTS = {
     "token_revoke": Action.TOKEN_REVOKE,
     "settings": Action.ENVIRONMENT_UPDATE,
     "notifications": Action.NOTIFICATION_VIEW,
+    "import": Action.SECRET_IMPORT,
 }
 
 
@@ -63,6 +67,7 @@ def environment_list(request: HttpRequest) -> HttpResponse:
         grant.environment_id: shown_role(grant)
         for grant in sorted(actor.grants, key=lambda grant: grant.role.rank)
     }
+    secrets, members = import_string(settings.KEEPER_ENVIRONMENT_COUNTER)(actor), _member_counts(actor)
     context = {
         "rows": [
             {
@@ -70,6 +75,8 @@ def environment_list(request: HttpRequest) -> HttpResponse:
                 "url": reverse("environment-detail", args=[environment.name]),
                 "secrets_url": f"{reverse('secret-list')}?environment={environment.name}",
                 "role": roles.get(environment.pk, ""),
+                "secrets": secrets.get(environment.pk, {"count": 0, "changed_at": None}),
+                "members": members.get(environment.pk),
             }
             for environment in environments
         ],
@@ -78,6 +85,16 @@ def environment_list(request: HttpRequest) -> HttpResponse:
         "deleted": deleted_environments(actor).exists(),
     }
     return render(request, "environments_app/environment_list.html", context)
+
+
+def _member_counts(actor: Principal) -> dict[int, int]:
+    """Return how many memberships there are in the environments whose members the actor may see."""
+    places = environments_for(actor, Action.MEMBER_VIEW)
+    seen = Environment.objects.filter(places) if places is not None else Environment.objects.none()
+    counted = seen.annotate(
+        members=Count("memberships", filter=~Q(memberships__expires_at__lte=timezone.now()))
+    )
+    return dict(counted.order_by().values_list("pk", "members"))
 
 
 @require_http_methods(["GET", "POST"])

@@ -1,10 +1,10 @@
 """Finds secrets for an actor: one that they may not see counts as missing."""
 
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import BigIntegerField, CharField, F, FilteredRelation, Q, QuerySet
+from django.db.models import BigIntegerField, CharField, Count, F, FilteredRelation, Max, Q, QuerySet
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import record_integrity_violation
@@ -60,6 +60,16 @@ def visible_secrets(actor: Principal, *, deleted: bool = False) -> QuerySet[Secr
     secrets = Secret.objects.filter(visible(actor, Action.SECRET_VIEW))
     secrets = secrets.filter(live__isnull=True) if deleted else secrets.filter(live=True)
     return secrets.select_related("environment")
+
+
+def count_by_environment(actor: Principal) -> dict[int, dict[str, Any]]:
+    """Return how many living secrets the actor may list in each environment, and when one changed last.
+
+    Without a path to which the actor is bound, an index alone answers it.
+    """
+    rows = Secret.objects.filter(visible(actor, Action.SECRET_VIEW), live=True).order_by()
+    counted = rows.values("environment_id").annotate(count=Count("pk"), changed_at=Max("updated_at"))
+    return {row.pop("environment_id"): row for row in counted}
 
 
 def find_secret(*, actor: Principal, id: int, deleted: bool | None = False) -> Secret:
