@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import FilePayload, Page, Route, expect
 
 from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
@@ -83,6 +83,49 @@ def test_a_pasted_file_of_variables_goes_on_to_the_import(visitor: Visitor, cast
     assert set(Secret.objects.values_list("name", flat=True)) == {"DB_HOST", "DB_PASSWORD"}
     assert not any("s3cr3t" in url for url in requests)
     assert inspection.found == {}
+
+
+def test_a_file_of_variables_takes_two_clicks_from_its_environment(
+    visitor: Visitor, cast: Cast, secret: Make
+) -> None:
+    secret(name="DB_PASSWORD", value="replaced")
+    page = visitor.open("/environments/development", user=cast.alice, **CLIPBOARD)
+    inspection, effort = Inspection(visitor), Effort(page)
+    page.get_by_role("link", name="Import", exact=True).click()
+    expect(page.get_by_label("Or paste text")).to_be_focused()
+    paste(page, DOTENV)
+    preview = page.get_by_role("list", name="Preview")
+    expect(preview.get_by_role("listitem")).to_have_text(
+        ["1 new", "1 changed", "0 same", "0 skipped", "1 can't import"]
+    )
+    inspection.look_at(page, "import-previewed")
+    page.get_by_role("button", name="Import 2 secrets").click()
+    expect(page.get_by_text("Imported 2 secrets.")).to_be_visible()
+    # Those of pasting count as keys.
+    assert (effort.clicks, effort.keys) == (2, 2)
+    names = Secret.objects.filter(environment=cast.development).values_list("name", "current_number")
+    assert {*names} == {("DB_HOST", 1), ("DB_PASSWORD", 2)}
+    assert inspection.found == {}
+
+
+def test_where_an_import_goes_is_previewed_again_by_itself(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/secrets/import?environment=development", user=cast.alice, **CLIPBOARD)
+    file = FilePayload(name=".env", mimeType="text/plain", buffer=b"FROM_A_FILE=s3cr3t-Kx9\n")
+    page.get_by_label("File", exact=True).set_input_files([file])
+    expect(page.get_by_role("button", name="Import 1 secret")).to_be_visible()
+    page.get_by_label("Path prefix").fill("app")
+    page.get_by_label("Environment", exact=True).select_option("production")
+    lines = page.get_by_role("table", name="Entries of the file")
+    expect(lines).to_contain_text("app/FROM_A_FILE")
+    # What is pasted takes the place of the file.
+    page.get_by_label("Or paste text").focus()
+    paste(page, "PASTED=s3cr3t-Kx9")
+    expect(lines).to_contain_text("app/PASTED")
+    expect(lines).not_to_contain_text("FROM_A_FILE")
+    page.get_by_role("button", name="Import 1 secret").click()
+    expect(page.get_by_text("Imported 1 secret.")).to_be_visible()
+    assert Secret.objects.get().name == "app/PASTED"
+    assert Secret.objects.get().environment == cast.production
 
 
 def test_a_pasted_file_of_variables_leaves_the_form_as_well(visitor: Visitor, cast: Cast) -> None:
