@@ -235,7 +235,7 @@ def start_provider_session(
 
     Both are in seconds since the epoch: `proved_at` is when the provider last asked for the person's
     credentials, from which the fresh proof counts, and `ends_at` when the session ends at the latest.
-    `hint` is the ID token, for a provider that demands it to end its own session.
+    `hint` is the ID token, by which a provider ends its own session without a question.
     """
     _record(
         _principal(request, user),

@@ -69,7 +69,7 @@ def tenant_of(issuer: str) -> str | None:
 
 
 def is_okta(issuer: str) -> bool:
-    """Return whether an issuer is Okta's, which cuts the groups at 100 and wants the ID token at sign-out."""
+    """Return whether an issuer is Okta's, which cuts the groups at 100."""
     return (urlsplit(issuer).hostname or "").endswith(_OKTA)
 
 

@@ -22,7 +22,7 @@ from environments_app.errors import KeysUnavailable, SignOnRefused, SignOnUnavai
 from environments_app.models import ClientAuth, OidcProvider
 from environments_app.oidc import id_tokens
 from environments_app.oidc.client_keys import ASSERTION_TYPE, client_assertion
-from environments_app.oidc.discovery import answer_of, ask, is_okta, read_answer
+from environments_app.oidc.discovery import answer_of, ask, read_answer
 from environments_app.oidc.id_tokens import refuse
 from environments_app.oidc.providers import document_of, expected_of, open_secret
 from environments_app.single_sign_on.account_binding import Vouched
@@ -102,7 +102,7 @@ def answer_to(provider: OidcProvider, *, state: str, code: str) -> Answer:
         proved_at=id_tokens.proved_at(claims),
         ends_at=int(time.time()) + 3600 * int(provider.session_hours),
         provider=provider,
-        hint=text if is_okta(provider.issuer) and len(text) <= _MAX_HINT else "",
+        hint=text if len(text) <= _MAX_HINT and "end_session_endpoint" in document_of(provider) else "",
     )
 
 

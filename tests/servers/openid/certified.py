@@ -1,27 +1,19 @@
-"""Identity providers that nobody here wrote: `oidc-provider` of npm, which is certified."""
+"""`oidc-provider` of npm, which is certified."""
 
-import html
 import json
-import re
 from pathlib import Path
 from typing import ClassVar, Final
-from urllib.parse import urljoin
 
-import requests
-
+from tests.servers.openid.provider import SECRET, OpenIdServer
 from tests.servers.packages.node_packages import node_modules
-from tests.servers.server import Server, accepts
-
-CLIENT: Final = "keeper"
-SECRET: Final = "a:client&secret"
-_FIELD: Final = re.compile(r'name="([^"]+)"(?: value="([^"]*)")?')
+from tests.servers.server import accepts
 
 _PROGRAM: Final = """
 import { generateKeyPairSync } from "node:crypto";
 const { modules, issuer, keeper, slug, port, auth, alg } = JSON.parse(process.env.OPENID);
 const { Provider } = await import(`${modules}/oidc-provider/lib/index.js`);
 const secret = auth === "private_key_jwt"
-  ? { jwks_uri: `${keeper}/oidc/keys.json`, token_endpoint_auth_signing_alg: "PS256" }
+  ? { jwks_uri: `${new URL(keeper).origin}/oidc/keys.json`, token_endpoint_auth_signing_alg: "PS256" }
   : { client_secret: process.env.OPENID_SECRET };
 const key = (type, options, kid) =>
   ({ ...generateKeyPairSync(type, options).privateKey.export({ format: "jwk" }), kid, use: "sig" });
@@ -29,9 +21,9 @@ const provider = new Provider(issuer, {
   jwks: { keys: [key("rsa", { modulusLength: 2048 }, "one"), key("ec", { namedCurve: "P-256" }, "two")] },
   clients: [{
     client_id: "keeper", token_endpoint_auth_method: auth, ...secret, id_token_signed_response_alg: alg,
-    redirect_uris: [`${keeper}/oidc/${slug}/callback`],
-    post_logout_redirect_uris: [`${keeper}/oidc/${slug}/signed-out`],
-    backchannel_logout_uri: `${keeper}/oidc/${slug}/back-channel-logout`,
+    redirect_uris: [`${keeper}/callback`],
+    post_logout_redirect_uris: [`${keeper}/signed-out`],
+    backchannel_logout_uri: `${keeper}/back-channel-logout`,
     backchannel_logout_session_required: true, require_auth_time: true,
   }],
   clientAuthMethods: ["private_key_jwt", "client_secret_basic"],
@@ -53,7 +45,7 @@ provider.listen(port, "127.0.0.1");
 """
 
 
-class OidcProvider(Server):
+class CertifiedProvider(OpenIdServer):
     """One provider for a client of its own; whoever signs in is who the form names."""
 
     name: ClassVar[str] = "oidc-provider"
@@ -63,15 +55,9 @@ class OidcProvider(Server):
     def __init__(
         self, directory: Path, *, slug: str, keeper: str, auth: str, algorithm: str = "RS256"
     ) -> None:
-        super().__init__(directory / slug)
-        self.slug, self.auth, self.algorithm, self._keeper = slug, auth, algorithm, keeper
-        self.issuer = f"http://127.0.0.1:{self.port}"
-
-    @property
-    def logout_address(self) -> str:
-        """Where a person ends the session at the provider."""
-        back = f"{self._keeper}/oidc/{self.slug}/signed-out"
-        return f"{self.issuer}/session/end?client_id={CLIENT}&post_logout_redirect_uri={back}"
+        super().__init__(directory, slug=slug, keeper=keeper)
+        self.auth, self.algorithm = auth, algorithm
+        self.people = (f"dora-{slug}", f"erna-{slug}")
 
     def command(self) -> list[str]:
         """Return Node.js with the program."""
@@ -80,7 +66,7 @@ class OidcProvider(Server):
     def own_environment(self) -> dict[str, str]:
         """Return what the program is told."""
         told = {
-            "modules": str(node_modules()), "issuer": self.issuer, "keeper": self._keeper, "slug": self.slug,
+            "modules": str(node_modules()), "issuer": self.issuer, "keeper": self.keeper, "slug": self.slug,
             "port": self.port, "auth": self.auth, "alg": self.algorithm,
         }  # fmt: skip
         return {"OPENID": json.dumps(told), "OPENID_SECRET": SECRET}
@@ -88,28 +74,3 @@ class OidcProvider(Server):
     def ready(self) -> bool:
         """Say whether it listens."""
         return accepts(self.port)
-
-    def environment(self) -> dict[str, str]:
-        """Return nothing: a test starts it, and knows it."""
-        return {}
-
-    def back_from(self, browser: requests.Session, address: str, person: str) -> str:
-        """Let a person answer each page of the provider, and return the address at Keeper that it ends at."""
-        response = browser.get(address, allow_redirects=False)
-        while True:
-            if response.is_redirect:
-                address = urljoin(response.url, response.headers["location"])
-                if address.startswith(f"{self._keeper}/"):
-                    return address
-                response = browser.get(address, allow_redirects=False)
-                continue
-            form = dict(_FIELD.findall(response.text))
-            assert response.ok, response.text
-            action = re.search(r'action="([^"]+)"', response.text)
-            assert action, response.text
-            answers = {"login": person, "password": "x", "logout": "yes"}
-            response = browser.post(
-                urljoin(response.url, html.unescape(action[1])),
-                data={**form, **answers},
-                allow_redirects=False,
-            )
