@@ -904,6 +904,16 @@ def test_a_hostile_logout_ends_nothing(
     assert who(client) == "dora"
 
 
+def test_a_logout_of_another_issuer_costs_the_provider_no_request(
+    provider: OidcProvider, issuer: Issuer
+) -> None:
+    """Anybody may send one, with a key that nobody has."""
+    assert log_out(issuer, {"kid": "unknown"}, iss="https://evil.example").status_code == 400
+    assert "/keys" not in issuer.asked
+    assert log_out(issuer, {"kid": "unknown"}).status_code == 400
+    assert "/keys" in issuer.asked
+
+
 def test_a_logout_token_is_neither_an_id_token_nor_used_twice(provider: OidcProvider, issuer: Issuer) -> None:
     client = signed_in(issuer)
     text = sign({"alg": "RS256", "kid": "one"}, logout_claims(issuer), rsa_key("one"))

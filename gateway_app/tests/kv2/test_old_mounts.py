@@ -106,6 +106,11 @@ def test_an_environment_of_the_name_and_a_secret_of_the_path_come_first(cast: Ca
     assert value(client, "secret/data/dev/app/db", token) == "by its own path"
     assert value(client, "development/data/dev/app/db", token) == "by its own path"
     assert value(client, "development/data/app/db", token) == "by the rule"
+    # A list below such a path is of the same place as the path itself.
+    keep(cast, "app/db/ruled", "by the rule")
+    keep(cast, "dev/app/db/own", "by its own path")
+    listed = client.get("/vault/v1/secret/metadata/dev/app/db?list=true", headers=token).json()["data"]
+    assert listed["keys"] == ["own"]
 
 
 def test_a_rule_that_keeper_did_not_write_finds_nothing(cast: Cast, client: Client) -> None:

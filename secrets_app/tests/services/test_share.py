@@ -10,10 +10,12 @@ from django.test import Client
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from audit_app.events.actors import system
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.authorization.principals import system_principal, token_principal
+from environments_app.environments.deletion import delete_environment
 from environments_app.errors import Forbidden, InvalidField, Invisible
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast, make_cast
@@ -301,6 +303,17 @@ def test_a_secret_that_was_edited_since_is_not_shown_and_the_share_stays(
     assert Share.objects.get().opened_at is None
 
 
+def test_a_link_that_sql_made_is_not_sealed_by_the_end_of_an_account(cast: Cast, events: Events) -> None:
+    own, forged = share(cast, keep(cast)), share(cast, keep(cast, "other"), to=cast.charlie)
+    Share.objects.filter(recipient=cast.charlie).update(recipient=cast.vera)
+    ended = share_service.revoke_all(actor=system(), user=cast.bob, environment=cast.development)
+    assert (ended, len(events("secret.share_revoke"))) == (1, 1)
+    assert not Share.objects.get(recipient=cast.vera).is_authentic()
+    for link, who in ((own, cast.charlie), (forged, cast.vera)):
+        with pytest.raises((Invisible, ShareEnded)):
+            opened(cast, who, link)
+
+
 def test_who_may_neither_share_nor_change_the_secret_revokes_nothing(cast: Cast) -> None:
     share(cast, keep(cast))
     for user, refusal in ((cast.vera, Forbidden), (cast.charlie, Invisible)):
@@ -366,6 +379,16 @@ def test_an_ended_link_says_so_to_whom_it_was_for_and_to_nobody_else(
             share_service.find_share(actor=cast.principal(stranger), link=named)
         assert type(refused.value) is Invisible
     assert len(events("secret.share_open", outcome="denied")) == 5
+
+
+def test_nobody_learns_anything_of_a_link_whose_environment_was_deleted(cast: Cast, events: Events) -> None:
+    used, unused = share(cast, keep(cast, "a"), to=cast.charlie), share(cast, keep(cast, "b"))
+    opened(cast, cast.charlie, used)
+    delete_environment(actor=system_principal(is_admin=True), environment=cast.development)
+    for link in (used, unused):
+        with pytest.raises(Invisible):
+            opened(cast, cast.charlie, link)
+    assert events("secret.share_open", outcome="denied") == []
 
 
 def test_a_suspended_account_learns_nothing_of_an_ended_link(cast: Cast) -> None:

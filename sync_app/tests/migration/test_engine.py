@@ -22,7 +22,7 @@ from secrets_app.models import Secret, SecretVersion, VersionOrigin
 from secrets_app.services import guarded, histories
 from secrets_app.tests.kept import change, keep
 from sync_app.errors import BadDestination, MigrationNotReady, PermissionMissing, TargetUnreachable
-from sync_app.migration import engine, passes, service
+from sync_app.migration import engine, mounts, passes, service
 from sync_app.migration.placing import How, Rule
 from sync_app.migration.sources import registry
 from sync_app.migration.sources.base import Found, FoundVersion, Source, Value
@@ -280,6 +280,20 @@ def test_a_folder_of_which_nothing_came_has_no_rule(cast: Cast, memory: type[Mem
     apply(cast, migration)
     assert work(migration).state == MigrationState.DONE
     assert [rule.folder for rule in MountRule.objects.all()] == ["d"]
+
+
+def test_a_rule_that_sql_changed_to_what_is_wanted_is_no_rule_until_it_is_written_again(cast: Cast) -> None:
+    apply(cast, migration := work(start(cast)))
+    work(migration)
+    MountRule.objects.update(prefix="team")
+    places = {"": str(cast.development.uuid)}
+    rule = Rule(place="mem", how=How.ALL, environments=places, prefix="team")
+    migration = work(start_by(cast, rule, who=cast.alice))
+    forged = "nothing: the rule was changed outside Keeper"
+    assert service.led(migration) == [f"mem: led to development: /team, no longer to {forged}"]
+    apply(cast, migration, who=cast.alice)
+    work(migration)
+    assert [each.prefix for each in mounts.rules_of(cast.principal(cast.erin))] == ["team"]
 
 
 def test_a_path_that_is_refused_takes_no_name_from_the_one_that_has_it(cast: Cast) -> None:
