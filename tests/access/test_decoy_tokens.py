@@ -8,12 +8,14 @@ from typing import Any, Final
 
 import pytest
 from django.db import connection
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from audit_app.models import AuditEvent, RefusalCount
 from environments_app.errors import BadToken, Conflict
-from environments_app.models import Alert, Delivery, PersonalToken, ServiceToken
+from environments_app.models import Alert, Delivery, PersonalToken, ServiceToken, User
 from environments_app.sessions.service import end_tokens
 from environments_app.tests.cast import Cast
 from environments_app.tokens import decoys, rotation
@@ -182,6 +184,70 @@ def test_what_fails_is_stored_later(bait: str, monkeypatch: pytest.MonkeyPatch) 
             decoys.store()
     decoys.store()
     assert AuditEvent.objects.filter(action="token.decoy").count() == 1
+
+
+def test_what_comes_while_storing_fails_is_counted_as_well(
+    bait: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DOORS["rest"](bait)
+
+    def fails(**_: Any) -> None:
+        DOORS["rest"](bait)
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(decoys, "raise_alert", fails)
+        with pytest.raises(ZeroDivisionError):
+            decoys.store()
+    decoys.store()
+    assert json.loads(AuditEvent.objects.get(action="token.decoy").details)["count"] == 2
+
+
+@pytest.mark.parametrize("where", ["the address", "the agent"])
+def test_a_token_in_what_is_shown_of_a_request_is_left_out(bait: str, where: str) -> None:
+    if where == "the address":
+        get(f"/api/secrets/{bait}", authorization=f"Bearer {bait}")
+    else:
+        get("/api/whoami", authorization=f"Bearer {bait}", user_agent=f"curl {bait}")
+    decoys.store()
+    event, alert = AuditEvent.objects.get(action="token.decoy"), Alert.objects.get(kind="decoy")
+    told = json.dumps([event.details, alert.subject, alert.lines], ensure_ascii=False)
+    assert ("…" in told, bait in told, bait[27:] in told) == (True, False, False)
+
+
+def test_a_flood_of_agents_keeps_few_notes_and_is_counted(bait: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoys, "_MOST_WAITING", 3)
+    for number in range(20):
+        get("/api/whoami", authorization=f"Bearer {bait}", user_agent=f"agent {number}")
+    assert len(decoys._waiting) <= 4
+    decoys.store()
+    found = [json.loads(each.details) for each in AuditEvent.objects.filter(action="token.decoy")]
+    assert sum(each["count"] for each in found) == 20
+    assert any(ADDRESS in line for line in Alert.objects.get(kind="decoy").lines)
+
+
+def test_a_request_of_many_texts_costs_no_more_than_one_of_few(bait: str) -> None:
+    def queries(count: int) -> int:
+        texts = " ".join(unknown(bait)[:-2] + f"{number:02}" for number in range(count))
+        with CaptureQueriesContext(connection) as found:
+            get("/api/whoami", authorization=f"Bearer {texts}")
+        return sum("public_id" in each["sql"] for each in found.captured_queries)
+
+    assert queries(60) == queries(20) > queries(1)
+
+
+def test_the_person_of_a_decoy_is_told_and_an_auditor_who_left_is_not(cast: Cast) -> None:
+    auditors = [
+        User.objects.create(username=name, role="auditor", is_active=is_active)
+        for name, is_active in (("iris", True), ("left", False))
+    ]
+    User.objects.update(email=Concat("username", Value("@keeper.example")))
+    text = issue_personal(actor=cast.principal(cast.erin), name="laptop", decoy=True)[1]
+    DOORS["rest"](text)
+    decoys.store()
+    told = set(Delivery.objects.filter(kind="decoy").values_list("addressee", flat=True))
+    assert {cast.erin.uuid, cast.root.uuid, auditors[0].uuid} <= told
+    assert not {cast.bob.uuid, auditors[1].uuid} & told
 
 
 def test_a_revoked_one_watches_no_more_and_its_alert_ends(cast: Cast, bait: str) -> None:

@@ -15,6 +15,7 @@ from core.errors import KeeperError
 from environments_app.models import Alert, Delivery, Membership, Role, User
 from environments_app.tests.cast import Cast
 from environments_app.tokens.personal import issue_personal
+from environments_app.tokens.service import issue
 from secrets_app.importing.formats.registry import Entry
 from secrets_app.importing.plan import plan_import
 from secrets_app.models import Secret
@@ -122,6 +123,17 @@ def test_a_read_of_many_that_finds_others_is_a_use_of_the_decoy_it_names_alone(s
     for prefix, counts in (("app", 0), ("app/db", 1)):
         answer = client.get(f"/api/environments/development/export?prefix={prefix}")
         assert list(answer.json()) == ["app/db/below"]
+        assert uses() == counts
+
+
+def test_a_read_of_many_that_may_not_read_the_decoy_is_no_use_of_it(scene: Scene) -> None:
+    actor = scene.cast.principal(scene.cast.alice)
+    for prefix, counts in (("elsewhere", 0), ("app", 1)):
+        _, text = issue(
+            actor=actor, environment=scene.cast.development, role="reader", name=prefix, prefix=prefix
+        )
+        client = Client(headers={"authorization": f"Bearer {text}"})
+        assert client.get("/api/environments/development/export").json() == {}
         assert uses() == counts
 
 

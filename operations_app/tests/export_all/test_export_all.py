@@ -37,7 +37,7 @@ from operations_app.management.confirmation import database_name
 from secrets_app.errors import KeyUnavailable
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.rows.current_versions import EnvironmentValues
-from secrets_app.services import guarded, lifecycle
+from secrets_app.services import decoys, guarded, lifecycle
 from secrets_app.services.version_stages import prepare, stage
 from secrets_app.services.versions import delete_versions, destroy_versions
 from secrets_app.tests.kept import VALUE, change, keep
@@ -361,6 +361,26 @@ def test_a_guarded_secret_is_left_out(cast: Cast, folder: Path) -> None:
     path = folder / "all.jsonl"
     code, _ = run("json", path, "--plain")
     assert (code, lines_of(path)[-1]["left_out"]) == (3, ["development/shop/db (guarded)"])
+
+
+def test_a_decoy_is_not_exported_and_nobody_is_alarmed(
+    cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch, events: Events
+) -> None:
+    furnish(cast)
+    alice, late = cast.principal(cast.alice), keep(cast, "shop/late", VALUE)
+    decoys.make_decoy(actor=alice, secret=keep(cast, "shop/bait", VALUE))
+    stored = reading.Reading._stored
+
+    def made_meanwhile(self: reading.Reading, environment: Any, pks: list[int]) -> Any:
+        if late.pk in pks:
+            decoys.make_decoy(actor=alice, secret=late)
+        return stored(self, environment, pks)
+
+    monkeypatch.setattr(reading.Reading, "_stored", made_meanwhile)
+    path = folder / "all.jsonl"
+    assert run("json", path, "--plain")[0] == 0
+    assert {line["name"] for line in lines_of(path) if "name" in line} == {"shop/db", "json", "other"}
+    assert events("secret.decoy") == []
 
 
 def test_a_name_that_moves_meanwhile_ends_it(

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from audit_app.models import AuditEvent
+from audit_app.models import AuditEvent, UsageEntry
 from audit_app.queries import usage_index
 from environments_app.authorization.principals import system_principal
 from environments_app.models import Alert, Delivery, ServiceToken, User
@@ -117,6 +117,39 @@ def test_a_thief_who_reads_every_name_after_the_decoy_is_no_named_reader(
     read(thief, [*beside, secret])
     assert alerts() == ["Decoy read: development/shop/aws-root"]
     assert decoys.warnings_of(secret) == []
+
+
+def test_who_is_refused_to_make_a_decoy_of_one_does_not_move_its_first_day(
+    cast: Cast, beside: list[Secret], signed_in: SignedIn
+) -> None:
+    secret, thief = trap(cast), signed_in(cast.bob)
+    for each in beside:
+        assert thief.get(f"/api/secrets/{each.pk}").status_code == 200
+    usage_index.catch_up()
+    answer = thief.post(f"/api/secrets/{secret.pk}/make-decoy", content_type="application/json")
+    assert answer.status_code == 403
+    assert AuditEvent.objects.filter(action="secret.decoy_set", outcome="denied").exists()
+    assert thief.get(f"/api/secrets/{secret.pk}").status_code == 200
+    assert alerts() == ["Decoy read: development/shop/aws-root"]
+
+
+def test_who_read_every_name_more_than_a_month_ago_is_no_named_reader(
+    cast: Cast, beside: list[Secret]
+) -> None:
+    eso = bearer(cast, "eso-prod")
+    read(eso, beside)
+    secret = trap(cast)
+    assert [reader.name for reader in decoys.whole_readers(secret)] == ["eso-prod"]
+    long_ago = timezone.now() - timedelta(days=31)
+    UsageEntry.objects.update(first_at=long_ago, last_at=long_ago)
+    assert decoys.whole_readers(secret) == []
+
+
+def test_decoys_are_no_names_that_a_whole_reader_has_to_read(cast: Cast, beside: list[Secret]) -> None:
+    read(bearer(cast, "eso-prod"), beside)
+    for number in range(3):
+        trap(cast, f"shop/bait-{number}")
+    assert [reader.name for reader in decoys.whole_readers(trap(cast))] == ["eso-prod"]
 
 
 def test_a_token_named_like_a_named_reader_is_none(cast: Cast, beside: list[Secret]) -> None:

@@ -614,6 +614,14 @@ def test_names_that_fall_together_are_known_again(cast: Cast) -> None:
     assert Secret.objects.get(name=carried[FALLING[-1]]).current_number == 2
 
 
+def test_segments_of_dots_are_renamed_and_lead_nowhere(cast: Cast, memory: type[Memory]) -> None:
+    memory.secrets = {"../up": ["1"], "app/./db": ["2"], "app/..": ["3"], "app/...": ["4"]}
+    migration = work(start(cast))
+    apply(cast, migration)
+    assert work(migration).state == MigrationState.DONE
+    assert set(Secret.objects.values_list("name", flat=True)) == {"__/up", "app/_/db", "app/__", "app/..."}
+
+
 def test_a_new_path_of_a_carried_name_does_not_take_its_place(cast: Cast) -> None:
     Memory.secrets.clear()
     Memory.secrets.update({"s/p|q": ["one"], "s/p~q": ["two"]})

@@ -401,9 +401,12 @@ def test_a_vault_that_is_away_while_fields_are_listed_loses_none(
 ) -> None:
     old.put("app", {"a": "1", "b": "2"})
     read, answers = vault._Mounts.data, iter([raising(TargetUnreachable("away"))])
+
+    def back_at_once(*given: Any) -> Any:
+        return next(answers, read)(*given)
+
     with monkeypatch.context() as patched:
-        # It is back at once.
-        patched.setattr(vault._Mounts, "data", lambda *given: next(answers, read)(*given))
+        patched.setattr(vault._Mounts, "data", back_at_once)
         migration = work(start_by_fields(cast, old))
     assert (migration.state, migration.error) == (MigrationState.PLANNING, "away")
     Migration.objects.filter(pk=migration.pk).update(due_at=None)

@@ -23,6 +23,7 @@ from environments_app.tokens.service import issue
 from secrets_app.errors import InvalidInput
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret
+from secrets_app.services import decoys, guarded
 from secrets_app.tests.kept import VALUE, change, keep
 from sync_app.rotation import leaks
 from sync_app.rotation.leaks import Match, find_leaked
@@ -50,6 +51,19 @@ def test_a_value_is_found_in_each_version_and_place_with_its_state(cast: Cast) -
         ("copy", "production", 1, "current"),
     }
     assert find(cast, VALUE[:-1]) == []
+
+
+@pytest.mark.parametrize("act", [guarded.guard, decoys.make_decoy])
+def test_a_guess_of_a_value_that_nobody_may_see_alone_is_not_confirmed(
+    cast: Cast, act: Callable[..., Secret]
+) -> None:
+    secret = keep(cast)
+    assert [match.name for match in find(cast, VALUE)] == [secret.name]
+    act(
+        actor=cast.principal(cast.alice),
+        secret=Secret.objects.select_related("environment").get(pk=secret.pk),
+    )
+    assert find(cast, VALUE) == []
 
 
 def test_a_value_under_an_older_key_of_fingerprints_is_found(
