@@ -108,7 +108,7 @@ FACT_LABELS: dict[str, str] = {
     "ca_certificate": "CA certificate",
 }
 
-# The palette an environment chooses from; its classes are in keeper.css (`env-green`, …).
+# The palette an environment chooses from; its classes are in frame.css (`env-green`, …).
 ENVIRONMENT_COLOURS = (
     "slate", "blue", "teal", "green", "lime", "amber", "orange", "red", "pink", "violet",
 )  # fmt: skip

@@ -30,7 +30,7 @@ from core.ui import charts, labels, times
 from environments_app.approvals.access_proposals import duration_words
 
 register = template.Library()
-# As many as `.avatar-0` and the rest in keeper.css.
+# As many as `.avatar-0` and the rest in frame.css.
 _AVATAR_COLOURS: Final = 6
 
 

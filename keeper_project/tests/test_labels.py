@@ -54,7 +54,7 @@ def test_every_type_has_an_icon() -> None:
 
 
 def test_the_palette_is_that_of_environments_and_each_has_its_class() -> None:
-    styles = (STATIC / "css/keeper.css").read_text()
+    styles = (STATIC / "css/frame.css").read_text()
 
     assert set(labels.ENVIRONMENT_COLOURS) == set(Colour.values)
     assert set(re.findall(r"^\.env-([a-z]+) ", styles, re.MULTILINE)) == set(Colour.values)

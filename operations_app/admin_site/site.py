@@ -87,11 +87,13 @@ OPERATOR_PAGES: Final = (
 
 
 class KeeperAdminSite(AdminSite):
-    """Django's site, whose index and sidebar show models by task instead of by app."""
+    """Django's site, whose index and top bar show models by task instead of by app."""
 
     site_title = "Keeper"
     site_header = "Keeper operations"
     index_title = "Operations"
+    # The top bar has the lists, where the pages have environments.
+    enable_nav_sidebar = False
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return the groups as Django's templates take apps; those of one app if it is named."""
@@ -111,9 +113,7 @@ class KeeperAdminSite(AdminSite):
                 "app_label": group.key,
                 "app_url": f"{index}#{group.key}",
                 "models": models,
-                "pages": (pages := [page for page in OPERATOR_PAGES if page.group == group.key]),
-                "is_current": _is_within(request, [entry["admin_url"] for entry in models])
-                or any(request.path == page.url for page in pages),
+                "pages": [page for page in OPERATOR_PAGES if page.group == group.key],
             }
             for group in GROUPS
             if (models := grouped[group.key])
@@ -154,10 +154,6 @@ class KeeperAdminSite(AdminSite):
         if not self.get_app_list(request, app_label):
             raise Http404
         return redirect(f"{self.name}:index")
-
-
-def _is_within(request: HttpRequest, addresses: Sequence[str | None]) -> bool:
-    return any(address and request.path.startswith(address) for address in addresses)
 
 
 @login_not_required

@@ -85,7 +85,7 @@ def lists_answer(place: Place) -> None:
     answer(root, {200, 404}, here, f"/api{here}/members", f"/api{here}/tokens", "/api/secrets")
     answer(root, {200}, "/admin/secrets_app/secret/")
     with pytest.MonkeyPatch.context() as patched:
-        # The sidebars, which take a third of a page's time, are the same beside all other lists.
+        # The menus of lists, which take a third of a page's time, are the same beside all other lists.
         patched.setattr("operations_app.frame.navigation.Layout.nav", [])
         patched.setattr("operations_app.frame.navigation.Layout.notices", 0)
         patched.setattr(admin.site, "get_app_list", lambda *_: [])

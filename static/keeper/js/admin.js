@@ -1,16 +1,9 @@
-// What the admin has of Keeper's scripts: its forms outlive their session, and are not left unsaved.
+// What the admin has of Keeper's scripts: the frame's, and its forms outlive their session, and are not left unsaved.
+import "./menus.js";
+import "./palette.js";
+import "./shortcuts.js";
 import "./shown_when.js";
 import "./submit.js";
-
-// "/" leads to the search over everything, unless somebody types.
-document.addEventListener("keydown", (event) => {
-  const field = document.querySelector("[data-find]");
-  if (!field || event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest("input, textarea, select, [contenteditable]")) return;
-  event.preventDefault();
-  field.focus();
-  field.select();
-});
 
 // A table that is wider than the window scrolls, also by the keys.
 function letScroll(wide) {
@@ -34,12 +27,4 @@ document.addEventListener("keydown", (event) => {
   const open = document.querySelector("details.filter[open]");
   closeFilters();
   open?.querySelector("summary").focus();
-});
-
-// The groups of the sidebar open while their lists are searched.
-document.querySelector("#nav-filter")?.addEventListener("input", (event) => {
-  for (const group of document.querySelectorAll("#nav-sidebar details")) {
-    if (group.dataset.wasOpen === undefined) group.dataset.wasOpen = group.open ? "yes" : "";
-    group.open = Boolean(event.target.value) || group.dataset.wasOpen === "yes";
-  }
 });

@@ -19,7 +19,7 @@ const links = (selector, kind) => [...document.querySelectorAll(selector)].map((
 
 const own = () => [
   ...links(".rail-list > li > .rail-link[href]", "Page"),
-  ...links(".switcher .menu-panel a.menu-item", "Environment"),
+  ...links(".switcher .menu-panel a.menu-item", document.querySelector(".switcher")?.dataset.kind || "Environment"),
   ...links("[data-palette-actions] a", "Action"),
 ];
 

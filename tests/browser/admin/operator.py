@@ -27,7 +27,7 @@ class Operator:
         return [path for path in self.visited if not path.startswith(ADMIN) and path not in LISTED]
 
     def list_of(self, model: str) -> None:
-        """Go from the index to the list of a model, such as `environments_app/user`."""
+        """Go from the index to the list of a model, such as `environments_app/user`, or to a page of operators."""
         self.page.goto(ADMIN)
         self.follow(f"#content .module a[href='{ADMIN}{model}/']")
 

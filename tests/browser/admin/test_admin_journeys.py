@@ -330,7 +330,7 @@ def test_the_kms_key_is_rotated(kms_keys: tuple[str, str], enter: Enter, cast: C
     operator.open("development")
     operator.fill(kms_key_alias=second)
     operator.follow("input[name=_save]")
-    operator.follow("#user-tools a[href='/admin/keys/']")
+    operator.list_of("keys")
     operator.choose(kind=KeyJobKind.REWRAP.label, environment="development")
     operator.follow("#content form[method=get] input[type=submit]")
     operator.agree()
@@ -373,7 +373,7 @@ def test_the_audit_log_is_proven(enter: Enter, cast: Cast, secret: Make) -> None
     operator = enter()
 
     def verify() -> None:
-        operator.follow("#user-tools a[href='/admin/audit/']")
+        operator.list_of("audit")
         operator.follow(".tabs a[href='?tab=verification']")
         operator.follow("#verification button[value=verify_new]")
         operator_jobs.run()

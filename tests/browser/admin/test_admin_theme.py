@@ -15,7 +15,7 @@ def test_the_admin_wears_keepers_colours(visitor: Visitor, cast: Cast, scheme: s
     page = visitor.open("/admin/", user=cast.root, color_scheme=scheme)
     visitor.shoot(page, f"admin-{scheme}")
 
-    expect(page.locator("#site-name")).to_contain_text("Keeper")
+    expect(page.locator(".rail .brand")).to_contain_text("Keeper")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(15, 18, 22)"}[scheme]
     assert [line for line in barriers(page) if line.startswith("color-contrast")] == []
@@ -92,11 +92,59 @@ def test_every_list_and_form_of_the_admin_keeps_the_policy_and_clips_nothing(
     assert visited > 3
 
 
-def test_the_way_out_of_the_admin_lies_in_its_header_on_a_phone(visitor: Visitor, cast: Cast) -> None:
-    page = visitor.open("/admin/", user=cast.root, phone=True)
+_FRAME = (
+    ".rail",
+    ".rail-list > li:nth-child(2) .rail-link",
+    ".rail-foot",
+    ".topbar",
+    ".switcher > summary",
+    ".topbar .bell",
+    ".topbar .person",
+)
 
-    header, tools = page.locator("#header").bounding_box(), page.locator("#user-tools").bounding_box()
 
-    assert header is not None
-    assert tools is not None
-    assert tools["y"] + tools["height"] <= header["y"] + header["height"]
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_the_admin_wears_the_frame_of_the_pages(visitor: Visitor, cast: Cast, phone: bool) -> None:
+    page = visitor.open("/people", user=cast.root, phone=phone)
+
+    def places() -> list[tuple[int, int] | None]:
+        boxes = [page.locator(part).first.bounding_box() for part in _FRAME]
+        return [box and (round(box["x"]), round(box["y"])) for box in boxes]
+
+    of_pages, colour = places(), "getComputedStyle(document.querySelector('.rail')).backgroundColor"
+    ground = page.evaluate(colour)
+    if phone:
+        page.locator(".rail-more summary").click()
+    page.locator(".rail").get_by_role("link", name="Admin").locator("visible=true").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Operations")
+    assert [box is not None for box in places()] == [box is not None for box in of_pages]
+    # A line of text more or less moves nothing; the foot is measured from its own last line.
+    for mine, theirs in zip(places(), of_pages, strict=True):
+        assert (
+            mine is None or theirs is None or max(abs(a - b) for a, b in zip(mine, theirs, strict=True)) <= 1
+        )
+    assert page.evaluate(colour) == ground
+    page.goto("/admin/environments_app/user/")
+    expect(page.locator(".rail [aria-current]").first).to_have_text("Admin")
+
+
+def test_the_lists_of_the_admin_are_in_its_top_bar_and_in_the_palette(visitor: Visitor, cast: Cast) -> None:
+    address = "/admin/environments_app/user/"
+    page, inspection = visitor.open(address, user=cast.root), Inspection(visitor)
+    lists = page.locator(".switcher")
+    lists.locator("summary").click()
+    expect(lists.get_by_label("Find a list")).to_be_focused()
+    inspection.look_at(page, "admin-lists")
+    page.keyboard.type("webh")
+    expect(lists.get_by_role("link")).to_have_text(["Webhooks"])
+    lists.get_by_role("link").click()
+    page.wait_for_url("**/webhook/")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("passkeys")
+    expect(page.locator("#palette").get_by_role("option", selected=True)).to_contain_text("List")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/passkey/")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    inspection.look_at(page, "admin-keys")
+    assert inspection.found == {}

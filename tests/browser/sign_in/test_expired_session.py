@@ -338,7 +338,7 @@ def test_a_second_factor_is_asked_for_in_the_dialog(visitor: Visitor, cast: Cast
 def test_a_form_of_the_admin_is_kept_as_well(visitor: Visitor, cast: Cast, phone: bool) -> None:
     page = visitor.open("/admin/environments_app/environment/add/", user=cast.root, phone=phone)
     page.locator("#id_name").fill("typed-with-care")
-    page.locator("#header a").first.click()
+    page.locator(".topbar a.bell").click()
     expect(page.get_by_role("dialog")).to_contain_text("Leave without saving?")
     visitor.shoot(page, f"admin-leave-{'phone' if phone else 'desktop'}")
     page.get_by_role("button", name="Stay").click()
