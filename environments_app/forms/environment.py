@@ -98,7 +98,7 @@ class _OneOfSeveral(forms.Form):
 
 
 ROLES_HELP: Final = "Readers read values. Editors also change them. Viewers see names only."
-_PATH: Final = "For example, payments: everything under payments/. Leave blank for all secrets."
+PATH_HELP: Final = "For example, payments: everything under payments/. Leave blank for all secrets."
 
 
 class MemberForm(_OneOfSeveral):
@@ -115,7 +115,7 @@ class MemberForm(_OneOfSeveral):
     role = forms.ChoiceField(
         choices=Role.choices, help_text=f"{ROLES_HELP} Managers also decide who has access."
     )
-    prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
+    prefix = path_field(PATH_HELP)  # type: ignore[assignment]  # not Form.prefix
     expires_at = expiry_field("Leave blank for no expiry.")
 
     def __init__(self, *args: Any, holders: Sequence[str] = (), **kwargs: Any) -> None:
@@ -126,7 +126,7 @@ class MemberForm(_OneOfSeveral):
 
 class MemberChangeForm(forms.Form):
     role = forms.ChoiceField(choices=Role.choices)
-    prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
+    prefix = path_field(PATH_HELP)  # type: ignore[assignment]  # not Form.prefix
     # To the second, as access that was asked for ends: what is shown shorter would come back shortened.
     expires_at = expiry_field(
         "Leave blank for no expiry.",
@@ -168,7 +168,7 @@ class TokenForm(_OneOfSeveral):
     name = forms.CharField(max_length=100)
     # A viewer, the least, sees names and reads nothing: no program is served by that.
     role = forms.ChoiceField(choices=Role.choices, initial=Role.READER, help_text=ROLES_HELP)
-    prefix = path_field(_PATH)  # type: ignore[assignment]  # not Form.prefix
+    prefix = path_field(PATH_HELP)  # type: ignore[assignment]  # not Form.prefix
     cidrs = CommaSeparatedField(label="Allowed IP ranges", required=False, help_text="Comma-separated CIDRs.")
     expires_at = expiry_field("Leave blank for the default lifetime.")
     decoy = forms.BooleanField(

@@ -9,7 +9,8 @@ from django.db.models import TextChoices
 from environments_app.authorization.policy import Principal
 from environments_app.environments.memberships import grant
 from environments_app.errors import ApprovalNeeded
-from environments_app.forms.environment import ROLES_HELP, offer_choices
+from environments_app.forms.environment import PATH_HELP, ROLES_HELP, offer_choices
+from environments_app.forms.fields import path_field
 from environments_app.models import Environment, Role, User, UserRole
 from environments_app.names import MAX_USERNAME
 from environments_app.users import accounts
@@ -55,8 +56,9 @@ class NewPersonForm(PersonForm):
     access = forms.ChoiceField(
         label="Role there", choices=Role.choices, required=False, initial=Role.READER, help_text=ROLES_HELP
     )
+    prefix = path_field(PATH_HELP)  # type: ignore[assignment]  # not Form.prefix
     sign_in = forms.ChoiceField(label="Signs in with", choices=SignInWay.choices, widget=forms.RadioSelect)
-    field_order = ("email", "environments", "access", "sign_in", "username", "display_name", "role")
+    field_order = ("email", "environments", "access", "prefix", "sign_in", "username", "display_name", "role")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,7 +74,7 @@ class NewPersonForm(PersonForm):
         if SignInWay.INVITATION in ways:
             self.fields["email"].widget.attrs["aria-required"] = "true"
         if not environments:
-            del self.fields["environments"], self.fields["access"]
+            del self.fields["environments"], self.fields["access"], self.fields["prefix"]
 
     def clean_access(self) -> str:
         return self.cleaned_data["access"] or Role.READER
@@ -101,6 +103,7 @@ def add_person(
     sign_in: str,
     environments: Sequence[str] = (),
     access: str = Role.READER,
+    prefix: str = "",
     **fields: Any,
 ) -> Added:
     """Create an account as the form states.
@@ -108,9 +111,10 @@ def add_person(
     An invitation gives access when it is accepted. Another account has it at once, save where a second
     person has to approve it. Raises as `create_user`, `invite_new` and `check_offer` do.
     """
-    offers = check_offer(actor=actor, environments=environments, access=access, role=fields["role"])
+    offered: dict[str, Any] = {"environments": environments, "access": access, "prefix": prefix}
+    offers = check_offer(actor=actor, role=fields["role"], **offered)
     if sign_in == SignInWay.INVITATION:
-        account = invite_new(actor=actor, environments=environments, access=access, **fields)
+        account = invite_new(actor=actor, **offered, **fields)
         return Added(account, None, [_promised(offer) for offer in offers])
     password = accounts.new_password() if sign_in == SignInWay.PASSWORD else None
     account = accounts.create_user(actor=actor, password=password, **fields)
@@ -118,15 +122,19 @@ def add_person(
 
 
 def _promised(offer: Offer) -> str:
-    where = f"{offer.role.label} in {offer.environment.name}"
-    return f"{where}, once a second person approves it" if offer.obstacle else where
+    return f"{offer.words}, once a second person approves it" if offer.obstacle else offer.words
 
 
 def _given(actor: Principal, account: User, offer: Offer) -> str:
     """Grant a role to a new account, or leave a request for approval; return which, in words."""
-    where = f"{offer.role.label} in {offer.environment.name}"
     try:
-        grant(actor=actor, environment=offer.environment, user=account, role=offer.role)
+        grant(
+            actor=actor,
+            environment=offer.environment,
+            user=account,
+            role=offer.role,
+            prefix=offer.prefix,
+        )
     except ApprovalNeeded:
-        return f"{where}, once a second person approves it"
-    return where
+        return f"{offer.words}, once a second person approves it"
+    return offer.words

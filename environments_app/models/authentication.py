@@ -244,7 +244,8 @@ class PasswordLink(AuthenticatedRow):
         help_text="Network from which a reset was requested. Limits how many it can request.", max_length=45
     )
     made_by = optional_text("invited by", "Who sent the invitation.", max_length=150)
-    # {"by": uuid of an account, "roles": {uuid of an environment: role}, "glass": [uuid of an environment]}
+    # {"by": uuid of an account, "roles": {uuid of an environment: role}, "glass": [uuid of an environment],
+    # "prefix": path, if it is not empty}
     access = models.JSONField(
         null=True,
         editable=False,

@@ -24,29 +24,46 @@ from environments_app.environments import memberships
 from environments_app.environments.service import find_environment
 from environments_app.errors import AlreadyGranted, ApprovalVoid, Conflict, InvalidField, Suspended
 from environments_app.models import Environment, Membership, PasswordLink, Role, User, UserRole
+from environments_app.names import validate_prefix
 from environments_app.notifications.service import message_users
 
 _PROTECTED: Final = "The environment is protected: a second person decides."
 
 
 class Offer(NamedTuple):
-    """A role in an environment; `obstacle` states why an acceptance only requests it ("" if it grants it)."""
+    """A role in an environment, perhaps for a prefix only.
+
+    `obstacle` states why an acceptance only requests it ("" if it grants it).
+    """
 
     environment: Environment
     role: Role
     obstacle: str = ""
     # Whether who offers it breaks the glass by that, which they were asked to confirm.
     breaks_glass: bool = False
+    prefix: str = ""
+
+    @property
+    def words(self) -> str:
+        """What is offered, such as "Reader in production, payments/ only"."""
+        where = f", {self.prefix}/ only" if self.prefix else ""
+        return f"{self.role.label} in {self.environment.name}{where}"
 
 
 def check_offer(
-    *, actor: Principal, environments: Collection[str], access: str, role: str = UserRole.USER
+    *,
+    actor: Principal,
+    environments: Collection[str],
+    access: str,
+    role: str = UserRole.USER,
+    prefix: str = "",
 ) -> list[Offer]:
     """Return what the actor offers with an account: one role in each environment of these names.
 
     `role` is that of the account in the installation. Raises Invisible, Forbidden, ConfirmationNeeded,
-    Suspended (to break the glass), or InvalidField for an auditor, who holds no access.
+    Suspended (to break the glass), BadName, or InvalidField for an auditor, who holds no access.
     """
+    prefix = validate_prefix(prefix)
     if not environments:
         return []
     if role == UserRole.AUDITOR:
@@ -58,7 +75,8 @@ def check_offer(
         require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
         confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=given)
         glass = opens_values(actor, Action.MEMBER_GRANT, environment_id=environment.pk, role=given)
-        offers.append(Offer(environment, given, _obstacle(actor, environment, given, glass=glass), glass))
+        obstacle = _obstacle(actor, environment, given, glass=glass)
+        offers.append(Offer(environment, given, obstacle, glass, prefix))
     return offers
 
 
@@ -70,12 +88,21 @@ def kept(actor: Principal, offers: Collection[Offer]) -> dict[str, Json] | None:
         "by": str(actor.uuid),
         "roles": {str(offer.environment.uuid): str(offer.role) for offer in offers},
         "glass": [str(offer.environment.uuid) for offer in offers if offer.breaks_glass],
+        **_under(offers),
     }
 
 
 def told(offers: Collection[Offer]) -> dict[str, Json]:
     """Return the same for the event, by names."""
-    return {"access": {offer.environment.name: str(offer.role) for offer in offers}} if offers else {}
+    if not offers:
+        return {}
+    return {"access": {offer.environment.name: str(offer.role) for offer in offers}, **_under(offers)}
+
+
+def _under(offers: Collection[Offer]) -> dict[str, Json]:
+    """Return the prefix of an invitation, the same in each environment, if it has one."""
+    prefix = next(iter(offers)).prefix
+    return {"prefix": prefix} if prefix else {}
 
 
 def offered(link: PasswordLink) -> list[Offer]:
@@ -83,13 +110,14 @@ def offered(link: PasswordLink) -> list[Offer]:
     roles = _roles(link)
     giver = _giver(link)
     glass = {*link.access["glass"]} if link.access else set()
+    prefix = link.access.get("prefix", "") if link.access else ""
     rows = Environment.objects.filter(uuid__in=roles).order_by("name")
-    return [
-        Offer(
-            row, role := Role(roles[str(row.uuid)]), _obstacle(giver, row, role, glass=str(row.uuid) in glass)
-        )
-        for row in verified_rows(rows)
-    ]
+    offers = []
+    for row in verified_rows(rows):
+        role = Role(roles[str(row.uuid)])
+        obstacle = _obstacle(giver, row, role, glass=str(row.uuid) in glass)
+        offers.append(Offer(row, role, obstacle, prefix=prefix))
+    return offers
 
 
 def give_access(link: PasswordLink, user: User, *, request_id: str = "") -> None:
@@ -104,12 +132,11 @@ def give_access(link: PasswordLink, user: User, *, request_id: str = "") -> None
     lines = []
     for offer in offers:
         obstacle = offer.obstacle or _grant(giver, user, offer)
-        name, label = offer.environment.name, offer.role.label
         if obstacle:
             _request(user, offer, link, obstacle, request_id=request_id)
-            lines.append(f"{name}: {label} was requested. {obstacle}")
+            lines.append(f"{offer.words} was requested. {obstacle}")
         else:
-            lines.append(f"{name}: {label}.")
+            lines.append(f"{offer.words}.")
     if giver is not None:
         message_users(
             people=[giver.uuid],
@@ -159,6 +186,7 @@ def _grant(giver: Principal | None, user: User, offer: Offer) -> str:
         environment=offer.environment,
         user=user,
         role=offer.role,
+        prefix=offer.prefix,
         granted_by=memberships.acting_user(giver),
     )
     try:
@@ -180,6 +208,7 @@ def _request(user: User, offer: Offer, link: PasswordLink, obstacle: str, *, req
             actor=person,
             environment=offer.environment.name,
             role=offer.role,
+            prefix=offer.prefix,
             reason=f"{link.made_by} invited {user.username} with this role. {obstacle}",
         )
     except (Conflict, Suspended):

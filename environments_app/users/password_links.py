@@ -65,17 +65,17 @@ def invite_new(
     email: str,
     environments: Collection[str] = (),
     access: str = Role.READER,
+    prefix: str = "",
     **fields: Any,
 ) -> User:
     """Create an account without a password, and send its person a link to choose one.
 
-    Who accepts gets the role `access` in the environments of these names.
+    Who accepts gets the role `access` in the environments of these names, perhaps for a prefix only.
     Raises as `create_user`, `invite` and `check_offer` do.
     """
     require(actor=actor, action=Action.USER_CREATE, environment=None)
-    offers = check_offer(
-        actor=actor, environments=environments, access=access, role=fields.get("role", UserRole.USER)
-    )
+    role = fields.get("role", UserRole.USER)
+    offers = check_offer(actor=actor, environments=environments, access=access, role=role, prefix=prefix)
     with transaction.atomic():
         user = create_user(actor=actor, email=email, password=None, **fields)
         _require_invitable(user)
@@ -257,7 +257,11 @@ def _offer_again(actor: Principal, last: PasswordLink, user: User) -> list[Offer
         again
         for offer in offered(last)
         for again in check_offer(
-            actor=actor, environments=[offer.environment.name], access=offer.role, role=user.role
+            actor=actor,
+            environments=[offer.environment.name],
+            access=offer.role,
+            role=user.role,
+            prefix=offer.prefix,
         )
     ]
 

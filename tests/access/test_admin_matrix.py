@@ -339,7 +339,7 @@ def test_who_looks_lists_searches_filters_and_takes_the_file(
     listed: Any = root.get(_list_of(model))
     assert listed.status_code == 200
     answers, changes = [], listed.context["cl"]
-    # The menu of all lists, which takes most of a page's time, is the same beside what is searched and filtered.
+    # The menu of lists takes most of a page's time, and is the same beside what is searched and filtered.
     monkeypatch.setattr(admin.site, "get_app_list", _no_sidebar)
     if page.search_fields:
         answers.append(root.get(_list_of(model), {"q": "x"}).status_code)

@@ -136,7 +136,7 @@ def test_who_sent_it_is_told_what_became_of_it(cast: Cast) -> None:
     accept(code())
     told = Delivery.objects.get(kind="invitation")
     assert (told.addressee, told.subject) == (cast.root.uuid, "nina accepted your invitation")
-    assert (told.lines, told.link) == (["development: Reader."], "/people/nina")
+    assert (told.lines, told.link) == (["Reader in development."], "/people/nina")
 
 
 @pytest.mark.parametrize("change", ["role", "disabled", "suspended", "gone"])
@@ -278,6 +278,29 @@ def test_an_offer_that_was_edited_by_sql_gives_no_account(cast: Cast) -> None:
         accept(text)
     assert roles(nina) == {}
     assert invitation_of(nina) is None
+
+
+def test_an_invitation_for_a_path_gives_that_path_alone(cast: Cast) -> None:
+    def send(prefix: str) -> User:
+        return invite_new(
+            actor=cast.principal(cast.root),
+            username="nina",
+            email="nina@example.com",
+            environments=["development"],
+            prefix=prefix,
+        )
+
+    with pytest.raises(InvalidField, match="Enter a path"):
+        send("../etc")
+    nina = send("payments/")
+    rows = AuditEvent.objects.filter(object_name="nina")
+    assert "payments" in [json.loads(row.details).get("prefix") for row in rows]
+    # Sent again, it offers the same.
+    invite(actor=cast.principal(cast.root), user=nina)
+    user = accept(code())
+    assert [(row.environment, row.prefix) for row in Membership.objects.filter(user=user)] == [
+        (cast.development, "payments")
+    ]
 
 
 def test_only_what_one_may_give_is_offered(cast: Cast) -> None:
