@@ -7,7 +7,11 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from environments_app.models import Environment, Membership, Role, ServiceToken
+from environments_app.notifications.recipients import add_recipient
 from environments_app.tests.cast import Cast
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
+from environments_app.tokens import service as tokens
 
 SignedIn = Callable[..., Client]
 JSON = "application/json"
@@ -99,6 +103,26 @@ def test_an_environment_is_changed(cast: Cast, signed_in: SignedIn) -> None:
     assert (response.json()["protected"], response.json()["colour"]) == (True, "teal")
     assert patch(signed_in(cast.alice), PLACE, name="x").status_code == 400
     assert patch(signed_in(cast.erin), PLACE, protected=False).status_code == 403
+
+
+@pytest.mark.parametrize("kind", ["members", "recipients", "tokens", "trusts"])
+def test_a_list_of_an_environment_has_what_is_of_that_one_alone(
+    cast: Cast, signed_in: SignedIn, kind: str
+) -> None:
+    """Alice manages both: nothing but the address tells which is meant."""
+    alice = cast.principal(cast.alice)
+    for place in (cast.development, cast.production):
+        make_trust(cast, Issuer(), environment=place, name=f"ci-{place.name}")
+        tokens.issue(actor=alice, environment=place, name="ci", role="reader")
+        add_recipient(actor=alice, environment=place, email=f"{place.name}@keeper.example")
+    client = signed_in(cast.alice)
+    here, there = (
+        {row["id"] for row in client.get(f"/api/environments/{place.name}/{kind}").json()["results"]}
+        for place in (cast.development, cast.production)
+    )
+    assert here
+    assert there
+    assert not here & there
 
 
 @pytest.mark.parametrize("suffix", ["", "/members", "/tokens", "/members/1", "/tokens/1"])

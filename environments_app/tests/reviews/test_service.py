@@ -339,6 +339,42 @@ def test_a_rotated_token_does_not_outlive_its_end(cast: Cast, auditor: User) -> 
     assert state != seen(ci) == ""
 
 
+def test_a_rotated_token_that_is_listed_itself_is_decided_by_itself(cast: Cast) -> None:
+    root = cast.principal(cast.root).proven()
+    token, _ = tokens.issue(actor=HOST, environment=cast.development, role="reader", name="ci")
+    new, _ = rotation.rotate(actor=root, token=token)
+    review = started(cast)
+    old = ReviewItem.objects.select_related("review").get(review=review, row_uuid=token.uuid)
+    decided(cast.alice, old, "end", "replaced")
+    live = ServiceToken.objects.filter(pk__in=[token.pk, new.pk], revoked_at=None)
+    assert [each.pk for each in live] == [new.pk]
+
+
+def test_what_an_ended_holder_has_elsewhere_is_not_that_access_again(cast: Cast, auditor: User) -> None:
+    root, place = cast.principal(cast.root).proven(), cast.development
+    Membership.objects.create(environment=place, user=cast.charlie, role="reader")
+    review = started(cast, place, cast.production)
+    decide_all(cast, review, besides=frozenset({"charlie"}))
+    decided(cast.root, item(review, "charlie"), "end", "gone")
+    memberships.grant(actor=root, environment=cast.production, user=cast.charlie, role="manager")
+    given = digest_of_given(reviews.visible_given(cast.principal(auditor), review))
+    assert reviews.sign(actor=cast.principal(auditor), review=review, given=given).state == "signed"
+
+
+def test_an_ended_holder_who_was_given_as_much_before_has_it_still(cast: Cast, auditor: User) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role="reader", prefix="app")
+    review = started(cast)
+    memberships.grant(
+        actor=cast.principal(cast.root).proven(), environment=cast.development, user=cast.charlie,
+        role="reader",
+    )  # fmt: skip
+    decide_all(cast, review, besides=frozenset({"charlie"}))
+    decided(cast.root, item(review, "charlie"), "end", "gone")
+    given = digest_of_given(reviews.visible_given(cast.principal(auditor), review))
+    with pytest.raises(Conflict, match="End that where it was given"):
+        reviews.sign(actor=cast.principal(auditor), review=review, given=given)
+
+
 def test_it_is_signed_off_by_somebody_who_decided_nothing(cast: Cast, auditor: User, events: Events) -> None:
     review = started(cast)
     with pytest.raises(Conflict, match="not decided"):

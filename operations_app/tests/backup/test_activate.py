@@ -14,6 +14,7 @@ from audit_app.errors import LeaseUnwritable
 from audit_app.integrity import active_installation
 from audit_app.integrity.active_installation import activate, claim_first, is_active, problems
 from audit_app.models import AuditEvent, Installation
+from environments_app.errors import Forbidden, Invisible
 from environments_app.notifications.service import deliver_due
 from environments_app.tests.cast import Cast, make_cast
 from operations_app.backup.create import back_up
@@ -196,3 +197,10 @@ def test_a_restored_trail_goes_on_from_its_seam_once_it_is_activated(
     (discontinuity,) = AuditEvent.objects.filter(action="trail.resume")
     assert str(newest.number) in discontinuity.details
     assert str(Installation.objects.get().backup) in discontinuity.details
+
+
+def test_nobody_with_less_than_the_installation_activates_it(cast: Cast) -> None:
+    for who in (cast.alice, cast.charlie):
+        with pytest.raises((Forbidden, Invisible)):
+            activate_here(actor=cast.principal(who))
+    assert not AuditEvent.objects.filter(action="deployment.activate", outcome="allowed").exists()

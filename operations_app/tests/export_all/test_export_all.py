@@ -26,11 +26,12 @@ from dotenv import dotenv_values
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent, ReadManifestItem
+from environments_app.errors import Forbidden
 from environments_app.models import Delivery
 from environments_app.notifications import service as notifications
 from environments_app.tests.cast import Cast
 from operations_app.backup.archive.format import remove_unfinished
-from operations_app.export_all import age, json_lines, reading
+from operations_app.export_all import age, json_lines, reading, service
 from operations_app.export_all.dotenv_tree import DotenvTree
 from operations_app.export_all.errors import ExportError
 from operations_app.management.confirmation import database_name
@@ -353,6 +354,17 @@ def test_deleted_secrets_are_listed_also_those_whose_older_versions_are_read(
     left = lines_of(folder / "again.jsonl")[-1]["left_out"]
     assert (code, left) == (3, ["production/other", "development/shop/db (deleted)"])
     assert "  left out: production/other\n1 living secrets are left out." in said
+
+
+def test_a_manager_is_no_operator(cast: Cast, folder: Path, events: Events) -> None:
+    furnish(cast)
+    with pytest.raises(Forbidden):
+        service.to_json(
+            actor=cast.principal(cast.alice), environments=[cast.development], path=folder / "all.jsonl",
+            every_version=True, is_plain=True,
+        )  # fmt: skip
+    assert not list(folder.iterdir())
+    assert events(Action.SECRET_EXPORT) == []
 
 
 def test_a_guarded_secret_is_left_out(cast: Cast, folder: Path) -> None:

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from environments_app.authorization.rows import lock_authentic
-from environments_app.errors import ApprovalVoid, Tampered
+from environments_app.errors import ApprovalVoid, Forbidden, Tampered
 from environments_app.models import Environment
 from environments_app.tests.cast import Cast
 from secrets_app.errors import ManagedValue, StaleVersion
@@ -179,6 +179,18 @@ def test_a_worker_that_begins_to_retire_meanwhile_keeps_the_value_from_being_ser
     left = again(rotation)
     assert (left.reverted, left.cut) == (False, True)
     assert stored(left.policy.secret).current_number == left.to_number
+
+
+@pytest.mark.parametrize("who", ["vera", "bob"])
+def test_who_may_not_decide_has_no_value_opened_and_no_login_tried(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    rotation = worked(asked(cast, made_policy(cast, GeneratedWorld())))
+    monkeypatch.setattr(operator_actions, "open_policy", lambda **_: pytest.fail("it was opened"))
+    before = rows()
+    with pytest.raises(Forbidden):
+        operator_actions.roll_back(actor=cast.principal(getattr(cast, who)), rotation=again(rotation))
+    assert rows() == before
 
 
 def test_nothing_is_decided_about_a_step_that_has_passed(cast: Cast) -> None:
