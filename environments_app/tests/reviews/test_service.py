@@ -350,13 +350,17 @@ def test_a_rotated_token_that_is_listed_itself_is_decided_by_itself(cast: Cast) 
     assert [each.pk for each in live] == [new.pk]
 
 
-def test_what_an_ended_holder_has_elsewhere_is_not_that_access_again(cast: Cast, auditor: User) -> None:
-    root, place = cast.principal(cast.root).proven(), cast.development
-    Membership.objects.create(environment=place, user=cast.charlie, role="reader")
-    review = started(cast, place, cast.production)
+def test_what_an_ended_holder_is_given_elsewhere_is_not_that_access_again(cast: Cast, auditor: User) -> None:
+    places = (cast.development, cast.production)
+    for place in places:
+        Membership.objects.create(environment=place, user=cast.charlie, role="reader")
+    review = started(cast, *places)
     decide_all(cast, review, besides=frozenset({"charlie"}))
-    decided(cast.root, item(review, "charlie"), "end", "gone")
-    memberships.grant(actor=root, environment=cast.production, user=cast.charlie, role="manager")
+    decided(cast.root, item(review, "charlie", environment_name="development"), "end", "gone")
+    decided(cast.root, item(review, "charlie", environment_name="production"), "keep", "needed")
+    group = Group.objects.create(name="ops")
+    GroupMember.objects.create(user=cast.charlie, group=group)
+    Membership.objects.create(environment=cast.production, group=group, role="editor")
     given = digest_of_given(reviews.visible_given(cast.principal(auditor), review))
     assert reviews.sign(actor=cast.principal(auditor), review=review, given=given).state == "signed"
 

@@ -1,6 +1,7 @@
 """Which keys of a set are used."""
 
 import json
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -23,8 +24,20 @@ def of(*keys: Any, pasted: bool = False) -> list[tuple[str, str]]:
     return list(read_key_set(json.dumps({"keys": keys}), pasted=pasted))
 
 
+def rsa(bits: int, exponent: int = 65_537) -> dict[str, str]:
+    """Return a public key of a modulus of so many bits, which no library finds fault with."""
+    numbers = {"n": 1 << bits - 1 | 1, "e": exponent}
+    encoded = {
+        name: urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).rstrip(b"=").decode()
+        for name, number in numbers.items()
+    }
+    return {"kty": "RSA", "kid": "x", **encoded}
+
+
 def test_a_usable_key_is_found_by_algorithm_and_id() -> None:
     assert of(PUBLIC) == [("RS256", "one")]
+    assert ("RS256", "x") in of(rsa(2048))
+    assert ("RS256", "x") in of(rsa(8192))
 
 
 @pytest.mark.parametrize(
@@ -47,10 +60,11 @@ def test_a_usable_key_is_found_by_algorithm_and_id() -> None:
         PUBLIC | {"kid": "x", "n": 7},
         PUBLIC | {"kid": "x", "e": None},
         PUBLIC | {"kid": "x" * 1000},
-        # Of 1,024 bits, and of more than 8,192.
-        PUBLIC | {"kid": "x", "n": "A" * 172},
-        PUBLIC | {"kid": "x", "n": "_" * 1367},
-        PUBLIC | {"kid": "x", "e": "AAAAAAE"},
+        rsa(1024),
+        rsa(2040),
+        rsa(8200),
+        # Each verification would take as long as the exponent is.
+        rsa(2048, exponent=2**40 + 1),
         ECKey.generate_key("secp256k1").as_dict(private=False) | {"kid": "x"},
         ECKey.generate_key("P-384").as_dict(private=False) | {"kid": "x", "alg": "ES256"},
         ECKey.generate_key("P-256").as_dict(private=False) | {"kid": "x", "x": "!"},

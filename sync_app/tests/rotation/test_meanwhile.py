@@ -27,6 +27,7 @@ from sync_app.errors import (
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.execution import logins, operator_actions, requests, schedule, steps
+from sync_app.rotation.execution.runner import MAX_ATTEMPTS
 from sync_app.rotation.execution.session import RotationLease, claim
 from sync_app.rotation.policies import guards
 from sync_app.rotation.policies import service as policies
@@ -179,6 +180,15 @@ def test_a_worker_that_begins_to_retire_meanwhile_keeps_the_value_from_being_ser
     left = again(rotation)
     assert (left.reverted, left.cut) == (False, True)
     assert stored(left.policy.secret).current_number == left.to_number
+
+
+def test_a_rotation_whose_workers_end_time_and_again_is_stopped(cast: Cast) -> None:
+    rotation = asked(cast, made_policy(cast, GeneratedWorld()))
+    Rotation.objects.filter(pk=rotation.pk).update(attempts=MAX_ATTEMPTS)
+    stopped = worked(rotation)
+    assert (stopped.step, stopped.stopped_at is None) == (rotation.step, False)
+    assert "ended unexpectedly" in stopped.problem
+    assert stored(stopped.policy.secret).current_number == 1
 
 
 @pytest.mark.parametrize("who", ["vera", "bob"])

@@ -11,18 +11,19 @@ from pytest_django import Settings
 
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
-from environments_app.errors import Forbidden
+from environments_app.errors import Forbidden, Tampered
 from environments_app.models import Alert
 from environments_app.tests.cast import Cast
 from sync_app.api.target_serializers import DraftTest
 from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.errors import BadDestination
-from sync_app.models import Target
+from sync_app.models import Run, Target
 from sync_app.models.run import RunState
 from sync_app.runs import runner
 from sync_app.targets import connection_check
 from sync_app.tests.making import made
+from sync_app.tests.shown import make_target
 from sync_app.tests.worlds import World
 from tests.aws_strict.faults import Fault
 
@@ -212,3 +213,13 @@ def test_less_than_the_body_that_creates_a_target_suffices(vault: VaultWorld) ->
     least = {"backend": vault.kind, "destination": vault.destination, "credentials": vault.credentials}
     assert DraftTest(data=least).is_valid()
     assert not DraftTest(data={**least, "unheard_of": 1}).is_valid()
+
+
+@pytest.mark.parametrize("ask", [runner.request_sync, runner.request_check, runner.request_test])
+def test_nothing_is_asked_for_a_target_that_sql_changed(cast: Cast, ask: Callable[..., Run]) -> None:
+    target = make_target(cast.development)
+    Target.objects.filter(pk=target.pk).update(place="elsewhere")
+    stored = Target.objects.select_related("environment").get(pk=target.pk)
+    with pytest.raises(Tampered):
+        ask(actor=cast.principal(cast.alice), target=stored)
+    assert not Run.objects.exists()

@@ -281,6 +281,12 @@ def test_a_look_that_fails_after_a_write_leaves_its_outcome_open(
     assert not backend.is_write_of(backend.get_metadata("a"), caught.value.made)
 
 
+def test_a_look_without_an_item_is_older_than_the_write_that_made_it(backend: Backend) -> None:
+    seen = backend.create("a", "1", mark=MARK, token=TOKEN)
+    assert backend.is_older(backend.get_metadata("none"), seen.version)
+    assert not backend.is_older(seen, seen.version)
+
+
 def test_a_look_that_lags_behind_an_answered_write_leaves_its_outcome_open(
     github: GitHubWorld, backend: Backend
 ) -> None:
