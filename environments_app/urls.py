@@ -108,6 +108,7 @@ API = [
     ),
     path(_REQUEST, access_requests_api.AccessRequestView.as_view(), name="api-access-request"),
     path("reviews", reviews_api.ReviewListView.as_view(), name="api-reviews"),
+    path("reviews/unreviewed", reviews_api.UnreviewedView.as_view(), name="api-unreviewed"),
     path("reviews/<int:id>", reviews_api.ReviewView.as_view(), name="api-review"),
     path("reviews/<int:id>/items", reviews_api.ReviewItemListView.as_view(), name="api-review-items"),
     path(

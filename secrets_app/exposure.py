@@ -29,6 +29,7 @@ from core.db.bulk import BATCH, in_batches
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal, require, visible
 from environments_app.authorization.principals import grants_ignoring_status
+from environments_app.environments.access_history import Disabled, when_disabled
 from environments_app.errors import Invisible
 from environments_app.models import ServiceToken, Trust, User
 from environments_app.users.password_backend import named_user
@@ -110,6 +111,8 @@ class OffboardingReport:
     trusts: Sequence[Trust]
     # That the person could sign in as.
     accounts: Sequence[User]
+    # None while the account is enabled.
+    disabled: Disabled | None
 
     @property
     def standing(self) -> list[Known]:
@@ -142,6 +145,7 @@ def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
         tokens=tokens_in_hands(user, hands),
         trusts=[trust for trust in _held(user, Trust.objects.all(), hands) if trust.is_live],
         accounts=_held(user, others, hands),
+        disabled=when_disabled([user]).get(user.uuid),
     )
 
 

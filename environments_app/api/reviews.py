@@ -18,6 +18,7 @@ from environments_app.environments.service import find_environment
 from environments_app.models import AccessKind, Review, ReviewItem, ReviewState, Role, UserRole
 from environments_app.names import MAX_PREFIX
 from environments_app.reviews import service as reviews
+from environments_app.reviews.coverage import GAP_DAYS, MAX_GAP_DAYS, visible_gaps
 from environments_app.reviews.decisions import Less, decide
 from environments_app.reviews.population import digest_of_given, key_of, lines_for
 
@@ -175,6 +176,24 @@ class ReviewReason(StrictSerializer):
     comment = Text(max_length=reviews.MAX_TEXT)
 
 
+class GapQuery(serializers.Serializer[Any]):
+    days = serializers.IntegerField(required=False, min_value=1, max_value=MAX_GAP_DAYS, default=GAP_DAYS)
+
+
+class GapDocument(serializers.Serializer[Any]):
+    """An environment without a recent review of all its access, with the last one that was signed off."""
+
+    environment = serializers.CharField(
+        source="environment.name", default="", read_only=True, help_text="Empty: the installation."
+    )
+    last_review = serializers.IntegerField(source="last.pk", default=None, allow_null=True, read_only=True)
+    signed_at = serializers.DateTimeField(
+        source="last.closed_at", default=None, allow_null=True, read_only=True
+    )
+    signed_by = serializers.CharField(source="last.closed_by_name", default="", read_only=True)
+    open_review = serializers.IntegerField(source="running.pk", default=None, allow_null=True, read_only=True)
+
+
 class ReviewListView(AccessView):
     queryset = Review.objects.none()
     serializer_class = ReviewDocument
@@ -196,6 +215,23 @@ class ReviewListView(AccessView):
         environments = [find_environment(actor=self.actor, name=name) for name in names]
         review = reviews.start(actor=self.actor, environments=environments, **given)
         return Response(ReviewDocument(review).data, status=status.HTTP_201_CREATED)
+
+
+class UnreviewedView(AccessView):
+    queryset = Review.objects.none()
+    serializer_class = GapDocument
+    pagination_class = None
+    filter_names: ClassVar[tuple[str, ...]] = tuple(GapQuery().fields)
+
+    @extend_schema(
+        summary="List what was not reviewed", parameters=[GapQuery], responses=GapDocument(many=True)
+    )
+    def get(self, request: Request) -> Response:
+        """List environments of which no review of all access was signed off in the last days."""
+        query = GapQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        found = visible_gaps(actor=self.actor, **query.validated_data)
+        return Response(GapDocument(found, many=True).data)
 
 
 class ReviewActs(AccessView):

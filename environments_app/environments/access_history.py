@@ -1,13 +1,15 @@
-"""Who had access to an environment at an earlier time, from the events of its grants, groups and accounts.
+"""Who had access at an earlier time, and since when accounts are disabled, by the audit log.
 
-None of these events is removed by retention. Whether they are genuine is for `keeper verify-audit` to say.
+Retention removes no event of grants, groups and accounts. Whether they are genuine is for
+`keeper verify-audit` to say.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -28,7 +30,7 @@ from environments_app.authorization.effective_access import (
     SUSPENDED,
 )
 from environments_app.authorization.policy import Grant, Principal, require
-from environments_app.models import Environment, Membership, Role, UserRole
+from environments_app.models import Environment, Membership, Role, User, UserRole
 
 NO_EVENT: Final = "no event of this grant: it is shown as it is now"
 _ENDS: Final = frozenset({Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE})
@@ -99,6 +101,29 @@ def _not_reading(way: PastAccess, name: str) -> Iterator[str]:
         yield NOT_READING
     if name and not Grant.reaches(way.prefix, name):
         yield NOT_COVERED
+
+
+class Disabled(NamedTuple):
+    """When the account of a person was disabled, and by whom."""
+
+    at: datetime
+    by: str
+
+
+def when_disabled(users: Iterable[User]) -> dict[UUID, Disabled]:
+    """Return when and by whom each disabled account was disabled last, from the audit log."""
+    uuids = [user.uuid for user in users if not user.is_active]
+    found: dict[UUID, Disabled] = {}
+    acts = [Action.USER_CREATE, Action.USER_CHANGE]
+    events = AuditEvent.objects.filter(object_uuid__in=uuids, action__in=acts, outcome=Outcome.ALLOWED)
+    for event in events.order_by("id"):
+        details = parsed_details(event.details)
+        if details.get("is_active") is False:
+            # One that is disabled again while it is disabled was disabled before.
+            found.setdefault(event.object_uuid, Disabled(event.at, event.actor_name))
+        elif details.get("is_active") or details.get("restored"):
+            found.pop(event.object_uuid, None)
+    return found
 
 
 def access_at(environment: Environment, moment: datetime) -> list[PastAccess]:

@@ -17,7 +17,7 @@ from environments_app.authorization.effective_access import (
     ways_of_people,
 )
 from environments_app.authorization.policy import Principal, environments_for
-from environments_app.environments.access_history import access_at
+from environments_app.environments.access_history import access_at, when_disabled
 from environments_app.models import Environment, GroupMember, Membership, ServiceToken, Session, Trust, User
 
 _BATCH: Final = 500
@@ -186,10 +186,13 @@ def _offboarding(scope: Scope) -> Iterator[Row]:
         held=Count("memberships", distinct=True), placed=Count("group_memberships", distinct=True)
     )
     for user in batched(disabled):
+        disabled_at, disabled_by = when_disabled([user]).get(user.uuid, (None, ""))
         yield (
             user.username,
             user.email,
             user.last_login,
+            disabled_at,
+            disabled_by,
             user.held,
             user.placed,
             Session.objects.filter(user=user).count(),
@@ -284,10 +287,11 @@ SECTIONS: Final = (
     Section(
         key="offboarding",
         title="Offboarding",
-        about="Disabled accounts and the access they still have. All counts should be zero.",
+        about="Disabled accounts, when and by whom each was disabled, and the access it still has. All "
+        "counts should be zero.",
         columns=(
-            "Username", "E-mail", "Last sign-in", "Memberships", "Groups", "Active sessions",
-            "Active tokens issued", "Active trusts created",
+            "Username", "E-mail", "Last sign-in", "Disabled", "Disabled by", "Memberships", "Groups",
+            "Active sessions", "Active tokens issued", "Active trusts created",
         ),
         rows=_offboarding,
         operators=True,

@@ -12,6 +12,7 @@ from audit_app.queries.reports import Row, Scope, Section
 from core.canonical_json import canonical_json, utc_text
 from environments_app.authorization.policy import Principal
 from environments_app.models import AccessKind, Review, ReviewItem
+from environments_app.reviews.coverage import GAP_DAYS, visible_gaps
 from environments_app.reviews.service import visible_items, visible_reviews
 
 _BATCH = 500
@@ -112,6 +113,19 @@ def _rows(scope: Scope) -> Iterator[Row]:
             )  # fmt: skip
 
 
+def _unreviewed(scope: Scope) -> Iterator[Row]:
+    if not isinstance(scope.viewer, Principal):
+        return
+    for gap in visible_gaps(actor=scope.viewer):
+        yield (
+            gap.name,
+            gap.last.name if gap.last else "never",
+            gap.last.closed_at if gap.last else None,
+            gap.last.closed_by_name if gap.last else "",
+            gap.running.name if gap.running else "",
+        )
+
+
 SECTIONS = (
     Section(
         key="reviews",
@@ -124,5 +138,13 @@ SECTIONS = (
         ),
         rows=_rows,
         of_time=True,
+    ),
+    Section(
+        key="unreviewed",
+        title="Access not reviewed",
+        about=f"Environments of which no review of all access was signed off in {GAP_DAYS} days. A review of "
+        "some paths or kinds of access does not count.",
+        columns=("Environment", "Last review", "Signed off", "Signed off by", "Open review"),
+        rows=_unreviewed,
     ),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -17,11 +17,12 @@ from core.parsing import whole_number
 from environments_app import acts
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.credential_custody import CustodyGraph
-from environments_app.authorization.policy import Principal, allows, require
+from environments_app.authorization.policy import Principal, allows, environments_for, require
 from environments_app.errors import ConfirmationNeeded
 from environments_app.models import AccessKind, Decision, Environment, Review, ReviewItem, Role, UserRole
 from environments_app.names import MAX_PREFIX
 from environments_app.reviews import service as reviews
+from environments_app.reviews.coverage import GAP_DAYS, MAX_GAP_DAYS, visible_gaps
 from environments_app.reviews.decisions import UNCHANGED, Less, decide
 from environments_app.reviews.population import (
     BACK_OTHERWISE,
@@ -103,18 +104,31 @@ class _ItemOrder(_Order):
     filter_names = ("show", "environment")
 
 
+class GapForm(forms.Form):
+    days = forms.IntegerField(
+        min_value=1, max_value=MAX_GAP_DAYS, required=False, label="Not reviewed for (days)"
+    )
+
+
 @require_GET
 def review_list(request: HttpRequest) -> HttpResponse:
+    """List reviews, and beside them what none of them covers."""
     actor = principal_of(request)
+    form = GapForm({"days": request.GET.get("days") or GAP_DAYS})
+    days = form.cleaned_data["days"] if form.is_valid() else None
     paginator = KeysetPagination()
     rows = paginator.paginate_queryset(reviews.visible_reviews(actor), request, view=_Order())
     context = {
         "rows": rows,
+        "form": form,
+        "days": days,
+        "sees_gaps": environments_for(actor, Action.MEMBER_VIEW) is not None,
+        "gaps": visible_gaps(actor=actor, days=days) if days else [],
         "may_start": allows(actor, Action.REVIEW_START, environment_id=None),
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
     }
-    return render(request, "environments_app/review_list.html", context)
+    return render_page(request, "environments_app/review_list.html", context)
 
 
 @require_http_methods(["GET", "POST"])

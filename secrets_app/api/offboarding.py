@@ -51,6 +51,10 @@ class DossierDocument(serializers.Serializer[Any]):
 
     user = serializers.CharField(source="user.username", read_only=True)
     is_active = serializers.BooleanField(source="user.is_active", read_only=True)
+    disabled_at = serializers.DateTimeField(
+        source="disabled.at", default=None, allow_null=True, read_only=True, help_text="Null: it is enabled."
+    )
+    disabled_by = serializers.CharField(source="disabled.by", default="", read_only=True)
     could_read = ReadableSecret(many=True, read_only=True)
     known = KnownSecret(many=True, read_only=True)
     tokens = HeldToken(many=True, read_only=True)

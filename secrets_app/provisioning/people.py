@@ -235,6 +235,8 @@ def _new_account(actor: Principal, row: ProvisionedUser, wanted: Attributes) -> 
         user.is_active, row.ended_here = False, True
     user.save(force_insert=True)
     details = {"role": user.role, "by": "scim", "client": row.client.name}
+    if not user.is_active:
+        details |= {"is_active": False}
     record_user(actor, user, details, action=Action.USER_CREATE)
     return user
 

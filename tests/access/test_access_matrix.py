@@ -207,6 +207,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-departure-value-assign", "POST"): Rule("nobody", admin=200, body={"username": "alice"}),
     # Reviews of access: managers who are people see those of their environments, and no token decides.
     ("api-reviews", "GET"): Rule("anyone", admin=200),
+    ("api-unreviewed", "GET"): Rule("anyone", admin=200),
     ("api-reviews", "POST"): Rule("nobody", 201, admin=201, admin_token=403, body={"name": "Q4", "environments": ["{name}"]}),
     ("api-review", "GET"): Rule("another", admin=200, admin_token=200),
     ("api-review-items", "GET"): Rule("another", admin=200, admin_token=200),
@@ -243,6 +244,7 @@ TABLE.update(
 _INSTALLATION: Final = {
     "api-trail-verify",
     "api-reviews",
+    "api-unreviewed",
     "api-environments",
     "api-admin-tokens",
     "api-admin-token",

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
@@ -24,7 +25,7 @@ from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens.service import issue
 from environments_app.trusts.service import change as change_trust
-from environments_app.users.accounts import create_user
+from environments_app.users.accounts import create_user, update_user
 from environments_app.users.suspensions import confirm_account
 from secrets_app.departures import following
 from secrets_app.departures.ending import Offboarded, offboard
@@ -197,3 +198,29 @@ def test_it_lists_every_hat_of_theirs(cast: Cast, signed_in: Callable[[User], Cl
     )
     assert ("production", "person", "puppet", "root") not in rows
     assert ("production", "token", "second", "puppet, root") in rows
+
+
+def test_the_report_says_since_when_and_by_whom_the_account_is_disabled(
+    cast: Cast, signed_in: Callable[[User], Client], events: Events
+) -> None:
+    root = cast.principal(cast.root)
+    helper = create_user(actor=root, username="helper", password=None, role="admin")
+    assert offboarding_report(actor=root, user=cast.erin).disabled is None
+    update_user(actor=root, user=cast.erin, is_active=False)
+    update_user(actor=root, user=User.objects.get(pk=cast.erin.pk), is_active=True)
+    update_user(actor=cast.principal(helper), user=User.objects.get(pk=cast.erin.pk), is_active=False)
+    event = events(Action.USER_CHANGE)[-1]
+    # That it is offboarded afterwards is no other end.
+    offboard(actor=root, user=User.objects.get(pk=cast.erin.pk))
+    erin = User.objects.get(pk=cast.erin.pk)
+    found = offboarding_report(actor=root, user=erin).disabled
+    assert found == (event.at, "helper")
+    answer = signed_in(cast.root).get("/api/users/erin/offboarding").json()
+    assert answer["disabled_by"] == "helper"
+    assert parse_datetime(answer["disabled_at"]) == event.at
+    assert "by helper" in signed_in(cast.root).get("/people/erin/offboarding").content.decode()
+    section = next(section for section in SECTIONS if section.key == "offboarding")
+    now = timezone.now()
+    (row,) = section.rows(Scope(viewer=root, since=now - timedelta(days=1), until=now))
+    told = dict(zip(section.columns, row, strict=True))
+    assert (told["Username"], told["Disabled"], told["Disabled by"]) == ("erin", event.at, "helper")

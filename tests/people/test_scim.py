@@ -21,6 +21,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, token_principal, user_principal
 from environments_app.authorization.rows import lock_authentic
 from environments_app.environments import groups
+from environments_app.environments.access_history import when_disabled
 from environments_app.environments.memberships import grant
 from environments_app.errors import (
     AdministratorsOnly,
@@ -331,6 +332,14 @@ def test_a_client_sees_nobody_else(cast: Cast, scim: Scim) -> None:
     assert User.objects.get(pk=user.pk).is_active
     # A number follows the names of its own people alone.
     assert other.create().status_code == 409
+
+
+def test_an_account_that_is_created_inactive_is_disabled_since_then(scim: Scim) -> None:
+    _, user = scim.created(active=False)
+    found = when_disabled([user])[user.uuid]
+    assert found.by == scim.token.name
+    scim.activate(str(ProvisionedUser.objects.get(user=user).uuid), True)
+    assert when_disabled([User.objects.get(pk=user.pk)]) == {}
 
 
 @pytest.mark.every_database
