@@ -6,6 +6,7 @@ from environments_app.models import Recipient
 from secrets_app.api import bulk as bulk_api
 from secrets_app.api import bulk as imports_api
 from secrets_app.api import departures as departures_api
+from secrets_app.api import emergency as emergency_api
 from secrets_app.api import environment_secrets as environment_secrets_api
 from secrets_app.api import environment_secrets as manifests_api
 from secrets_app.api import offboarding as offboarding_api
@@ -49,6 +50,13 @@ _ENVIRONMENT = "environments/<str:environment>"
 API = [
     path(
         "users/<str:username>/offboarding", offboarding_api.OffboardingView.as_view(), name="api-offboarding"
+    ),
+    path("emergency-reads", emergency_api.EmergencyReadListView.as_view(), name="api-emergency-reads"),
+    path("emergency-reads/<uuid:uuid>", emergency_api.EmergencyReadView.as_view(), name="api-emergency-read"),
+    path(
+        "emergency-reads/<uuid:uuid>/review",
+        emergency_api.EmergencyReviewView.as_view(),
+        name="api-emergency-review",
     ),
     path("departures", departures_api.DepartureListView.as_view(), name="api-departures"),
     path("departures/<id:id>", departures_api.DepartureView.as_view(), name="api-departure"),

@@ -121,6 +121,10 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-approval-approve", "POST"): Action.APPROVAL_DECIDE,
     ("api-approval-carry-out", "POST"): Action.APPROVAL_CARRY_OUT,
     ("api-access-requests", "POST"): Action.ACCESS_ASK,
+    ("api-emergency-reads", "GET"): Action.TRAIL_VIEW,
+    ("api-emergency-review", "POST"): Nothing(
+        "no such read is here; see secrets_app/tests/services/test_emergency.py"
+    ),
     ("api-reviews", "POST"): Action.REVIEW_START,
     ("api-review-decide", "POST"): Action.REVIEW_DECIDE,
     ("api-exposure", "POST"): Action.ROTATION_RUN,
@@ -358,6 +362,8 @@ DRIVEN: Final = frozenset(
 ABSENT: Final = {
     "emergency-read",
     "emergency-close",
+    "api-emergency-read",
+    "api-emergency-review",
     "share",
     "share-revoke",
     "api-environment-restore",

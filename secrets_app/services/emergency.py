@@ -5,18 +5,20 @@ both committed before the value is opened. The alert stays open until one of the
 not the reader, and nobody who could act as the reader. The event is what a review goes by, not the alert.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent
+from audit_app.queries.access_log import record_view
 from audit_app.recording import event_store
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
@@ -26,6 +28,7 @@ from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import (
     Principal,
     allows,
+    environments_for,
     record_denial,
     require,
     require_confirmed,
@@ -43,6 +46,7 @@ from secrets_app.queries.lookup import require_authentic, require_not_deleted, r
 from secrets_app.services.guarded import checked_reason
 from secrets_app.services.read import RevealedValue, current_version_of, open_version, refuse_guarded
 
+_OBJECT: Final = "emergency-read"
 MIN_REASON: Final = 20
 MAX_COMMENT: Final = 500
 _OFF: Final = "Emergency reads are turned off in this environment. Request a read instead."
@@ -131,36 +135,71 @@ def _announce(actor: Principal, secret: Secret, version: SecretVersion, reason: 
                 actor=actor,
                 action=Action.BREAK_GLASS,
                 stream=environment_stream(place.uuid),
-                object=AuditObject("emergency-read", read, locked.name),
+                object=AuditObject(_OBJECT, read, locked.name),
                 details={"secret": str(locked.uuid), "number": version.number, "reason": reason},
             )
     if refused:
         _refuse(actor, secret, refused)
 
 
+def visible_reads(
+    *, actor: Principal, environment: Environment | None = None, reviewed: bool | None = None
+) -> QuerySet[AuditEvent]:
+    """Return the events of emergency reads whose environments' audit log the actor may read, newest first.
+
+    That is recorded as a view of the log. `described` says what each was.
+    """
+    if environment is not None:
+        require(actor=actor, action=Action.TRAIL_VIEW, environment=environment)
+    places = environments_for(actor, Action.TRAIL_VIEW)
+    if places is None:
+        return AuditEvent.objects.none()
+    name = environment.name if environment else ""
+    record_view(viewer=actor, face="emergency reads", filters={"environment": name})
+    readable = Environment.objects.filter(places)
+    if environment is not None:
+        readable = readable.filter(pk=environment.pk)
+    names = [environment_stream(uuid) for uuid in readable.values_list("uuid", flat=True)]
+    rows = _events(Action.BREAK_GLASS).filter(stream__in=names)
+    if reviewed is not None:
+        reviews = filter(_is_genuine, _events(Action.SECRET_REVIEW_EMERGENCY).filter(stream__in=names))
+        uuids = [event.object_uuid for event in reviews]
+        rows = rows.filter(object_uuid__in=uuids) if reviewed else rows.exclude(object_uuid__in=uuids)
+    return rows.order_by("-pk")
+
+
+def described(events: Iterable[AuditEvent]) -> list[EmergencyRead]:
+    """Return the emergency reads of genuine events, with their reviews; asks no right."""
+    reads = [event for event in events if _is_genuine(event)]
+    uuids = [event.object_uuid for event in reads]
+    rows = _events(Action.SECRET_REVIEW_EMERGENCY).filter(object_uuid__in=uuids).order_by("-pk")
+    reviews = {event.object_uuid: event for event in rows if _is_genuine(event)}
+    owners = Environment.objects.filter(uuid__in={read.stream.partition(":")[2] for read in reads})
+    places = {environment_stream(place.uuid): place for place in owners}
+    return [
+        EmergencyRead(
+            uuid=read.object_uuid,
+            environment=places[read.stream],
+            name=read.object_name,
+            reader=read.actor_uuid,
+            reader_name=read.actor_name,
+            address=read.address,
+            at=read.at,
+            details=parsed_details(read.details),
+            review=reviews.get(read.object_uuid),
+        )
+        for read in reads
+        if read.stream in places
+    ]
+
+
 def find_read(*, actor: Principal, uuid: UUID) -> EmergencyRead:
     """Return an emergency read for who may read the audit log of its environment. Raises Invisible."""
-    acts = (Action.BREAK_GLASS, Action.SECRET_REVIEW_EMERGENCY)
-    rows = AuditEvent.objects.filter(object_uuid=uuid, action__in=acts, outcome=Outcome.ALLOWED)
-    events = [event for event in rows.order_by("pk") if _is_genuine(event)]
-    read = next((event for event in events if event.action == Action.BREAK_GLASS), None)
-    place = None
-    if read is not None and read.object_kind == "emergency-read":
-        place = Environment.objects.filter(uuid=read.stream.partition(":")[2]).first()
-    if read is None or place is None:
+    read = next(iter(described(_events(Action.BREAK_GLASS).filter(object_uuid=uuid).order_by("pk"))), None)
+    if read is None:
         raise Invisible("There is no such emergency read.")
-    require(actor=actor, action=Action.TRAIL_VIEW, environment=place)
-    return EmergencyRead(
-        uuid=uuid,
-        environment=place,
-        name=read.object_name,
-        reader=read.actor_uuid,
-        reader_name=read.actor_name,
-        address=read.address,
-        at=read.at,
-        details=parsed_details(read.details),
-        review=next((event for event in events if event.action != Action.BREAK_GLASS), None),
-    )
+    require(actor=actor, action=Action.TRAIL_VIEW, environment=read.environment)
+    return read
 
 
 def may_review(actor: Principal, read: EmergencyRead) -> bool:
@@ -196,7 +235,7 @@ def review(*, actor: Principal, uuid: UUID, comment: str = "") -> EmergencyRead:
                 actor=actor,
                 action=Action.SECRET_REVIEW_EMERGENCY,
                 stream=environment_stream(read.environment.uuid),
-                object=AuditObject("emergency-read", uuid, read.name),
+                object=AuditObject(_OBJECT, uuid, read.name),
                 details={"reader": read.reader_name, "comment": comment},
             )
             resolve_alert(
@@ -217,6 +256,10 @@ def review(*, actor: Principal, uuid: UUID, comment: str = "") -> EmergencyRead:
         )
         raise Forbidden(_OWN)
     return find_read(actor=actor, uuid=uuid)
+
+
+def _events(action: Action) -> QuerySet[AuditEvent]:
+    return AuditEvent.objects.filter(action=action, object_kind=_OBJECT, outcome=Outcome.ALLOWED)
 
 
 def _is_genuine(event: AuditEvent) -> bool:

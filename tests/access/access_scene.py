@@ -156,6 +156,8 @@ class Scene:
             "api-consent": {"environment": self.environment.name, "id": self.consent_id},
             "api-event-items": {"stream": environment_stream(self.environment.uuid), "sequence": 1},
             "api-report": {"key": "access"},
+            "api-emergency-read": {"uuid": self.secret.uuid},
+            "api-emergency-review": {"uuid": self.secret.uuid},
             "api-review-decide": {"id": self.review_id, "item": self.review_item_id},
             **{f"api-review{name}": {"id": self.review_id} for name in ("", "-items", "-sign", "-cancel")},
             "api-webhooks": {"environment": self.environment.name},

@@ -207,6 +207,10 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-departure-value-assign", "POST"): Rule("nobody", admin=200, body={"username": "alice"}),
     # Reviews of access: managers who are people see those of their environments, and no token decides.
     ("api-reviews", "GET"): Rule("anyone", admin=200),
+    ("api-emergency-reads", "GET"): Rule("anyone", admin=200),
+    # There is none.
+    ("api-emergency-read", "GET"): Rule("anyone", 404, admin=404),
+    ("api-emergency-review", "POST"): Rule("anyone", 404, admin=404, body={}),
     ("api-unreviewed", "GET"): Rule("anyone", admin=200),
     ("api-reviews", "POST"): Rule("nobody", 201, admin=201, admin_token=403, body={"name": "Q4", "environments": ["{name}"]}),
     ("api-review", "GET"): Rule("another", admin=200, admin_token=200),
@@ -245,6 +249,7 @@ _INSTALLATION: Final = {
     "api-trail-verify",
     "api-reviews",
     "api-unreviewed",
+    "api-emergency-reads",
     "api-environments",
     "api-admin-tokens",
     "api-admin-token",

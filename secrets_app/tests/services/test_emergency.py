@@ -276,3 +276,67 @@ def test_the_pages_show_and_review_it(
     )
     assert api.json()["emergency_reads"] is False
     assert "Emergency: show" not in reader.get(page).content.decode()
+
+
+# --- API -----------------------------------------------------------------------------------------------
+
+
+def test_the_api_lists_and_reviews_it_and_reads_nothing(
+    cast: Cast, secret: Secret, signed_in: Callable[[User], Client]
+) -> None:
+    uuid, later = read_by_bob(cast, secret), signed_in(cast.charlie)
+    (listed,) = later.get("/api/emergency-reads?reviewed=false").json()["results"]
+    assert listed == later.get(f"/api/emergency-reads/{uuid}").json()
+    assert {key: listed[key] for key in ("id", "environment", "name", "version", "reader", "reason")} == {
+        "id": str(uuid), "environment": "development", "name": "app/root", "version": 1, "reader": "bob",
+        "reason": REASON,
+    }  # fmt: skip
+    assert (listed["reviewed_at"], listed["reviewed_by"]) == (None, "")
+    assert later.get("/api/emergency-reads?reviewed=true").json()["results"] == []
+    assert later.get("/api/emergency-reads?environment=nowhere").status_code == 404
+    assert VALUE not in later.get("/api/emergency-reads").content.decode()
+    own = signed_in(cast.bob)
+    assert own.get("/api/emergency-reads").json()["results"] == []
+    assert own.get("/api/emergency-reads?environment=development").status_code == 403
+    for address in (f"/api/emergency-reads/{uuid}/review", f"/api/secrets/{secret.pk}/emergency-read"):
+        assert own.post(address, {}, content_type="application/json").status_code in {403, 404}
+    view = AuditEvent.objects.filter(action="trail.view").order_by("pk").first()
+    assert view is not None
+    assert '"face":"emergency reads"' in view.details
+
+    answer = later.post(
+        f"/api/emergency-reads/{uuid}/review", {"comment": "Right so"}, content_type="application/json"
+    )
+    assert (answer.status_code, answer.json()["reviewed_by"], answer.json()["comment"]) == (
+        200, "charlie", "Right so",
+    )  # fmt: skip
+    assert not Alert.objects.filter(kind="emergency", open=True).exists()
+    again = later.post(f"/api/emergency-reads/{uuid}/review", {}, content_type="application/json")
+    assert again.status_code == 409
+    (listed,) = later.get("/api/emergency-reads?reviewed=true&environment=development").json()["results"]
+    assert listed["id"] == str(uuid)
+    assert later.get("/api/emergency-reads?reviewed=false").json()["results"] == []
+
+
+def test_a_token_of_a_manager_lists_them_and_reviews_none(cast: Cast, secret: Secret, client: Client) -> None:
+    uuid = read_by_bob(cast, secret)
+    alice = cast.principal(cast.alice)
+    _, text = issue(actor=alice, environment=cast.development, role="manager", name="ci")
+    bearer = {"authorization": f"Bearer {text}"}
+    (listed,) = client.get("/api/emergency-reads", headers=bearer).json()["results"]
+    assert listed["id"] == str(uuid)
+    answer = client.post(
+        f"/api/emergency-reads/{uuid}/review", {}, content_type="application/json", headers=bearer
+    )
+    assert answer.status_code == 403
+    assert Alert.objects.filter(kind="emergency", open=True).exists()
+
+
+def test_a_review_that_was_written_by_sql_is_none(
+    cast: Cast, secret: Secret, sql: Callable[..., None], signed_in: Callable[[User], Client]
+) -> None:
+    uuid = read_by_bob(cast, secret)
+    emergency.review(actor=cast.principal(cast.alice), uuid=uuid)
+    sql("UPDATE audit_app_auditevent SET actor_name = 'x' WHERE action = 'secret.review_emergency'")
+    (listed,) = signed_in(cast.charlie).get("/api/emergency-reads?reviewed=false").json()["results"]
+    assert (listed["id"], listed["reviewed_by"]) == (str(uuid), "")
