@@ -365,6 +365,20 @@ def test_the_last_administrator_is_held_and_ended_once_there_is_another(
     assert not Alert.objects.filter(kind=LAST_ADMINISTRATOR, open=True).exists()
 
 
+def test_an_address_that_the_client_changes_resets_no_password(scim: Scim) -> None:
+    """Nobody has confirmed the new one, and the one that was confirmed is the person's no more."""
+    key, user = scim.created(emails=[{"value": "bea@example.com", "primary": True}])
+    user.reset_email = user.email
+    user.save()
+    scim.patch(key, {"op": "replace", "path": "displayName", "value": "Bea"})
+    assert User.objects.get(pk=user.pk).reset_email == "bea@example.com"
+    scim.patch(
+        key, {"op": "replace", "path": "emails", "value": [{"value": "b@other.example", "primary": True}]}
+    )
+    changed = User.objects.get(pk=user.pk)
+    assert (changed.email, changed.reset_email, changed.is_authentic()) == ("b@other.example", "", True)
+
+
 def test_no_write_changes_a_role(cast: Cast, scim: Scim) -> None:
     key, user = scim.created(roles=[{"value": "admin"}], role="admin", is_active=False)
     scim.patch(

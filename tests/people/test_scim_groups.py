@@ -150,6 +150,14 @@ def test_an_unknown_member_applies_nothing(scim: Scim, value: str) -> None:
     assert not Group.objects.filter(name="Okta/Another").exists()
 
 
+def test_a_person_whom_the_client_deleted_is_no_member(scim: Scim) -> None:
+    bea, _ = scim.created("bea")
+    assert scim.call("delete", f"/Users/{bea}").status_code == 204
+    answer = make(scim, "Platform", bea)
+    assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidValue")
+    assert not GroupMember.objects.exists()
+
+
 def test_people_of_another_client_are_no_members(cast: Cast, scim: Scim) -> None:
     other = Scim(cast, name="Entra", preset="entra")
     bea, _ = other.created("bea")

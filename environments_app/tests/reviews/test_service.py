@@ -400,6 +400,15 @@ def test_it_is_signed_off_by_somebody_who_decided_nothing(cast: Cast, auditor: U
     assert list(access_rows()) == []
 
 
+def test_a_manager_who_decided_nothing_does_not_sign_off(cast: Cast, events: Events) -> None:
+    mia = manager("mia", cast.development)
+    review = started(cast)
+    decide_all(cast, review)
+    with pytest.raises(Forbidden):
+        reviews.sign(actor=cast.principal(mia), review=review)
+    assert [event.outcome for event in events("review.sign")] == ["denied"]
+
+
 def test_a_second_hat_does_not_sign_off(cast: Cast) -> None:
     """An administrator who decided makes an auditor, and signs by that account."""
     review = started(cast)

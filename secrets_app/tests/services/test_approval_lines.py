@@ -9,7 +9,8 @@ from environments_app.errors import ApprovalNeeded
 from environments_app.models import Approval, Membership, Role
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
-from secrets_app.services import transfer, write
+from secrets_app.services import bulk_create, transfer, write
+from secrets_app.services.proposals import MASKED
 from secrets_app.tests.kept import keep
 from secrets_app.types.registry import SecretType
 
@@ -69,3 +70,27 @@ def test_the_approver_of_a_copy_or_promotion_sees_both_environments(
     here = Secret.objects.select_related("environment").get(pk=here.pk)
     promoted = lines(lambda: transfer.overwrite(actor=alice, secret=here, onto=there, expected=there.etag))
     assert ("Value copied from", "", "a secret of development") in promoted
+
+
+def test_the_approver_of_many_secrets_sees_how_many_there_are(
+    cast: Cast, sources: tuple[Secret, Secret]
+) -> None:
+    items = [
+        bulk_create.NewSecret(
+            environment=cast.production, name=f"many/{number:02}", secret_type=SecretType.TEXT, value="v"
+        )
+        for number in range(52)
+    ]
+    found = lines(lambda: bulk_create.create_many(actor=cast.principal(cast.alice), items=items))
+    assert [label for label, _, _ in found] == [*(item.name for item in items[:50]), "and 2 more"]
+    assert {after for _, _, after in found} == {MASKED}
+
+
+def test_the_approver_of_a_decoy_sees_that_it_is_one(cast: Cast, sources: tuple[Secret, Secret]) -> None:
+    found = lines(
+        lambda: write.create(
+            actor=cast.principal(cast.alice), environment=cast.production, name="app/root",
+            secret_type=SecretType.TEXT, value="bait", decoy=True,
+        )
+    )  # fmt: skip
+    assert ("Uses", "", "each raises an alert: it is a decoy") in found

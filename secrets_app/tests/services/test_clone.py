@@ -90,6 +90,8 @@ def test_the_values_of_a_protected_environment_are_not_cloned(stored: Cast) -> N
             actor=stored.principal(stored.alice), source=stored.development, name="copy", with_values=True
         )
     assert not Environment.objects.filter(name="copy").exists()
+    # Nor are they read for nothing.
+    assert not AuditEvent.objects.filter(action="secret.export").exists()
 
 
 def test_a_taken_name_is_refused_before_anything_is_read(stored: Cast) -> None:

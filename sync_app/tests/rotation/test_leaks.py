@@ -63,7 +63,13 @@ def test_a_guess_of_a_value_that_nobody_may_see_alone_is_not_confirmed(
         actor=cast.principal(cast.alice),
         secret=Secret.objects.select_related("environment").get(pk=secret.pk),
     )
-    assert find(cast, VALUE) == []
+    statements = []
+    for text in (VALUE, "a wrong guess"):
+        with CaptureQueriesContext(connection) as made:
+            assert find(cast, text) == []
+        statements.append([each["sql"].split()[0] for each in made.captured_queries])
+    # Nor by how long the answer takes.
+    assert statements[0] == statements[1]
 
 
 def test_a_value_under_an_older_key_of_fingerprints_is_found(
