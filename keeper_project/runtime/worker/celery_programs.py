@@ -92,6 +92,14 @@ class Schedule(PersistentScheduler):
             self.persistence = Unstored  # type: ignore[assignment]  # of a module it needs `open` alone
             super().setup_schedule()
 
+    def schedules_equal(self, *_schedules: Any, **_options: Any) -> bool:
+        """Say yes: nothing changes the schedule while it runs.
+
+        Celery compares all entries before each task. In `keeper run`, which has nine tasks a second, that was
+        half of beat's time: 2.9 % of a core instead of 1.4.
+        """
+        return True
+
     def sync(self) -> None:
         """Store it, or leave that to the next time."""
         try:

@@ -3,10 +3,12 @@
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import shared_task
+from celery import Celery, shared_task
+from celery.beat import ScheduleEntry
 from celery.worker import state
 from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import Settings
@@ -92,3 +94,17 @@ def test_a_program_whose_settings_keeper_run_refuses_does_not_start(
     settings.KEEPER_EMBEDDED_WORKER, settings.SECRET_KEY = False, "change-me"
     with pytest.raises(SystemExit, match=r"^keeper\.E002: SECRET_KEY is short"):
         make()
+
+
+def test_beat_does_not_compare_its_schedule_before_each_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ScheduleEntry, "__eq__", lambda *_both: pytest.fail("compared"))
+    celery = Celery(set_as_current=False)
+    celery.conf.beat_schedule = {"later": {"task": "later", "schedule": 60.0}}
+    schedule = celery_programs.Schedule(app=celery, schedule_filename=str(tmp_path / "schedule"))
+    try:
+        assert 50 < schedule.tick() <= 60
+        assert 50 < schedule.tick() <= 60
+    finally:
+        schedule.close()
