@@ -166,23 +166,23 @@ def _set_members(
     given = dict.fromkeys(each["value"].lower() for each in wanted.get("members") or [])
     present = set(before)
     added, removed = [each for each in given if each not in present], present - given.keys()
-    people = _people(row.client, added)
-    for batch in in_batches(people, _AT_ONCE):
-        _put_in(actor, row, [person.user for person in batch])
+    # Never all at once: of 5,000 people, the rows alone were 8 MB.
+    for ids in in_batches(added, _AT_ONCE):
+        _put_in(actor, row, [person.user for person in _people(row.client, ids)])
     for ids in in_batches(sorted(removed), _AT_ONCE):
         places = row.group.group_members.filter(
             user__provisioned__uuid__in=ids, user__provisioned__client=row.client
         )
         _take_out(actor, row, list(places.select_related("user")))
-    return bool(people or removed)
+    return bool(added or removed)
 
 
 def _people(client: ScimClient, ids: Collection[str]) -> list[ProvisionedUser]:
     """Return people of a client by their ids. Raises InvalidField for an id that is none."""
-    found: dict[str, ProvisionedUser] = {}
-    for batch in in_batches([each for each in ids if _is_id(each)], _AT_ONCE):
-        rows = list(client.people.filter(live=True, uuid__in=batch).select_related("user"))
-        found |= {str(row.uuid): row for row in verified_rows(rows)}
+    rows = list(
+        client.people.filter(live=True, uuid__in=filter(_is_id, ids)).select_related("user").order_by("pk")
+    )
+    found = {str(row.uuid): row for row in verified_rows(rows)}
     for each in ids:
         if each not in found:
             raise InvalidField("members", f"This provider has no user {each[:40]}. Members are users.")

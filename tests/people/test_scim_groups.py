@@ -1,5 +1,6 @@
 """Groups that a SCIM client fills: one change of a member is one row, whatever the group may reach."""
 
+import gc
 import json
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,7 @@ from environments_app.models import (
 from environments_app.tests.cast import Cast
 from environments_app.tokens import scim_clients
 from gateway_app.scim.schema import GROUP, MESSAGES
+from secrets_app.provisioning import groups as scim_groups
 from tests.people.test_scim import Scim
 
 pytestmark = pytest.mark.django_db
@@ -303,6 +305,26 @@ def test_a_thousand_members_are_few_statements(
         )
     assert GroupMember.objects.count() == 1199
     assert not [*run_checks()]
+
+
+def test_a_large_group_is_filled_without_all_its_people_in_memory(
+    scim: Scim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [scim.created(f"p{n}@example.com")[0] for n in range(9)]
+    monkeypatch.setattr(scim_groups, "_AT_ONCE", 3)
+    seen, put_in = list[int](), scim_groups._put_in
+
+    def counting(*arguments: Any) -> None:
+        gc.collect()
+        seen.append(sum(isinstance(each, ProvisionedUser) for each in gc.get_objects()))
+        put_in(*arguments)
+
+    monkeypatch.setattr(scim_groups, "_put_in", counting)
+    gc.collect()
+    before = sum(isinstance(each, ProvisionedUser) for each in gc.get_objects())
+    made(scim, "All", *ids)
+    assert [count - before <= 6 for count in seen] == [True] * 3
+    assert GroupMember.objects.count() == 9
 
 
 def without(scim: Scim, key: str) -> int:
