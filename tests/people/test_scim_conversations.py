@@ -1,12 +1,15 @@
 """What Okta and Entra send, word by word as their documents show it, and what it leads to here."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
 
 from environments_app.models import Departure, GroupMember, ProvisionedUser, User
 from environments_app.tests.cast import Cast
+from gateway_app.scim.schema import GROUP as GROUP_KIND
+from gateway_app.scim.schema import MESSAGES
 from tests.people.test_scim import Scim
 
 pytestmark = pytest.mark.django_db
@@ -154,3 +157,85 @@ def test_a_conversation_ends_in_the_expected_rows(
     assert call("patch", "/Groups/{group}", add).status_code in {200, 204}
     user.refresh_from_db()
     assert (user.is_active, GroupMember.objects.get().user) == (True, user)
+
+
+# How Okta and Entra look for what they are about to create, and test a connection.
+FINDING = [
+    ("/Users", 'userName eq "bea@example.com"', 1),
+    ("/Users", 'userName eq "BEA@EXAMPLE.COM"', 1),
+    ("/Users", 'urn:ietf:params:scim:schemas:core:2.0:User:userName eq "bea@example.com"', 1),
+    ("/Users", 'externalId eq "0a21f0f2-8d2a"', 1),
+    ("/Users", 'externalId eq "0A21F0F2-8D2A"', 0),
+    ("/Users", 'emails eq "bea@example.com"', 1),
+    ("/Users", 'emails.value eq "Bea@Example.com"', 1),
+    ("/Users", 'emails[type eq "work"].value eq "bea@example.com"', 1),
+    ("/Users", 'emails[type eq "home"].value eq "bea@example.com"', 0),
+    ("/Users", 'emails[type eq "work" and primary eq true].value eq "bea@example.com"', 1),
+    ("/Users", 'emails eq "nobody@example.com"', 0),
+    ("/Users", 'userName eq "bea@example.com" and emails eq "bea@example.com"', 1),
+    ("/Users", 'userName eq "bea@example.com" or emails eq "cid@example.com"', 2),
+    ("/Users", 'displayName eq "Bea Berg"', 1),
+    ("/Users", 'name.familyName eq "berg"', 1),
+    ("/Users", "active eq true", 2),
+    ("/Users", 'active eq "False"', 0),
+    ("/Users", 'id eq "{id}"', 1),
+    ("/Users", 'userName eq "2f0c1d6e-6ad5-4f2b-9f0e-3a7a6b6f0f3c"', 0),
+    ("/Users", 'groups.value eq "{group}"', 1),
+    ("/Groups", 'displayName eq "Platform"', 1),
+    ("/Groups", 'displayName eq "platform"', 1),
+    ("/Groups", 'externalId eq "8aa1a0c0"', 1),
+    ("/Groups", 'members.value eq "{id}"', 1),
+    ("/Groups", 'members eq "{id}"', 1),
+    ("/Groups", 'members[value eq "{id}"]', 1),
+    ("/Groups", 'id eq "{group}" and members eq "{id}"', 1),
+    ("/Groups", 'id eq "{group}" and members[value eq "{id}"]', 1),
+]
+
+
+def test_each_way_to_find_finds(cast: Cast) -> None:
+    scim = Scim(cast)
+    work = {"emails": [{"primary": True, "type": "work", "value": "bea@example.com"}]}
+    named = {"displayName": "Bea Berg", "name": {"givenName": "Bea", "familyName": "Berg"}, "active": True}
+    bea, _ = scim.created("bea@example.com", externalId="0a21f0f2-8d2a", **work, **named)
+    scim.created("cid@example.com", active=True, emails=["cid@example.com"])
+    body = {"displayName": "Platform", "externalId": "8aa1a0c0", "members": [{"value": bea}]}
+    group = scim.call("post", "/Groups", {"schemas": [GROUP_KIND.urn], **body}).json()["id"]
+
+    def found(path: str, text: str) -> int:
+        asked = text.replace("{id}", bea).replace("{group}", group)
+        answer = scim.call("get", f"{path}?{urlencode({'filter': asked, 'startIndex': 1, 'count': 100})}")
+        assert answer.status_code == 200, (text, answer.content)
+        posted = {"schemas": [f"{MESSAGES}SearchRequest"], "filter": asked}
+        assert (
+            scim.call("post", f"{path}/.search", posted).json()["totalResults"]
+            == answer.json()["totalResults"]
+        )
+        return int(answer.json()["totalResults"])
+
+    assert [(path, text, found(path, text)) for path, text, _ in FINDING] == FINDING
+
+
+def test_what_okta_sends_with_each_push_and_entra_for_an_empty_address(cast: Cast) -> None:
+    scim = Scim(cast)
+    bea, _ = scim.created("bea@example.com", emails=["bea@example.com"])
+    cid, _ = scim.created("cid@example.com")
+    body = {"schemas": [GROUP_KIND.urn], "displayName": "Platform", "members": [{"value": bea}]}
+    group = scim.call("post", "/Groups", body).json()["id"]
+
+    def patched(path: str, *operations: Any) -> Any:
+        return scim.call("patch", path, {"schemas": [f"{MESSAGES}PatchOp"], "Operations": list(operations)})
+
+    every = [{"value": bea}, {"value": cid, "display": "cid@example.com"}, {"value": cid}]
+    assert (
+        patched(f"/Groups/{group}", {"op": "replace", "path": "members", "value": every}).status_code == 200
+    )
+    assert GroupMember.objects.count() == 2
+    other = {"op": "replace", "value": {"id": bea, "displayName": "Elsewhere"}}
+    answer = patched(f"/Groups/{group}", other)
+    assert (answer.status_code, answer.json()["scimType"]) == (400, "mutability")
+    emptied = patched(f"/Users/{bea}", {"op": "Replace", "path": "emails", "value": [{"value": ""}]})
+    assert (emptied.status_code, "emails" in emptied.json()) == (200, False)
+    again = patched(
+        f"/Users/{bea}", {"op": "Replace", "path": 'emails[type eq "work"].value', "value": "b@example.com"}
+    )
+    assert again.json()["emails"] == [{"type": "work", "value": "b@example.com"}]
