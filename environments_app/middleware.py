@@ -131,14 +131,22 @@ class ExpiredSessionMiddleware(Middleware):
         doors = {reverse("sign-in"), reverse("admin:login")}
         if request.path in doors or not _leads_to(doors, response):
             return response
-        if "HX-Request" in request.headers or request.headers.get("X-Requested-With") == "fetch":
-            return HttpResponse(
-                EXPIRED, status=HTTPStatus.UNAUTHORIZED, content_type="text/plain; charset=utf-8"
-            )
+        if is_script(request):
+            return script_signed_out()
         if request.method in _SAFE:
             return response
         query = urlencode({REDIRECT_FIELD_NAME: origin_page(request), "expired": "1"})
         return HttpResponseRedirect(f"{reverse('sign-in')}?{query}")
+
+
+def is_script(request: HttpRequest) -> bool:
+    """Return whether a script of a page sent a request: it would follow a redirect, and lose the page."""
+    return "HX-Request" in request.headers or request.headers.get("X-Requested-With") == "fetch"
+
+
+def script_signed_out() -> HttpResponse:
+    """Return what a script of a page shows once its session is over."""
+    return HttpResponse(EXPIRED, status=HTTPStatus.UNAUTHORIZED, content_type="text/plain; charset=utf-8")
 
 
 def _leads_to(doors: set[str], response: HttpResponse) -> bool:

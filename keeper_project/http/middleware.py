@@ -11,6 +11,8 @@ from csp.utils import build_policy
 from django.conf import settings
 from django.contrib.auth import logout
 from django.contrib.auth.views import redirect_to_login
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -22,6 +24,7 @@ from core.db.concurrency import WORK, Attempts
 from core.http.problems import Problem, log_failure, plain_problem_response, problem_of
 from environments_app.authentication.sign_in import provider_subject
 from environments_app.errors import ApprovalNeeded, SessionEnded
+from environments_app.middleware import is_script, origin_page, script_signed_out
 from environments_app.models import User
 from keeper_project.http.errors import answer, method_not_allowed
 from keeper_project.observability.metrics import metrics
@@ -155,6 +158,32 @@ class ProbesMiddleware(Middleware):
         # CommonMiddleware, which sets it elsewhere, is not reached; a probe keeps its connection.
         response.headers["Content-Length"] = str(len(response.content))
         return response
+
+
+class KeptSessionMiddleware(SessionMiddleware):
+    """Stores what a request left in its session; one that was ended meanwhile leads to the sign-in.
+
+    What the request did may be stored: nothing says that it was not.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Answer as Django does, which has a page of one line for a session that is gone."""
+        try:
+            return super().process_response(request, response)
+        except SessionInterrupted:
+            # Empty, so that the browser forgets it.
+            request.session.flush()
+            return super().process_response(request, _signed_out(request))
+
+
+def _signed_out(request: HttpRequest) -> HttpResponse:
+    problem = problem_of(SessionEnded())
+    if problem is not None and request.path.startswith("/api/"):
+        return plain_problem_response(problem)
+    if is_script(request):
+        return script_signed_out()
+    page = request.get_full_path() if request.method == "GET" else origin_page(request)
+    return redirect_to_login(page, reverse("sign-in"))
 
 
 class ProblemPagesMiddleware(Middleware):

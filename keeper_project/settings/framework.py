@@ -44,7 +44,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "gateway_app.lanes.LaneMiddleware",
     "environments_app.middleware.DecoyMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "keeper_project.http.middleware.KeptSessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

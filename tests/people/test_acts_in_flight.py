@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import update_session_auth_hash
 from django.db import connection
 from django.test import Client
@@ -14,7 +15,8 @@ from django.test.utils import CaptureQueriesContext
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.models import AuditEvent
-from environments_app.authentication import passkeys, second_factor, sign_in
+from environments_app import middleware
+from environments_app.authentication import drf, passkeys, second_factor, sign_in
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, user_principal
 from environments_app.authorization.rows import lock_authentic
@@ -23,6 +25,7 @@ from environments_app.models import (
     ConnectedSignIn,
     DeviceSignIn,
     Passkey,
+    PersonalSettings,
     PersonalToken,
     SecondFactor,
     Session,
@@ -38,6 +41,7 @@ from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens import device, loopback, personal, scim_clients
 from environments_app.users import accounts, handing_over
 from environments_app.users.password_links import choose_reset
+from environments_app.users.preferences import choose_time_zone
 from environments_app.views import profile
 from tests.people.test_scim import Scim, vouched
 
@@ -323,6 +327,53 @@ def test_a_session_that_ends_while_it_is_confirmed_does_not_return(
     assert len(events(Action.SESSION_CONFIRM)) == 1
     assert not lives(client)
     assert not Session.objects.exclude(user=None).exists()
+
+
+def late_zone(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Return a browser whose session ends between an act and what the act leaves in the session."""
+    client = entered()
+
+    def late(**arguments: Any) -> None:
+        choose_time_zone(**arguments)
+        ended(cast)
+
+    monkeypatch.setattr(profile, "choose_time_zone", late)
+    return client
+
+
+@pytest.mark.every_database
+def test_a_session_that_ends_before_it_is_stored_leads_to_the_sign_in(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = late_zone(cast, monkeypatch)
+    response = client.post("/profile/time-zone", {"time_zone": "Europe/Berlin"})
+    # Not that nothing was saved, which would be wrong.
+    assert (response.status_code, response["Location"]) == (302, "/sign-in?next=/profile")
+    assert response.cookies[settings.SESSION_COOKIE_NAME].value == ""
+    assert PersonalSettings.objects.get(user=cast.alice).time_zone == "Europe/Berlin"
+    assert not lives(client)
+    assert not Session.objects.exclude(user=None).exists()
+
+
+def test_a_script_of_such_a_session_gets_401(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = late_zone(cast, monkeypatch)
+    form, headers = {"time_zone": "Europe/Berlin"}, {"X-Requested-With": "fetch"}
+    response = client.post("/profile/time-zone", form, headers=headers)
+    assert (response.status_code, response.content) == (401, b"Your session has expired. Sign in again.")
+
+
+def test_the_api_says_so_as_a_problem(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, find = entered(), drf.session_principal
+
+    def late(request: Any) -> Principal:
+        request.session["keeps"] = "something"
+        ended(cast)
+        return find(request)
+
+    monkeypatch.setattr(middleware, "session_principal", late)
+    response = client.get("/api/whoami")
+    assert (response.status_code, response["Content-Type"]) == (401, "application/problem+json")
+    assert response.json()["detail"] == "Your session was ended meanwhile. Sign in again."
 
 
 @pytest.mark.every_database
