@@ -159,6 +159,7 @@ def member_grant(request: HttpRequest, name: str) -> HttpResponse:
         messages.success(request, f"Access granted: {who}, {role} in {environment.name}.")
         if granted.user and not granted.user.is_active:
             messages.warning(request, f"The account {who} is disabled: it reads nothing until it is enabled.")
+        _warn_of_empty(request, environment, granted.prefix)
         return redirect("environment-detail", name=name)
     return _detail(request, environment, member_form=form)
 
@@ -173,6 +174,7 @@ def token_issue(request: HttpRequest, name: str) -> HttpResponse:
             form, lambda: tokens_service.issue(actor=actor, environment=environment, **form.cleaned_data)
         )
         if issued is not None:
+            _warn_of_empty(request, environment, issued[0].prefix)
             back = f"{reverse('environment-detail', args=[name])}#tokens"
             return show_token(request, *issued, environment=environment, back_url=back)
     return _detail(request, environment, token_form=form)
@@ -180,6 +182,17 @@ def token_issue(request: HttpRequest, name: str) -> HttpResponse:
 
 def shown_role(grant: Grant) -> str:
     return f"{grant.held.label} (suspended)" if grant.held else grant.role.label
+
+
+def _warn_of_empty(request: HttpRequest, environment: Environment, prefix: str) -> None:
+    """Say if a path names no secret: it may be mistyped, and its holder would find nothing."""
+    if not prefix:
+        return
+    if environment.pk not in import_string(settings.KEEPER_ENVIRONMENT_COUNTER)(
+        principal_of(request), prefix
+    ):
+        text = f"No secret of {environment.name} is under {prefix}/ yet. Check the path."
+        messages.warning(request, text)
 
 
 def _warn(request: HttpRequest, saved: Environment) -> None:

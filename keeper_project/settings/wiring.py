@@ -88,7 +88,8 @@ KEEPER_CHANGE_LISTENERS = ["sync_app.runs.schedule.schedule_environment"]
 KEEPER_WRITE_GUARDS = ["sync_app.rotation.policies.guards.guard_write"]
 # Called with what an environment is to name as its key; returns a warning, or raises InvalidField.
 KEEPER_ENVIRONMENT_KEY_CHECK = "secrets_app.key_operations.trial.check_reference"
-# Called with an actor; returns how many secrets they see in each environment, and when one changed last.
+# Called with an actor and perhaps a path; returns how many secrets they see in each environment, and when
+# one changed last.
 KEEPER_ENVIRONMENT_COUNTER = "secrets_app.queries.lookup.count_by_environment"
 # The executors of approvals: they store the payload of a request, and execute it once approved.
 KEEPER_APPROVAL_EXECUTORS = [

@@ -62,12 +62,14 @@ def visible_secrets(actor: Principal, *, deleted: bool = False) -> QuerySet[Secr
     return secrets.select_related("environment")
 
 
-def count_by_environment(actor: Principal) -> dict[int, dict[str, Any]]:
+def count_by_environment(actor: Principal, prefix: str = "") -> dict[int, dict[str, Any]]:
     """Return how many living secrets the actor may list in each environment, and when one changed last.
 
-    Without a path to which the actor is bound, an index alone answers it.
+    An environment without any is left out. Without a path an index alone answers it.
     """
     rows = Secret.objects.filter(visible(actor, Action.SECRET_VIEW), live=True).order_by()
+    if prefix:
+        rows = rows.filter(Q(name=prefix) | Q(name__gte=f"{prefix}/", name__lt=f"{prefix}0"))
     counted = rows.values_list("environment_id").annotate(Count("pk"), Max("updated_at"))
     return {place: {"count": count, "changed_at": changed_at} for place, count, changed_at in counted}
 

@@ -1,4 +1,4 @@
-"""The list of environments counts what a person sees of each."""
+"""The pages of environments count secrets: in the list, and under the path of a grant or token."""
 
 import re
 from collections.abc import Callable
@@ -36,3 +36,25 @@ def test_each_environment_counts_the_secrets_and_members_that_one_sees(
     assert "0 secrets of production" in seen
     Membership.objects.filter(pk=member.pk).update(expires_at=timezone.now() - timedelta(days=1))
     assert f"{members - 1} members of development" in words(cast.alice)
+
+
+def test_a_path_without_secrets_is_told_when_it_is_granted(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    keep(cast, "payments/db")
+    keep(cast, "payment")
+    alice = signed_in(cast.alice)
+
+    def grant(who: User, prefix: str) -> str:
+        form = {"username": who.username, "role": Role.READER, "prefix": prefix}
+        return alice.post("/environments/development/members", form, follow=True).content.decode()
+
+    def issue(name: str, prefix: str) -> str:
+        form = {"name": name, "role": Role.READER, "prefix": prefix}
+        return alice.post("/environments/development/tokens", form).content.decode()
+
+    told = "No secret of development is under {}/ yet. Check the path."
+    assert told.format("paymnts") in grant(cast.charlie, "paymnts")
+    assert told.format("search") in issue("mistyped", "search")
+    for page in (grant(cast.vera, "payments/db"), issue("right", "payments"), issue("all", "")):
+        assert "Check the path." not in page
