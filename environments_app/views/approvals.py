@@ -1,6 +1,7 @@
 """The pages of approvals: what waits for me, what I asked for, and one request in detail."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final
 
 from django.conf import settings
@@ -23,11 +24,12 @@ from environments_app.authentication.drf import principal_of
 from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.interfaces import READERS_DAYS
 from environments_app.models import Approval, ApprovalState
-from environments_app.views.base import act_page, confirm_first, render_page
+from environments_app.views.base import act_page, confirm_first, render_page, show_accounts
 
 _SHOWN: Final = 50
 _OWN: Final = 20
 _READERS: Final = 50
+_REQUESTER: Final = attrgetter("requester_uuid")
 
 
 @require_GET
@@ -37,7 +39,7 @@ def approval_list(request: HttpRequest) -> HttpResponse:
     environment_name = request.GET.get("environment", "")
     latest = approvals.visible_approvals(actor).order_by("-id")
     latest = latest.filter(environment__name=environment_name) if environment_name else latest
-    context = {
+    context: dict[str, Any] = {
         "waiting": _narrowed(approvals.waiting_for(actor), environment_name),
         "ready": _narrowed(
             approvals.in_state(approvals.resolved_for(actor), ApprovalState.APPROVED), environment_name
@@ -50,6 +52,8 @@ def approval_list(request: HttpRequest) -> HttpResponse:
         ],
         "own_requests": verified_rows(access_requests.own_requests(actor)[:_OWN]),
     }
+    rows = [row for name in ("waiting", "ready", "latest") for row in context[name]]
+    show_accounts(rows, _REQUESTER)
     return render(request, "environments_app/approval_list.html", context)
 
 
@@ -64,6 +68,9 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
     approval = approvals.find_approval(actor=actor, id=id)
     own = approval.requester_uuid == actor.uuid
     approvals_so_far = approvals_that_count(approval)
+    entries = history.entries_of(approval)
+    show_accounts([approval], _REQUESTER)
+    show_accounts(entries, attrgetter("author_uuid"))
     shows_value, decides = approval.action == Action.SECRET_REVEAL, approvals.may_approve(actor, approval)
     context = {
         "approval": approval,
@@ -72,7 +79,7 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
         "may_decide": decides,
         "obstacle": approvals.obstacle(actor, approval),
         "may_comment": approval.is_live and (own or approvals.is_approver(actor, approval)),
-        "entries": history.entries_of(approval),
+        "entries": entries,
         "given": approvals_so_far,
         "last_approval": len(approvals_so_far) + 1 >= approval.environment.approvals_needed,
         "max_text": history.MAX_TEXT,

@@ -1,8 +1,9 @@
 """What views of all apps share: how a page is rendered, and how a refusal is shown on its form."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django import forms
 from django.contrib import messages
@@ -60,6 +61,15 @@ def render_page(
 def is_partial(request: HttpRequest) -> bool:
     """Return whether htmx replaces a part of the page with the response."""
     return "HX-Request" in request.headers and "HX-Boosted" not in request.headers
+
+
+def show_accounts(rows: Iterable[Any], uuid_of: Callable[[Any], UUID | None]) -> None:
+    """Set `account` of each row to the account with its uuid, for the template; a program has none."""
+    rows = list(rows)
+    uuids = {uuid for row in rows if (uuid := uuid_of(row))}
+    people = User.objects.in_bulk(uuids, field_name="uuid") if uuids else {}
+    for row in rows:
+        row.account = people.get(uuid_of(row))
 
 
 def attempt(

@@ -23,10 +23,12 @@ from environments_app.views.base import last_environment, page_environment
 from operations_app.frame import environment_choice
 from operations_app.health.schema import installed_version
 from operations_app.inbox.items import count_new
-from secrets_app.queries.lookup import can_in_any_scope
+from secrets_app.queries.lookup import can_in_any_scope, visible_secrets
 from sync_app.views.presenters.targets import attention
 
 _KEPT: Final = "keeper_frame"
+# Pages about one secret: the same page of the one of its name in another environment.
+_OF_A_SECRET: Final = frozenset({"secret-detail", "secret-usage"})
 # Label, name of the address, icon.
 _WORKSPACE: Final = (
     ("Dashboard", "dashboard", "dashboard"),
@@ -161,14 +163,28 @@ class Layout:
     @property
     def choices(self) -> list[Choice]:
         """The entries of the switcher, all environments first."""
+        elsewhere = self._same_secret_elsewhere()
         return [
             Choice(
                 environment=environment,
-                url=environment_choice.switch_url(self._request, environment.name if environment else ""),
+                url=(environment and elsewhere.get(environment.pk))
+                or environment_choice.switch_url(self._request, environment.name if environment else ""),
                 active=environment == self.working_in,
             )
             for environment in (None, *self.environments)
         ]
+
+    def _same_secret_elsewhere(self) -> dict[int, str]:
+        """Return the address of this page for the secret of the same name, by environment."""
+        match = self._request.resolver_match
+        if match is None or match.url_name not in _OF_A_SECRET:
+            return {}
+        seen = visible_secrets(self.person)
+        same = seen.filter(name__in=seen.filter(pk=match.kwargs["id"]).values("name"))
+        return {
+            place: reverse(match.url_name, args=[pk])
+            for place, pk in same.values_list("environment_id", "pk")
+        }
 
     @property
     def actions(self) -> list[QuickAction]:

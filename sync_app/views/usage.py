@@ -1,5 +1,6 @@
 """The page of a secret's use: who may read it and why, who did, where copies are, what a rotation breaks."""
 
+from operator import attrgetter
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -10,7 +11,7 @@ from django.views.decorators.http import require_GET
 from audit_app.queries import usage_index
 from core.parsing import whole_number
 from environments_app.authentication.drf import principal_of
-from environments_app.views.base import render_page
+from environments_app.views.base import render_page, show_accounts
 from secrets_app.queries.lookup import find_secret, require_authentic
 from secrets_app.services.usage import check, usage_report
 from sync_app.rotation.impact import impact_of
@@ -40,6 +41,7 @@ def secret_usage(request: HttpRequest, id: int) -> HttpResponse:
         else "",
         "uncounted": usage_index.lag_text(report.behind),
     }
+    show_accounts([*context["readers"], *report.ghosts], attrgetter("uuid"))
     if report.sees_everyone:
         context["impact"] = impact_of(actor=actor, secret=secret, report=report)
         context["policy"] = policy_of(secret)

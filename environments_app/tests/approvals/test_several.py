@@ -182,6 +182,18 @@ def test_fewer_approvals_need_approval_and_more_need_people(cast: Cast, asked: A
     assert not Environment.objects.get(pk=place.pk).is_authentic()
 
 
+def test_the_pages_name_people_as_they_call_themselves(
+    cast: Cast, asked: Approval, signed_in: SignedIn
+) -> None:
+    User.objects.filter(pk=cast.alice.pk).update(display_name="Alice Ng")
+    page = signed_in(cast.alice)
+    page.post(f"/approvals/{asked.pk}/comment", {"text": "Ticket OPS-4"})
+    named = 'alice <span class="quiet">Alice Ng</span>'
+    assert page.get("/approvals").content.decode().count(named) == 1
+    # As the requester, and as the author of the comment.
+    assert page.get(f"/approvals/{asked.pk}").content.decode().count(named) == 2
+
+
 def test_comments_reach_the_other_side_and_the_log_has_no_text(
     cast: Cast, asked: Approval, signed_in: SignedIn, events: Events
 ) -> None:

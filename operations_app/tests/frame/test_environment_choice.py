@@ -78,6 +78,13 @@ def test_switching_keeps_the_page(cast: Cast, signed_in: SignedIn) -> None:
     assert to_production("/environments/development") == "/environments/production"
     assert to_production("/environments/development/access") == "/environments/production/access"
     assert to_production(reverse("secret-detail", args=[secret.pk])) == "/secrets?environment=production"
+    same = keep(cast, "payments/db", environment=cast.production)
+    for page in ("secret-detail", "secret-usage"):
+        assert to_production(reverse(page, args=[secret.pk])) == reverse(page, args=[same.pk])
+    # bob is told nothing of a secret that he may not see.
+    page = signed_in(cast.bob).get(reverse("secret-detail", args=[same.pk]))
+    assert page.status_code == 404
+    assert reverse("secret-detail", args=[secret.pk]) not in page.content.decode()
     assert to_production("/") == "/secrets?environment=production"
 
 

@@ -128,6 +128,17 @@ def test_others_see_their_own_use_alone(cast: Cast, signed_in: Any) -> None:
     assert signed_in(cast.bob).get(f"/api/secrets/{secret.pk}/impact").status_code == 403
 
 
+def test_readers_and_ghosts_have_the_names_that_they_gave_themselves(cast: Cast, signed_in: Any) -> None:
+    secret = keep(cast)
+    for user, name in ((cast.bob, "Bob Mill"), (cast.erin, "Erin Ash")):
+        read.reveal(actor=cast.principal(user), secret=secret)
+        User.objects.filter(pk=user.pk).update(display_name=name)
+    sql("DELETE FROM environments_app_membership WHERE user_id = %s", cast.bob.pk)
+    page = signed_in(cast.alice).get(f"/secrets/{secret.pk}/usage").content.decode()
+    for named in ('bob <span class="quiet">Bob Mill', 'erin <span class="quiet">Erin Ash'):
+        assert named in page
+
+
 def test_opening_it_is_recorded_before_anything_is_read(cast: Cast, signed_in: Any) -> None:
     secret = keep(cast)
     assert signed_in(cast.alice).get(f"/secrets/{secret.pk}/usage").status_code == 200
