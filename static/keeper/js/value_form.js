@@ -60,9 +60,14 @@ function fit() {
 // A text may be anything: what generates a text makes a key of one kind.
 const generatorFor = (kind) => kind !== "TEXT" && document.querySelector(`[data-generates="${CSS.escape(kind)}"]`);
 
+// Those of the type are shown, and the others once they are asked for.
 function openGenerator() {
   const generator = generatorFor(type?.value || "");
+  const others = document.querySelector("[data-other-generators]");
   if (generator) generator.open = true;
+  if (!others || others.dataset.asked) return;
+  others.hidden = !generator;
+  for (const each of document.querySelectorAll("[data-generates]")) each.hidden = Boolean(generator) && each.dataset.generates !== type.value;
 }
 
 function format() {
@@ -109,6 +114,13 @@ if (area) {
   type?.addEventListener("change", () => {
     fit();
     openGenerator();
+  });
+  document.querySelector("[data-other-generators]")?.addEventListener("click", ({ currentTarget }) => {
+    currentTarget.dataset.asked = "yes";
+    currentTarget.hidden = true;
+    const hidden = [...document.querySelectorAll("[data-generates][hidden]")];
+    for (const each of hidden) each.hidden = false;
+    hidden[0]?.querySelector("summary").focus();
   });
   environment?.addEventListener("change", guard);
   // In a field of one line, Enter saves as it does in any other.

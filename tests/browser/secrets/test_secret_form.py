@@ -114,6 +114,8 @@ def test_the_public_part_of_a_key_is_copied_to_the_letter(
     allowed = ["clipboard-read", "clipboard-write"]
     page = visitor.open("/secrets/new", user=cast.alice, phone=phone, permissions=allowed)
     generator = page.locator("[data-generator=csr]")
+    expect(generator).to_be_hidden()
+    page.get_by_role("button", name="Other kinds of value").click()
     generator.locator("summary").click()
     generator.locator("[name=common_name]").fill("payments.example.com")
     generator.get_by_role("button", name="Generate").click()
@@ -142,6 +144,8 @@ def test_the_field_of_a_value_fits_its_type(visitor: Visitor, cast: Cast) -> Non
     assert tall is not None
     assert line["height"] * 3 < tall["height"]
     expect(page.locator("[data-generator=json]")).to_have_attribute("open", "")
+    # Of the generators, those of the type.
+    expect(page.locator("[data-generator]:visible")).to_have_count(1)
 
     value.fill('{"a":1,}')
     page.get_by_role("button", name="Validate").click()
