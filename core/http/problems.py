@@ -96,6 +96,8 @@ _FOREIGN: Final[tuple[tuple[type[Exception], Kind], ...]] = (
     (InterfaceError, _NO_DATABASE),
 )
 _BEARER: Final = {"WWW-Authenticate": 'Bearer realm="keeper"'}
+_ANONYMOUS: Final = "Send a service token as `Authorization: Bearer kpr_…`, or sign in."
+_INVALID: Final = "This token isn't valid: it is mistyped, expired or revoked."
 # Messages of Django REST framework that repeat what was sent, by their class and by their code.
 _FRAMEWORK_WORDS: Final[tuple[tuple[type[APIException], str], ...]] = (
     (MethodNotAllowed, "Method not allowed."),
@@ -159,12 +161,9 @@ def log_failure(error: Exception, problem: Problem) -> None:
 def _framework_problem(error: APIException) -> Problem:
     headers = {}
     if isinstance(error, NotAuthenticated | AuthenticationFailed):
-        return Problem(
-            status=401,
-            title="Not signed in",
-            detail="Send a service token as `Authorization: Bearer kpr_…`, or sign in.",
-            headers=_BEARER,
-        )
+        # One sentence for whatever a token lacks: which it is says something of it.
+        detail = _ANONYMOUS if isinstance(error, NotAuthenticated) else _INVALID
+        return Problem(status=401, title="Not signed in", detail=detail, headers=_BEARER)
     own = next((words for kind, words in _FRAMEWORK_WORDS if isinstance(error, kind)), None)
     wait = getattr(error, "wait", None)
     if wait is not None:

@@ -57,6 +57,9 @@ def test_bad_credentials_are_refused_and_counted(db: None, header: str, kind: st
     assert response.status_code == 401
     assert RefusalCount.objects.get().kind == kind
     assert header.rsplit(maxsplit=1)[-1].encode() not in response.content or header == "Bearer"
+    # The same for each, and another than without any.
+    assert response.json()["detail"] == "This token isn't valid: it is mistyped, expired or revoked."
+    assert response.json()["detail"] != Client().get("/api/whoami").json()["detail"]
 
 
 def test_bad_credentials_are_not_rescued_by_a_session(cast: Cast, signed_in: Callable[..., Client]) -> None:
