@@ -49,7 +49,7 @@ def parse_yaml(value: str) -> list[object]:
 
 
 def _place(mark: Any) -> str:
-    return "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
+    return "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
 
 
 class _DocumentLoader(_SafeLoader):
