@@ -82,9 +82,9 @@ def test_switching_keeps_the_page(cast: Cast, signed_in: SignedIn) -> None:
     for page in ("secret-detail", "secret-usage"):
         assert to_production(reverse(page, args=[secret.pk])) == reverse(page, args=[same.pk])
     # bob is told nothing of a secret that he may not see.
-    page = signed_in(cast.bob).get(reverse("secret-detail", args=[same.pk]))
-    assert page.status_code == 404
-    assert reverse("secret-detail", args=[secret.pk]) not in page.content.decode()
+    refused = signed_in(cast.bob).get(reverse("secret-detail", args=[same.pk]))
+    assert refused.status_code == 404
+    assert reverse("secret-detail", args=[secret.pk]) not in refused.content.decode()
     assert to_production("/") == "/secrets?environment=production"
 
 
