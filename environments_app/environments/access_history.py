@@ -54,7 +54,8 @@ class PastAccess:
 
     @property
     def reads(self) -> bool:
-        return not self.hindrances
+        """Whether it led to values. One without an event counts: nothing shows that it did not."""
+        return all(why == NO_EVENT for why in self.hindrances)
 
 
 @dataclass(frozen=True)

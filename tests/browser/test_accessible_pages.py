@@ -68,6 +68,7 @@ PAGES = {
     "notifications": "/notifications",
     "tokens": "/tokens",
     "access": "/environments/development/access",
+    "access-that-day": "/environments/development/access?as_of={today}",
     "reports": "/reports",
     "report": "/reports/all",
     "report-to-print": "/reports/all.html",
@@ -143,6 +144,7 @@ def test_pages_are_without_barriers(visitor: Visitor, cast: Cast, secret: Callab
     offboard(actor=cast.principal(cast.alice), user=cast.charlie)
     root = guarded.guard(actor=cast.principal(cast.alice), secret=secret(name="root/key"))
     rows: dict[str, Any] = {
+        "today": timezone.now().date(),
         "departure": Departure.objects.get().pk,
         "record": AuditEvent.objects.get(manifest__isnull=False).pk,
         "secret": stored.pk,

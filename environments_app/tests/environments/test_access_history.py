@@ -191,3 +191,14 @@ def test_the_past_is_for_who_may_see_the_present(
         for address in ("/environments/development/access", "/api/environments/development/access"):
             answer = client.get(f"{address}?as_of={day}" if day else address)
             assert (answer.status_code == 403) != allowed
+
+
+@pytest.mark.usefixtures("place")
+def test_a_grant_without_an_event_counts_as_one_that_could_read(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    client, today = signed_in(cast.alice), timezone.now().astimezone(UTC).date()
+    answer = client.get(f"/api/environments/development/access?as_of={today}&person=bob").json()
+    assert [(way["reads"], way["hindrances"]) for way in answer["ways"]] == [(True, [NO_EVENT])]
+    page = client.get(f"/environments/development/access?as_of={today}&person=bob")
+    assert (page.context["readers"], NO_EVENT in page.content.decode()) == (1, True)
