@@ -68,6 +68,16 @@ def test_what_one_may_not_see_is_not_there(
     assert signed_in(cast.charlie).get(PAGE).status_code == 404
 
 
+def test_secrets_of_another_environment_are_no_rows(
+    cast: Cast, targets: list[Target], signed_in: Callable[..., Client]
+) -> None:
+    """Alice manages both."""
+    keep(cast, "elsewhere/key", environment=cast.production)
+    client = signed_in(cast.alice)
+    assert list(states(client)) == ["app/key", "team/key"]
+    assert "elsewhere" not in client.get(PAGE).content.decode()
+
+
 def test_it_takes_a_constant_number_of_statements(
     cast: Cast, targets: list[Target], signed_in: Callable[..., Client]
 ) -> None:
