@@ -143,6 +143,13 @@ def test_what_is_not_as_it_was_planned_is_neither_written_nor_deleted(
     assert target.told == []
 
 
+def test_one_that_was_made_anew_with_the_mark_and_version_of_ours_is_not_updated() -> None:
+    target = Willing(replace(SEEN, remote_id="another", version=JOB.token))
+    with pytest.raises(ChangedSinceRead):
+        carried_out(target, JOB)
+    assert target.told == []
+
+
 @pytest.mark.parametrize(
     "meanwhile", [{"version": "2"}, {"remote_id": "another"}, {"presence": Presence.DELETED}]
 )
