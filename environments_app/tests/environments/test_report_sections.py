@@ -162,6 +162,20 @@ def test_whose_tokens_and_trusts_one_sees_and_in_which_state(cast: Cast) -> None
     assert rows(cast, "trusts", who=cast.bob) == []
 
 
+def test_a_credential_is_told_of_its_own_environment_alone(cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+    for place in (cast.development, cast.production):
+        issue(actor=alice, environment=place, role="reader", name=f"ci of {place.name}")
+        make_trust(cast, Issuer(), environment=place, name=f"deploy-{place.name}")
+    found = [list(row.values()) for row in rows(cast, "hands")]
+    told = sorted((place, name) for place, kind, name, _ in found if kind in {"token", "trust"})
+    assert told == sorted(
+        (place, name)
+        for place in ("development", "production")
+        for name in (f"ci of {place}", f"deploy-{place}")
+    )
+
+
 def test_a_suspended_account_is_told(cast: Cast) -> None:
     cast.bob.suspended_at = timezone.now()
     cast.bob.save()

@@ -4,10 +4,11 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
-from environments_app.errors import Forbidden
+from environments_app.errors import Forbidden, Invisible
 from environments_app.tests.cast import Cast
-from operations_app.backup.restore import release, waiting
+from operations_app.backup.restore import release, suspendables, waiting
 
 
 def test_nothing_waits_where_nothing_was_restored(cast: Cast) -> None:
@@ -31,3 +32,10 @@ def test_administrators_alone_may_look(cast: Cast) -> None:
         list(waiting(actor=cast.principal(cast.alice)))
     assert list(waiting(actor=cast.principal(cast.root))) == []
     assert release.__doc__
+
+
+def test_administrators_alone_release_and_others_learn_of_none(cast: Cast) -> None:
+    for each in suspendables():
+        for person, refusal in ((cast.alice, Forbidden), (cast.root, Invisible)):
+            with pytest.raises(refusal):
+                each.release(actor=cast.principal(person), uuid=cast.bob.uuid, since=timezone.now())
