@@ -32,7 +32,7 @@ from environments_app.authorization.policy import Principal, require, require_co
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, InvalidField, Tampered
 from environments_app.models import SecondFactor, User
-from environments_app.sessions.service import end_sessions, lock_own
+from environments_app.sessions.service import end_sessions, lock_other, lock_own
 from environments_app.users.accounts import record_takeover
 from environments_app.users.credentials import record_change, remove_all_passkeys
 from environments_app.users.suspensions import mark_suspended, tell_suspended
@@ -218,7 +218,11 @@ def remove(*, actor: Principal, user: User) -> User:
     if not own:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     require_confirmed(actor)
-    with lock_own(actor, user, Action.SECOND_FACTOR_CHANGE) if own else lock_authentic(user) as stored:
+    with (
+        lock_own(actor, user, Action.SECOND_FACTOR_CHANGE)
+        if own
+        else lock_other(actor, user, Action.USER_CHANGE)
+    ) as stored:
         if stored.second_factor is None:
             raise Conflict("Two-factor authentication is off.")
         stored.second_factor = None

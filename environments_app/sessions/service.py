@@ -9,12 +9,13 @@ from django.utils import timezone
 
 from audit_app.events import streams
 from audit_app.events.actions import Action
-from audit_app.events.actors import Actor
+from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from core.canonical_json import Json
-from environments_app.authorization.policy import Principal, record_denial, require
+from environments_app.authorization.policy import Principal, allows, record_denial, require
+from environments_app.authorization.principals import refresh_principal
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Forbidden, SessionEnded
 from environments_app.models import DeviceSignIn, PersonalToken, Session, User
@@ -38,9 +39,76 @@ def lock_own(actor: Principal, user: User, action: Action) -> Iterator[User]:
         raise
 
 
+@contextmanager
+def lock_other(
+    actor: Principal, user: User, action: Action, *, beside: Collection[int] = ()
+) -> Iterator[User]:
+    """Yield an account, locked for an act of an administrator, whose own account is locked with it.
+
+    `beside` is that of `lock_authentic`. Raises Tampered, and as `refuse_late` does.
+    """
+    ids = [*beside, *own_ids(actor)]
+    with refuse_late(actor, action), lock_authentic(user, beside=ids) as stored:
+        require_still(actor, action)
+        yield stored
+
+
+@contextmanager
+def lock_actor(actor: Principal, action: Action) -> Iterator[None]:
+    """Begin the transaction of an act that makes an account. Raises as `refuse_late` does."""
+    ids = own_ids(actor)
+    with refuse_late(actor, action), transaction.atomic():
+        list(User.objects.select_for_update().filter(pk__in=ids).values_list("pk"))
+        require_still(actor, action)
+        yield
+
+
+@contextmanager
+def refuse_late(actor: Principal, action: Action) -> Iterator[None]:
+    """Record, around the transaction of an act, that its actor lost the session or the right meanwhile.
+
+    Raises SessionEnded, or Forbidden.
+    """
+    try:
+        yield
+    except SessionEnded:
+        record_denial(actor=actor, action=action, environment=None, reason="session-ended")
+        raise
+    except _RightLost as lost:
+        require(actor=refresh_principal(actor), action=action, environment=None)
+        raise Forbidden("You don't have permission to do this.") from lost
+
+
+def require_still(actor: Principal, action: Action) -> None:
+    """Ask for an actor's session and right again, in a transaction that has locked their account.
+
+    Who ends an account, its sessions or its role locks it as well: it is over before, or waits. What this
+    raises is for `refuse_late`.
+    """
+    if actor.kind is ActorKind.USER:
+        _require_session(actor, User.objects.get(uuid=actor.uuid))
+    if not allows(refresh_principal(actor), action, environment_id=None):
+        raise _RightLost
+
+
+def own_ids(actor: Principal) -> list[int]:
+    """Return the id of the actor's account, if they are a person; ask before the transaction begins."""
+    return (
+        list(User.objects.filter(uuid=actor.uuid).values_list("pk", flat=True))
+        if actor.kind is ActorKind.USER
+        else []
+    )
+
+
+class _RightLost(Exception):
+    """Between the first look and the lock, the actor lost the right."""
+
+
 def _require_session(actor: Principal, user: User) -> None:
     rows = Session.objects.filter(is_open(), user=user, session_key=actor.session)
     if not user.is_active or (actor.session is not None and not rows.exists()):
+        raise SessionEnded
+    if actor.scope is not None and not active_tokens(user).filter(uuid=actor.scope.token).exists():
         raise SessionEnded
 
 

@@ -4,7 +4,7 @@ A grant names a person or a group. Both API and pages find it here.
 """
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ from environments_app.models import (
     UserRole,
 )
 from environments_app.names import normalise_username, validate_new_username
-from environments_app.sessions.service import end_sessions, lock_own
+from environments_app.sessions.service import end_sessions, lock_actor, lock_other, lock_own
 from environments_app.users.credentials import forget_others_credentials
 from environments_app.users.password_backend import named_user
 from environments_app.users.suspensions import mark_suspended, tell_suspended
@@ -64,11 +64,13 @@ def create_user(
     display_name: str = "",
     role: str = UserRole.USER,
     password: str | None = None,
+    also: Callable[[User], None] = lambda _user: None,
 ) -> User:
     """Create an account; without a password it has no local sign-in.
 
-    An account created by a suspended one is suspended too: the same person may control both.
-    Raises Forbidden, ConfirmationNeeded, BadName, InvalidField (also for a weak password), or NameInUse.
+    An account created by a suspended one is suspended too: the same person may control both. `also` does
+    more with it in the same transaction. Raises Forbidden, SessionEnded, ConfirmationNeeded, BadName,
+    InvalidField (also for a weak password), or NameInUse.
     """
     require(actor=actor, action=Action.USER_CREATE, environment=None)
     require_confirmed(actor)
@@ -85,9 +87,10 @@ def create_user(
     if actor.suspended:
         user.suspended_at = timezone.now()
     try:
-        with transaction.atomic():
+        with lock_actor(actor, Action.USER_CREATE):
             user.save()
             record_user(actor, user, {"role": user.role}, action=Action.USER_CREATE)
+            also(user)
     except IntegrityError as error:
         raise NameInUse(f"The username {username} is taken.") from error
     return user
@@ -127,7 +130,8 @@ def update_user(*, actor: Principal, user: User, **changes: Any) -> User:
         require_confirmed(actor)
     _require_may_set(actor, changes)
     may_end = changes.get("role", UserRole.ADMIN) != UserRole.ADMIN or not changes.get("is_active", True)
-    with lock_authentic(user, beside=administrators_beside(user) if may_end else ()) as stored:
+    beside = administrators_beside(user) if may_end else ()
+    with lock_other(actor, user, Action.USER_CHANGE, beside=beside) as stored:
         was_admin, was_active = stored.is_admin, stored.is_active
         changed = set_fields(stored, changes)
         if actor.kind is not ActorKind.SYSTEM:
@@ -260,7 +264,8 @@ def set_password(*, actor: Principal, user: User, password: str) -> User:
     if not own:
         require(actor=actor, action=Action.USER_CHANGE, environment=None)
     require_confirmed(actor)
-    with lock_own(actor, user, Action.USER_CHANGE) if own else lock_authentic(user) as stored:
+    lock = lock_own if own else lock_other
+    with lock(actor, user, Action.USER_CHANGE) as stored:
         if not own and stored.saml_issuer is not None:
             raise Conflict("This person signs in by single sign-on, where the password is kept.")
         if own and stored.temporary_since and stored.check_password(password):
@@ -298,7 +303,7 @@ def restore_account(*, actor: Principal, user: User, role: str, password: str) -
     clean_fields(user, ["role"])
     check_and_set_password(user, password)
     user.temporary_since = timezone.now()
-    with transaction.atomic():
+    with lock_actor(actor, Action.USER_CHANGE):
         suspends = mark_suspended(actor, user)
         user.save()
         forget_others_credentials(actor, user)

@@ -22,7 +22,7 @@ from environments_app.authorization.rows import lock_authentic, require_authenti
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.models import OIDC_ISSUER, SAML_ISSUER, ProvisionedUser, ScimClient, ServiceToken, User
 from environments_app.names import fold_username
-from environments_app.sessions.service import end_sessions
+from environments_app.sessions.service import end_sessions, own_ids, refuse_late, require_still
 from environments_app.users.accounts import record_takeover
 from environments_app.users.credentials import forget_others_credentials
 from environments_app.users.suspensions import mark_suspended, tell_suspended
@@ -46,9 +46,11 @@ def hand_over(
     if actor.uuid == user.uuid:
         raise Conflict("This is your own account. Another administrator hands it over.")
     external_id, user_name = _text("external_id", external_id), _text("user_name", user_name)
+    late, ids = refuse_late(actor, Action.SCIM_CLIENT_CHANGE), own_ids(actor)
     try:
         # In the order in which a client's writes lock them.
-        with lock_authentic(client) as owner, lock_authentic(user) as stored:
+        with late, lock_authentic(client) as owner, lock_authentic(user, beside=ids) as stored:
+            require_still(actor, Action.SCIM_CLIENT_CHANGE)
             return _hand_over(actor, stored, owner, external_id, user_name)
     except IntegrityError as error:
         raise NameInUse("Another person of this client has this userName or external ID.") from error

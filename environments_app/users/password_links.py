@@ -30,7 +30,7 @@ from environments_app.errors import Conflict, Forbidden, InvalidField, LinkEnded
 from environments_app.models import LinkPurpose, PasswordLink, ProvisionedUser, Role, User, UserRole
 from environments_app.models.authentication import account_fingerprint
 from environments_app.notifications.service import message_users
-from environments_app.sessions.service import end_sessions, lock_own
+from environments_app.sessions.service import end_sessions, lock_other, lock_own
 from environments_app.users.accounts import (
     check_and_set_password,
     create_user,
@@ -76,12 +76,13 @@ def invite_new(
     require(actor=actor, action=Action.USER_CREATE, environment=None)
     role = fields.get("role", UserRole.USER)
     offers = check_offer(actor=actor, environments=environments, access=access, role=role, prefix=prefix)
-    with transaction.atomic():
-        user = create_user(actor=actor, email=email, password=None, **fields)
+
+    def queue(user: User) -> None:
         _require_invitable(user)
         _queue_invitation(actor, user, offers)
         record_user(actor, user, {"invitation": "sent", "address": user.email, **told(offers)})
-    return user
+
+    return create_user(actor=actor, email=email, password=None, also=queue, **fields)
 
 
 def invite(*, actor: Principal, user: User) -> None:
@@ -96,7 +97,7 @@ def invite(*, actor: Principal, user: User) -> None:
     require_confirmed(actor)
     seen = invitation_of(user)
     offers = _offer_again(actor, seen, user) if seen else []
-    with lock_authentic(user) as stored:
+    with lock_other(actor, user, Action.USER_CREATE) as stored:
         _require_invitable(stored)
         last = invitation_of(stored)
         if last != seen:

@@ -17,10 +17,9 @@ from audit_app.events.actors import ActorKind
 from core.workers import nudge
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
-from environments_app.authorization.policy import Principal, allows, require, require_confirmed
-from environments_app.authorization.principals import refresh_principal
+from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.rows import lock_authentic
-from environments_app.errors import Conflict, Forbidden
+from environments_app.errors import Conflict
 from environments_app.models import (
     AccessRequest,
     Approval,
@@ -30,7 +29,13 @@ from environments_app.models import (
     User,
 )
 from environments_app.notifications.service import raise_alert, resolve_alert
-from environments_app.sessions.service import active_sessions, end_device_sign_ins, end_sessions, end_tokens
+from environments_app.sessions.service import (
+    active_sessions,
+    end_device_sign_ins,
+    end_sessions,
+    end_tokens,
+    lock_other,
+)
 from environments_app.users.accounts import (
     administrators_beside,
     end_account,
@@ -53,10 +58,6 @@ class Offboarded:
 
     marked: int
     queued: int
-
-
-class _RightLost(Exception):
-    """The actor may not do this any more, as the rows say that the transaction has locked."""
 
 
 def offboard(*, actor: Principal, user: User) -> Offboarded:
@@ -94,11 +95,7 @@ def end_person(
     require_confirmed(actor)
     if actor.uuid == user.uuid:
         raise Conflict("You can't offboard yourself. Ask another administrator.")
-    try:
-        departure = _end(actor, user, right, lease)
-    except _RightLost as lost:
-        require(actor=refresh_principal(actor), action=right, environment=None)
-        raise Forbidden("You don't have permission to do this.") from lost
+    departure = _end(actor, user, right, lease)
     if lease is None:
         nudge(following.RUN)
     return departure
@@ -139,12 +136,7 @@ def hold_last_administrator(*, actor: Principal, user: User) -> None:
 
 
 def _end(actor: Principal, user: User, right: Action, lease: timedelta | None) -> Departure:
-    beside = [*administrators_beside(user)]
-    if actor.kind is ActorKind.USER:
-        beside += User.objects.filter(uuid=actor.uuid).values_list("pk", flat=True)
-    with lock_authentic(user, beside=beside) as stored:
-        if not allows(refresh_principal(actor), right, environment_id=None):
-            raise _RightLost
+    with lock_other(actor, user, right, beside=administrators_beside(user)) as stored:
         ended = _end_requests(actor, stored)
         ended["sessions"] = active_sessions(stored).count()
         ended["tokens"] = end_tokens(actor=actor, user=stored)
