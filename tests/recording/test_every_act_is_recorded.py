@@ -597,6 +597,7 @@ SILENT: Final[dict[str, str]] = {
     "environments_app.users.invitations.kept": "the event of the invitation has what is offered",
     "*.offline_seconds": _SHOWS,
     "sync_app.targets.lookup.*": _SHOWS,
+    "secrets_app.queries.lookup.count_by_environment": _SHOWS,
     "*.panel": _SHOWS,
     "sync_app.migration.mounts.rules_of": _SHOWS,
     "sync_app.migration.mounts.rule_changes": _SHOWS,
