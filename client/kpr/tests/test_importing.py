@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from secrets_app.models import Secret
 from kpr.__main__ import main
 from kpr.api import Api
 from kpr.errors import Exit, UnreachableError, UsageError
-from kpr.importing import source_of
+from kpr.importing import _written, source_of
 from kpr.tests.conftest import Inside
 
 SECRET = "c4n4ry-of-imports"
@@ -148,3 +149,19 @@ def test_an_older_server_gets_no_part(kpr: Kpr, inside: Inside, monkeypatch: pyt
     monkeypatch.setattr(inside, "answer", seen)
     assert kpr("import", "-", given="A=1")[0] == 0
     assert not [each for each in sent if "part" in each]
+
+
+def test_what_an_earlier_part_has_done_is_told_as_done() -> None:
+    """Each part tells of all entries: the later one finds what the earlier wrote unchanged."""
+    name, plan = {"name": "app/key"}, {"digest": "d"}
+    answers = iter(
+        [
+            {
+                "results": [{**name, "result": "created", "done": True}],
+                "unfinished": {"digest": "d", "after": "a"},
+            },
+            {"results": [{**name, "result": "unchanged", "done": False}], "unfinished": None},
+        ]
+    )
+    api = SimpleNamespace(send=lambda *_, **__: SimpleNamespace(document=lambda: next(answers)))
+    assert _written(api, "/x", {}, plan) == [{**name, "result": "created", "done": True}]  # type: ignore[arg-type]
