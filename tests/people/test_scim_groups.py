@@ -373,3 +373,10 @@ def test_many_people_are_moved_by_as_many_statements_as_few(cast: Cast, scim: Sc
     fill(*ids)
     assert without(scim, group) <= first + 2
     assert {name for name, at in departures().items() if at > before[name]} == {*before} - {"p1"}
+
+
+def test_no_client_makes_an_administrator(scim: Scim) -> None:
+    _, bea = scim.created(
+        "bea@example.com", roles=[{"value": "admin", "primary": True}], entitlements=["admin"]
+    )
+    assert bea.role == "user"
