@@ -36,5 +36,5 @@ read_only(
     ),
 )
 read_only(
-    RunningProcess, "kind host release seen_at name", page=lambda _row: f"{reverse('admin-system')}#work"
+    RunningProcess, "kind host release seen_at name", page=lambda _row: f"{reverse('admin-system')}?tab=work"
 )

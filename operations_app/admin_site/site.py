@@ -52,10 +52,11 @@ class OperatorPage:
     view: str
     group: str
     about: str
+    query: str = ""
 
     @property
     def url(self) -> str:
-        return reverse(self.view)
+        return reverse(self.view) + self.query
 
 
 OPERATOR_PAGES: Final = (
@@ -75,7 +76,14 @@ OPERATOR_PAGES: Final = (
         title="System",
         view="admin-system",
         group="system",
-        about="Settings, checks, workers, schedules, health and backups.",
+        about="Settings, checks, schedules.",
+    ),
+    OperatorPage(
+        title="Jobs",
+        view="admin-system",
+        query="?tab=work",
+        group="system",
+        about="What waits for a worker, what one holds, and what failed.",
     ),
     OperatorPage(title="Health", view="health", group="system", about="What Keeper depends on."),
     OperatorPage(title="Backups", view="backups", group="system", about="Backups, and how to restore one."),

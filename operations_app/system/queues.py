@@ -28,6 +28,8 @@ class Queue:
     stuck: int
     stuck_words: str
     url: str | Promise
+    # The list of what needs an operator alone.
+    stuck_url: str | Promise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,21 +71,32 @@ def queues() -> list[Queue]:
             label="Sync",
             stuck_words="lease is over",
             url=reverse_lazy("admin:sync_app_run_changelist"),
+            stuck_url="#leases",
             **runs,
         ),
         Queue(
             label="Rotation",
             stuck_words="stopped",
-            url=reverse_lazy("rotation", query={"state": "failed"}),
+            url=reverse_lazy("rotation"),
+            stuck_url=reverse_lazy("rotation", query={"state": "failed"}),
             **rotations,
         ),
         Queue(
             label="Messages",
             stuck_words="failed",
             url=reverse_lazy("admin:environments_app_delivery_changelist"),
+            stuck_url=reverse_lazy(
+                "admin:environments_app_delivery_changelist", query={"attention": "failed"}
+            ),
             **messages,
         ),
-        Queue(label="Audit log", stuck_words="sinks fail", url=reverse_lazy("admin-audit"), **sinks),
+        Queue(
+            label="Audit log",
+            stuck_words="sinks fail",
+            url=reverse_lazy("admin-audit"),
+            stuck_url=reverse_lazy("admin-audit"),
+            **sinks,
+        ),
     ]
 
 

@@ -1,6 +1,6 @@
 """The page of the system in the admin, and that of Health.
 
-The page of the system has a tab for each of installation, checks, workers, schedules and
+The page of the system has a tab for each of installation, checks, jobs, schedules and
 settings. Health has the status of every system, its age and its remedy.
 """
 
@@ -72,7 +72,7 @@ def _settings(request: HttpRequest, _actor: Principal) -> dict[str, Any]:
 TABS: Final = {
     "installation": "Installation",
     "checks": "Deployment checks",
-    "work": "Workers",
+    "work": "Jobs",
     "schedules": "Schedules",
     "settings": "Settings",
 }

@@ -1,8 +1,10 @@
 """Queues, leases and settings: a tab of the admin, for operators alone, constant in cost, and nothing secret among them."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import settings as in_force
@@ -12,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core.config.variables import SOURCES, Source, read
-from environments_app.models import User
+from environments_app.models import Delivery, DeliveryState, User
 from environments_app.tests.cast import Cast
 from operations_app.system.installation import ADDRESSES, PLAIN, shown_settings
 from sync_app.tests.shown import make_run, make_target
@@ -20,6 +22,7 @@ from sync_app.tests.shown import make_run, make_target
 pytestmark = pytest.mark.django_db
 SignedIn = Callable[[User], Client]
 ADDRESS = "/admin/system/?tab=work"
+NIL = UUID(int=0)
 
 
 def test_it_is_for_operators_alone(cast: Cast, signed_in: SignedIn) -> None:
@@ -49,6 +52,23 @@ def test_it_counts_what_waits_and_what_a_dead_worker_holds(cast: Cast, signed_in
         ("worker-1", False),
     ]
     assert len(many) == len(few)
+
+
+def test_what_failed_leads_to_the_list_of_it(cast: Cast, signed_in: SignedIn) -> None:
+    """Health and the admin name this page Jobs; the count of what failed leads to it alone."""
+    for subject, state in (("vault changed", DeliveryState.FAILED), ("all is well", DeliveryState.SENT)):
+        Delivery.objects.create(transport="e-mail", addressee=NIL, kind="test", subject=subject, state=state)
+    person = signed_in(cast.root)
+    for start in ("/health", "/admin/"):
+        assert re.search(
+            rf'href="{re.escape(ADDRESS)}"[^>]*>(<svg.*?</svg>|<b>)*Jobs<', person.get(start).text
+        )
+
+    messages = person.get(ADDRESS).context["queues"][2]
+    assert f'href="{messages.stuck_url}">1: failed</a>' in person.get(ADDRESS).text
+    shown = person.get(str(messages.stuck_url)).text
+    assert "vault changed" in shown
+    assert "all is well" not in shown
 
 
 def test_settings_say_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
