@@ -297,6 +297,16 @@ def principal_among_deleted(actor: Principal) -> Principal:
     return replace(nobody, grants=_grants_of(user, frozenset(), deleted=True))
 
 
+def living_memberships(user: User, *, deleted: bool = False) -> list[Membership]:
+    """Return a person's memberships, own and by groups, in environments that are live, or in deleted ones."""
+    return [
+        membership
+        for membership in verified_rows(_memberships_of(user))
+        if (membership.environment.deleted_at is not None) is deleted
+        and verified_rows([membership.environment])
+    ]
+
+
 def _grants_of(user: User, trusted_in: frozenset[int], *, deleted: bool = False) -> tuple[Grant, ...]:
     return tuple(
         _grant(
@@ -304,9 +314,7 @@ def _grants_of(user: User, trusted_in: frozenset[int], *, deleted: bool = False)
             suspended=membership.suspended_at is not None
             or (user.suspended_at is not None and membership.environment_id not in trusted_in),
         )
-        for membership in verified_rows(_memberships_of(user))
-        if (membership.environment.deleted_at is not None) is deleted
-        and verified_rows([membership.environment])
+        for membership in living_memberships(user, deleted=deleted)
     )
 
 

@@ -18,7 +18,7 @@ from core.workers import nudge
 from environments_app import acts
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
-from environments_app.authorization.principals import grants_ignoring_status
+from environments_app.authorization.principals import living_memberships
 from environments_app.errors import Conflict, InvalidField, Invisible, Suspended
 from environments_app.forms.people import NewPersonForm, PersonForm, add_person
 from environments_app.models import GroupMember, ProvisionedUser, ScimClient, User
@@ -131,7 +131,7 @@ def _page(request: HttpRequest, actor: Principal, user: User, form: forms.Form) 
             and ScimClient.objects.filter(removed_at=None).exists()
         ),
         "form": form,
-        "grants": grants_ignoring_status(user).grants,
+        "grants": living_memberships(user),
         "groups": sorted(place.group.name for place in verified_rows(groups)),
         "sessions": list(active_sessions(user)),
         "invitation": invitation,

@@ -1,15 +1,18 @@
 """The page of people is for administrators: accounts are added, changed, disabled and signed out."""
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from audit_app.models import AuditEvent
 from environments_app.errors import Forbidden
-from environments_app.models import Session, User, UserRole
+from environments_app.models import Membership, Role, Session, User, UserRole
 from environments_app.sessions.service import end_other_sessions
 from environments_app.tests.cast import PASSWORD, Cast
 
@@ -66,6 +69,19 @@ def test_a_name_in_use_is_refused_on_the_form(cast: Cast, root: Client) -> None:
     page = root.post("/new-person", {"username": "alice", "role": "user", "sign_in": "sso"})
     assert page.status_code == 422
     assert "The username alice is taken." in page.content.decode()
+
+
+def test_a_persons_page_says_when_a_role_ends(cast: Cast, root: Client) -> None:
+    """A membership for some hours must not look as one for ever."""
+    ends = timezone.now() + timedelta(hours=4, minutes=30)
+    for place, expires_at in ((cast.development, None), (cast.production, ends)):
+        Membership.objects.create(
+            environment=place, user=cast.charlie, role=Role.VIEWER, expires_at=expires_at
+        )
+    page = root.get("/people/charlie").content.decode()
+    table = page[page.index("Roles by environment") : page.index("</table>")]
+    rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)[1:]
+    assert [("in 4 hours" in row, "Never" in row) for row in rows] == [(False, True), (True, False)]
 
 
 def test_an_account_is_changed_disabled_and_enabled(cast: Cast, root: Client) -> None:
