@@ -371,8 +371,10 @@ def test_one_asks_where_one_was_refused(cast: Cast, signed_in: Callable[..., Cli
     # As a word: tokens against CSRF have any five letters somewhere.
     assert not re.search(rb"\balice\b", answer.content)
     manager = signed_in(cast.alice)
-    assert b"charlie" in manager.get("/approvals").content
     request = AccessRequest.objects.get(environment_name="production")
+    review = f'href="/access-requests/{request.pk}" aria-label="Review the request of charlie">Review</a>'
+    assert review in manager.get("/approvals").content.decode()
+    assert review not in client.get("/approvals").content.decode()
     page = manager.get(f"/access-requests/{request.pk}").content.decode()
     assert "<dt>Current access</dt><dd>None</dd>" in page
     narrowed = {"role": "viewer", "prefix": "pay", "minutes": "60", "comment": "names alone"}

@@ -133,7 +133,7 @@ def test_access_is_asked_for_and_granted_in_part(
     expect(mine.get_by_role("heading", level=1)).to_contain_text("Your request for access to production")
 
     theirs = visitor.open("/approvals", user=cast.alice, phone=phone)
-    theirs.get_by_role("link", name="charlie").click()
+    theirs.get_by_role("link", name="Review the request of charlie").click()
     expect(theirs.get_by_text("the deploy failed")).to_be_visible()
     theirs.locator("#id_prefix").fill("payments")
     theirs.locator("#id_minutes").select_option("60")
