@@ -206,6 +206,7 @@ def _row(
         "name": name,
         "cells": cells,
         "gaps": len(columns) - len(secrets),
+        "held_in": ",".join(place.name for place in columns if place.pk in secrets),
         "is_alone": len(secrets) == 1,
         "writable": any(cell["writable"] for cell in cells),
     }
@@ -271,13 +272,15 @@ def secret_row(request: HttpRequest) -> HttpResponse:
         }
         for place in columns
     ]
+    goals = [cell for cell in cells if cell["writable"] and _may_compare(actor, cell["place"])]
     context = {
         "name": name,
         "cells": cells,
         "results": results,
         "nothing": request.method == "POST" and not results,
         "sources": [cell for cell in cells if cell.get("readable") and _may_compare(actor, cell["place"])],
-        "goals": [cell for cell in cells if cell["writable"] and _may_compare(actor, cell["place"])],
+        "goals": goals,
+        "goal": next((cell for cell in goals if "version" not in cell), goals[-1] if goals else None),
         "back_url": back_url,
     }
     return render_page(request, "secrets_app/matrix_row.html", context, refused=bool(failed))

@@ -14,6 +14,20 @@ function count(form) {
   bar?.toggleAttribute("data-shown", chosen > 0);
   for (const button of form.querySelectorAll("[data-needs-selection]")) button.disabled = !chosen;
   offerMatching(form, chosen, boxes.length);
+  suggestDirection(form, boxes);
+}
+
+// A promotion goes to the first environment without the secrets, from the one before it that has them.
+function suggestDirection(form, boxes) {
+  const { left, right } = form.elements;
+  const held = boxes.filter((box) => box.checked).map((box) => (box.dataset.heldIn ?? "").split(","));
+  if (!left || !right || "directed" in form.dataset || !held.length) return;
+  const places = [...left.options].map((option) => option.value);
+  const goal = places.findIndex((place) => held.some((names) => !names.includes(place)));
+  const sources = places.filter((place) => held.every((names) => names.includes(place)));
+  if (goal < 0 || !sources.length) return;
+  right.value = places[goal];
+  left.value = sources.findLast((place) => places.indexOf(place) < goal) ?? sources[0];
 }
 
 // Once a whole page is selected, the rest of what the filters find is offered as well.
@@ -45,6 +59,8 @@ const countAll = () => document.querySelectorAll("form[data-select]").forEach(co
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-select]");
   if (!form) return;
+  // Whoever chose a direction keeps it.
+  if (event.target.matches("[name=left], [name=right]")) form.dataset.directed = "";
   if (event.target.matches("[data-select-all]")) {
     for (const box of form.querySelectorAll("tbody input[type=checkbox]")) box.checked = event.target.checked;
   }

@@ -43,6 +43,26 @@ def test_a_gap_is_found_filled_and_promoted(visitor: Visitor, cast: Cast, secret
     assert inspection.found == {}
 
 
+def test_a_promotion_goes_from_where_the_value_is(visitor: Visitor, cast: Cast, secret: Make) -> None:
+    secret(name="only-in/production", environment=cast.production)
+    secret(name="only-in/development")
+    page = visitor.open("/secrets/matrix", user=cast.alice)
+    source, target = page.locator("[name=left]"), page.locator("[name=right]")
+    for name, other in (("development", "production"), ("production", "development")):
+        box = page.get_by_role("checkbox", name=f"Select only-in/{name}")
+        box.check()
+        expect(source).to_have_value(name)
+        expect(target).to_have_value(other)
+        box.uncheck()
+    # What a person chose stays.
+    box = page.get_by_role("checkbox", name="Select only-in/development")
+    box.check()
+    source.select_option("production")
+    box.uncheck()
+    box.check()
+    expect(source).to_have_value("production")
+
+
 def test_columns_are_picked_and_names_stay_in_view(visitor: Visitor, cast: Cast, secret: Make) -> None:
     for number in range(12):
         place = create_environment(actor=cast.principal(cast.root), name=f"stage-{number:02}")
