@@ -7,6 +7,7 @@ from urllib.parse import quote
 from django.http import HttpRequest
 from django.urls import reverse
 
+from environments_app.views.client_download import install_line
 from secrets_app.models import Secret
 from secrets_app.types.registry import SecretType
 
@@ -18,7 +19,7 @@ class Snippet(NamedTuple):
 
 
 def snippets(request: HttpRequest, secret: Secret) -> list[Snippet]:
-    """Return how to read a secret with a service token in `KEEPER_TOKEN`; no value is in any of them."""
+    """Return how to read a secret with a token in `KEEPER_TOKEN`; no value is in any of them."""
     path = reverse("api-named-secret", args=[secret.environment.name, secret.name])
     url = request.build_absolute_uri(quote(path, safe="/%"))
     # As kpr names it, and an export.
@@ -38,8 +39,8 @@ def snippets(request: HttpRequest, secret: Secret) -> list[Snippet]:
 
 
 def _kpr(server: str, secret: Secret, variable: str) -> str:
-    return f"""# Get kpr once: curl -fsSO {server}/kpr/kpr.pyz && install -D -m 755 kpr.pyz ~/.local/bin/kpr
-export KPR_SERVER="{server}" KPR_TOKEN="$KEEPER_TOKEN"   # or sign in: kpr login
+    install = f"# Once:\n{line}\n" if (line := install_line(server)) else ""
+    return f"""{install}export KPR_SERVER="{server}" KPR_TOKEN="$KEEPER_TOKEN"   # or sign in: kpr login
 kpr get -e {secret.environment.name} {secret.name}
 kpr run -e {secret.environment.name} -- ./your-program   # it gets {variable}"""
 

@@ -12,6 +12,7 @@ from django.test import Client
 from audit_app.models import AuditEvent
 from environments_app.models import User
 from environments_app.tests.cast import Cast
+from environments_app.views.client_download import install_line
 from secrets_app.exposure import seen_by
 from secrets_app.models import Secret
 from secrets_app.services import read as read_service
@@ -222,7 +223,10 @@ def test_snippets_name_the_secret_and_hold_no_value(cast: Cast, signed_in: Signe
     by_rest = [texts[name] for name in ("curl", "python", "node", "github")]
     assert next(iter(texts)) == "kpr"
     assert "kpr get -e development pay/db" in by_kpr
-    assert "install -D -m 755 kpr.pyz ~/.local/bin/kpr" in by_kpr
+    # Whoever copies and runs it installs kpr: the line is none of comment.
+    assert f"\n{install_line('http://testserver')}\n" in by_kpr
+    # A developer without a service token has their own.
+    assert '<a href="/profile#tokens">personal token</a>' in page.content.decode()
     assert by_kpr.endswith("it gets PAY_DB")
     # Service tokens are a link for whoever issues them.
     assert "/environments/development#tokens" not in page.content.decode()
