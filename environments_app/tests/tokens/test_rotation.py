@@ -231,8 +231,9 @@ def test_the_pages_narrow_rotate_and_show_the_text_once(
 
 def test_the_pages_do_so_for_tokens_that_administer(cast: Cast, signed_in: Callable[[User], Client]) -> None:
     browser, place = signed_in(cast.root), "/tokens/installation"
-    assert b"Admin tokens" in browser.get("/tokens").content
-    assert b"Admin tokens" not in signed_in(cast.alice).get("/tokens").content
+    for name in (b"Admin tokens", b"Personal tokens"):
+        assert name in browser.get("/tokens").content
+        assert name not in signed_in(cast.alice).get("/tokens").content
     shown = browser.post(f"{place}/issue", {"name": "terraform"}).content.decode()
     token = ServiceToken.objects.get(name="terraform")
     text = re.findall(r"kpr_[A-Za-z0-9_-]{20,}", shown)[0]
