@@ -136,6 +136,11 @@ class GroupAdmin(ServiceAdmin):
     ordering = ("name",)
     hidden = frozenset({"permissions"})
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """Say what a group is for in Keeper; the sentence about Django's model speaks of permissions."""
+        belongs = "A group gives its people a role in an environment. Its people are under Group members."
+        return super().changelist_view(request, {"belongs": belongs, **(extra_context or {})})
+
     @admin.display(description="members decided by")
     def decided_by(self, group: Group) -> str:
         owned = getattr(group, "provisioned", None)

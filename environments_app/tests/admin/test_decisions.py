@@ -147,6 +147,12 @@ def test_an_empty_list_says_what_belongs_there(root: Client) -> None:
     )
 
 
+def test_the_empty_list_of_groups_speaks_of_roles_in_environments(root: Client) -> None:
+    page = root.get(reverse("admin:auth_group_changelist")).content.decode()
+    assert "A group gives its people a role in an environment." in page
+    assert "permissions" not in page
+
+
 def test_a_column_that_sorts_does(root: Client, cast: Cast) -> None:
     for name in ("b@example.com", "a@example.com", "c@example.com"):
         root.post(url("recipient", "add_recipient"), {"environment": cast.development.pk, "email": name})
