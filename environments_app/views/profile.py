@@ -53,6 +53,7 @@ def password_change(request: HttpRequest) -> HttpResponse:
         return redirect("profile")
     form = PasswordForm(request, request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():
+        was_temporary = user.temporary_since is not None
         # The form checked the current password and the second factor just now.
         actor = principal_of(request).proven()
         try:
@@ -64,7 +65,8 @@ def password_change(request: HttpRequest) -> HttpResponse:
             update_session_auth_hash(request, changed)
             mark_confirmed(request)
             messages.success(request, "Password changed. You were signed out everywhere else.")
-            return redirect(_part("password"))
+            # Whose account was new has nothing more to do in its settings.
+            return redirect(settings.LOGIN_REDIRECT_URL if was_temporary else _part("password"))
     if user.temporary_since is not None:
         return _answer(request, "environments_app/password_temporary.html", {"form": form}, form)
     return profile_page(request, form)
