@@ -65,7 +65,7 @@ def test_what_failed_leads_to_the_list_of_it(cast: Cast, signed_in: SignedIn) ->
         )
 
     messages = person.get(ADDRESS).context["queues"][2]
-    assert f'href="{messages.stuck_url}">1: failed</a>' in person.get(ADDRESS).text
+    assert f'href="{messages.stuck_url}"><span class="act-no">1: failed</span>' in person.get(ADDRESS).text
     shown = person.get(str(messages.stuck_url)).text
     assert "vault changed" in shown
     assert "all is well" not in shown
