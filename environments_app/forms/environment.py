@@ -98,6 +98,7 @@ class _OneOfSeveral(forms.Form):
 
 
 ROLES_HELP: Final = "Readers read values. Editors also change them. Viewers see names only."
+MEMBER_ROLES_HELP: Final = f"{ROLES_HELP} Managers also decide who has access."
 PATH_HELP: Final = "For example, payments: everything under payments/. Leave blank for all secrets."
 
 
@@ -112,9 +113,7 @@ class MemberForm(_OneOfSeveral):
         widget=Suggesting(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
         help_text="A username, or the name of a group. If both exist, write group:name or person:name.",
     )
-    role = forms.ChoiceField(
-        choices=Role.choices, help_text=f"{ROLES_HELP} Managers also decide who has access."
-    )
+    role = forms.ChoiceField(choices=Role.choices, help_text=MEMBER_ROLES_HELP)
     prefix = path_field(PATH_HELP)  # type: ignore[assignment]  # not Form.prefix
     expires_at = expiry_field("Leave blank for no expiry.")
 

@@ -9,7 +9,7 @@ from django.db.models import TextChoices
 from environments_app.authorization.policy import Principal
 from environments_app.environments.memberships import grant
 from environments_app.errors import ApprovalNeeded
-from environments_app.forms.environment import PATH_HELP, ROLES_HELP, offer_choices
+from environments_app.forms.environment import MEMBER_ROLES_HELP, PATH_HELP, offer_choices
 from environments_app.forms.fields import path_field
 from environments_app.models import Environment, Role, User, UserRole
 from environments_app.names import MAX_USERNAME
@@ -54,7 +54,11 @@ class NewPersonForm(PersonForm):
         help_text="In a protected environment, a second person decides.",
     )
     access = forms.ChoiceField(
-        label="Role there", choices=Role.choices, required=False, initial=Role.READER, help_text=ROLES_HELP
+        label="Role there",
+        choices=Role.choices,
+        required=False,
+        initial=Role.READER,
+        help_text=MEMBER_ROLES_HELP,
     )
     prefix = path_field(PATH_HELP)  # type: ignore[assignment]  # not Form.prefix
     sign_in = forms.ChoiceField(label="Signs in with", choices=SignInWay.choices, widget=forms.RadioSelect)

@@ -45,6 +45,8 @@ def test_a_person_is_found_by_name_or_address(cast: Cast, root: Client) -> None:
     # An overlooked choice makes no administrator.
     assert response.context["form"]["role"].value() == UserRole.USER
     page = response.content.decode()
+    # The role of a manager is offered, so it is explained.
+    assert "Managers also decide who has access." in page
     assert 'href="/people/alice"' in page
     assert 'href="/people/bob"' not in page
 
