@@ -84,7 +84,8 @@ def delivery_states(actor: Principal) -> dict[str, int]:
 def _approvals(frame: Layout) -> Iterator[ActionItem]:
     url = reverse("approval-list")
     yield ActionItem(label="awaiting your approval", state="asked", url=url, count=len(frame.waiting))
-    yield ActionItem(label="access requests", state="asked", url=url, count=len(frame.asking))
+    requests = "access request" if len(frame.asking) == 1 else "access requests"
+    yield ActionItem(label=requests, state="asked", url=url, count=len(frame.asking))
     yield ActionItem(label="approved, ready to apply", state="approved", url=url, count=len(frame.ready))
     # It needs no action: it is listed here, with its comment there, until it was seen.
     address = f"{reverse('notices')}#{NoticeKind.APPROVALS}-title"

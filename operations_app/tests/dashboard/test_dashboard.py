@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from audit_app.checkpoints.signing import SIGNING
 from audit_app.models import SinkState
+from environments_app.access_requests import service as access_requests
 from environments_app.models import Alert, Membership, Role, ServiceToken, User
 from environments_app.notifications.service import raise_alert
 from environments_app.tests.cast import Cast
@@ -62,6 +63,15 @@ def test_it_says_what_did_not_arrive_with_a_link_to_exactly_those(cast: Cast, si
         (1, "/secrets?delivery=drifted"),
     ]
     assert [row["secret"].name for row in person.get(needs[0].url).context["rows"]] == ["a/conflict"]
+
+
+def test_one_access_request_is_counted_in_the_singular(cast: Cast, signed_in: SignedIn) -> None:
+    manager = signed_in(cast.alice)
+    for user, label in ((cast.charlie, "access request"), (cast.vera, "access requests")):
+        access_requests.submit(
+            actor=cast.principal(user), environment="production", role="reader", minutes=60
+        )
+        assert label in [need.label for need in manager.get("/").context["needs"]]
 
 
 def test_the_rail_counts_what_needs_someone_in_the_sync(cast: Cast, signed_in: SignedIn) -> None:
