@@ -339,6 +339,9 @@ def test_the_pages_share_and_show_once_by_post(cast: Cast, signed_in: Callable[[
     made = sharer.post(
         f"/secrets/{secret.pk}/share", {"recipient": "charlie", "hours": "24", "note": "for the move"}
     )
+    # It is shown this once, so to copy it is the button; how to make one is over.
+    assert "Copy link</button>" in made.content.decode()
+    assert "Create a one-time link" not in made.content.decode()
     link = made.context["link"].removeprefix("http://testserver")
     assert Client().get(link).status_code == 302
     assert signed_in(cast.vera).post(link).status_code == 404
