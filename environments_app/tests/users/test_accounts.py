@@ -63,11 +63,12 @@ def test_it_refuses_homoglyphs_weak_passwords_and_bad_fields(cast: Cast) -> None
     root = cast.principal(cast.root)
     with pytest.raises(BadName):
         accounts.create_user(actor=root, username="аlice")
-    for fields, field in (
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
         ({"password": "short"}, "password"),
         ({"email": "nobody"}, "email"),
         ({"role": "king"}, "role"),
-    ):
+    )
+    for fields, field in wrong:
         with pytest.raises(InvalidField) as refusal:
             accounts.create_user(actor=root, username="dora", **fields)
         assert refusal.value.field == field
