@@ -119,11 +119,14 @@ class CustodyGraph:
 
     def others_behind(self, uuid: UUID, *, environment: Environment | None) -> list[str]:
         """Return the names of the other people who could act as a principal."""
-        others = self.behind(uuid, environment=environment) - {uuid}
-        unknown = others - self._names.keys()
+        return self.names_of(self.behind(uuid, environment=environment) - {uuid})
+
+    def names_of(self, uuids: Collection[UUID]) -> list[str]:
+        """Return the names of the people among some principals."""
+        unknown = set(uuids) - self._names.keys()
         people = User.objects.filter(uuid__in=unknown) if unknown else User.objects.none()
         self._names |= dict.fromkeys(unknown, "") | dict(people.values_list("uuid", "username"))
-        return sorted(name for other in others if (name := self._names[other]))
+        return sorted(name for uuid in uuids if (name := self._names[uuid]))
 
     def people_among(self, uuids: Collection[UUID], *, environment: Environment | None) -> int:
         """Return how many different people these accounts are at least."""

@@ -13,6 +13,7 @@ from uuid import UUID
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from environments_app.approvals.approvers import possible_managers
+from environments_app.approvals.one_person import named, way_apart, who_could_be_whom
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal, allows, grants_allow
 from environments_app.authorization.principals import user_principal
@@ -28,10 +29,8 @@ ENDS_BY: Final[Mapping[str, Action]] = MappingProxyType(
         AccessKind.INSTALLATION: Action.USER_CHANGE,
     }
 )
-OWN: Final = (
-    "You can't decide on your own access. This is also that of an account, token or trust which you or the "
-    "same people could act as."
-)
+_OF_PEOPLE: Final = (AccessKind.DIRECT, AccessKind.GROUP, AccessKind.INSTALLATION)
+OWN: Final = "You can't decide on your own access."
 GRANTED: Final = "You granted this access. Another reviewer decides."
 
 
@@ -79,13 +78,30 @@ def why_not_reviewer(
     if not allows(actor, ENDS_BY[item.kind], environment_id=place):
         return "Only who may end this access may review it."
     if custody.are_one(actor.uuid, [item.subject_uuid], environment=environment):
-        return OWN
+        return _own(actor, item, environment, custody)
     granter = item.granted_by_uuid
     if granter and granter in custody.behind(actor.uuid, environment=environment):
         others = (one.principal for one in candidates(environment) if one.principal.uuid != actor.uuid)
         if any(_could(other, item, environment, custody) for other in others):
             return GRANTED
     return ""
+
+
+def _own(actor: Principal, item: ReviewItem, environment: Environment | None, custody: CustodyGraph) -> str:
+    """Return why access counts as an actor's own."""
+    holder = item.subject_uuid
+    if actor.uuid == holder:
+        return OWN
+    theirs = custody.behind(holder, environment=environment)
+    if actor.uuid in theirs:
+        made = "made or reset this account" if item.kind in _OF_PEOPLE else "issued, made or changed it"
+        how = f"You could act as {item.subject_name}: you {made}, or could act as who did."
+    else:
+        shared = theirs & custody.behind(actor.uuid, environment=environment)
+        who = named(custody.names_of(shared)) or "One program"
+        both = "you" if holder in shared else f"you and as {item.subject_name}"
+        how = f"{who} could act as {both}."
+    return f"{OWN} {how} So this counts as yours."
 
 
 def _could(
@@ -127,3 +143,29 @@ def assign(items: Iterable[ReviewItem], environment: Environment | None, load: C
             chosen = min(may, key=lambda one: load[one.user.uuid])
             load[chosen.user.uuid] += 1
             item.reviewer_uuid, item.reviewer_name = chosen.user.uuid, chosen.user.username
+
+
+def why_nobody(items: Sequence[ReviewItem], environment: Environment | None) -> str:
+    """Return why these items of an environment have no reviewer, and what to do, as sentences."""
+    place = environment.pk if environment else None
+    where = environment.name if environment else "the installation"
+    needed = {ENDS_BY[item.kind] for item in items}
+    people = [
+        one.user
+        for one in candidates_in(environment)
+        if any(allows(one.principal, right, environment_id=place) for right in needed)
+    ]
+    if len(people) <= 1:
+        only = f"only {people[0].username}" if people else "nobody"
+        return (
+            f"In {where} {only} could end this access, and nobody reviews their own. Give another person the "
+            f"role {'Manager' if environment and Action.GROUP_CHANGE not in needed else 'Administrator'}."
+        )
+    uuids = {item.subject_uuid for item in items} | {user.uuid for user in people}
+    holders = User.objects.filter(uuid__in=uuids).order_by("username")
+    sentences = [
+        f"In {where} nobody reviews their own access.",
+        who_could_be_whom(holders, environment),
+        way_apart(people, environment),
+    ]
+    return " ".join(filter(None, sentences))

@@ -18,6 +18,7 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import record
 from core.canonical_json import Json, utc_text
 from core.errors import BadQuery
+from environments_app.approvals.one_person import named
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal, environments_for, record_denial, require
 from environments_app.authorization.principals import refresh_principal
@@ -44,7 +45,7 @@ from environments_app.reviews.population import (
     lines_for,
     unsettled,
 )
-from environments_app.reviews.reviewers import assign, candidates_in
+from environments_app.reviews.reviewers import assign, candidates_in, why_nobody
 
 KIND: Final = "access-review"
 DUE_DAYS: Final = 14
@@ -243,6 +244,32 @@ def visible_items(actor: Principal, review: Review) -> QuerySet[ReviewItem]:
     """Return the items that a person may see: operators all, managers those of their environments."""
     rows = ReviewItem.objects.filter(review=review).select_related("review")
     return rows if actor.sees_installation else rows.filter(_seen_by(actor))
+
+
+def without_reviewer(actor: Principal, review: Review) -> list[str]:
+    """Return how many of the undecided items that an actor sees have no reviewer, why, and what to do."""
+    items = list(visible_items(actor, review).filter(reviewer_uuid=None, decision=Decision.UNDECIDED))
+    if not items or not review.is_open:
+        return []
+    uuids = {item.environment_uuid for item in items if item.environment_uuid}
+    places: dict[UUID | None, Environment | None] = {
+        place.uuid: place for place in Environment.objects.filter(uuid__in=uuids)
+    }
+    reasons, now = list[str](), Counter[UUID]()
+    for uuid, place in (places | {None: None}).items():
+        here = [item for item in items if item.environment_uuid == uuid]
+        # Not stored: the list keeps who was asked at its start. Somebody may be able to decide by now.
+        assign(here, place, now)
+        if left := [item for item in here if item.reviewer_uuid is None]:
+            reasons.append(why_nobody(left, place))
+    stuck = sum(item.reviewer_uuid is None for item in items)
+    able = sorted({item.reviewer_name for item in items if item.reviewer_uuid})
+    said = list[str]()
+    if stuck:
+        said.append(f"{stuck} of {review.items_count} entries have no reviewer: nobody may decide them.")
+    if able:
+        said.append(f"{len(items) - stuck} had no reviewer at the start. {named(able)} may decide now.")
+    return [*said, *reasons]
 
 
 def visible_given(actor: Principal, review: Review) -> list[dict[str, Json]]:

@@ -139,9 +139,12 @@ def review_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         review = attempt(form, lambda: reviews.start(actor=actor, **form.cleaned_data))
         if review is not None:
-            messages.success(
-                request, f"{review.items_count} entries of access are listed, and their reviewers are asked."
-            )
+            listed = f"{review.items_count} entries of access are listed"
+            # The page of the review says why, and what to do.
+            if unasked := review.items.filter(reviewer_uuid=None).count():
+                messages.warning(request, f"{listed}. {unasked} of them have no reviewer.")
+            else:
+                messages.success(request, f"{listed}, and their reviewers are asked.")
             return redirect("review-detail", id=review.pk)
     return render_page(request, "environments_app/review_form.html", {"form": form})
 
@@ -170,6 +173,7 @@ def review_detail(request: HttpRequest, id: int) -> HttpResponse:
         "mine": asked.count(),
         "visible": items.count(),
         "rows": shown,
+        "without_reviewer": reviews.without_reviewer(actor, review),
         "selectable": any(row.get("undecided") and not row["obstacle"] for row in shown),
         "show": show,
         "change": ChangeForm(auto_id="id_change_%s"),

@@ -173,7 +173,7 @@ def test_a_second_hat_is_the_same_person(cast: Cast) -> None:
     review = started(cast)
     assert item(review, "hat-two").reviewer_name == "alice"
     for who in (cast.root, User.objects.get(username="hat-one")):
-        with pytest.raises(Forbidden, match="same people could act as"):
+        with pytest.raises(Forbidden, match="could act as"):
             decided(who, item(review, "hat-two"), "keep", "mine")
 
 
@@ -213,7 +213,7 @@ def test_reviews_that_are_open_are_limited(cast: Cast, monkeypatch: pytest.Monke
 def test_who_issued_a_token_does_not_review_it(cast: Cast) -> None:
     tokens.issue(actor=cast.principal(cast.alice), environment=cast.development, role="reader", name="ci")
     review = started(cast)
-    with pytest.raises(Forbidden, match="same people could act as"):
+    with pytest.raises(Forbidden, match="could act as"):
         decided(cast.alice, item(review, "ci"), "keep", "mine")
 
 

@@ -5,15 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from environments_app.models import Membership, Review, ReviewItem, User
+from environments_app.models import Environment, Membership, Review, ReviewItem, User
 from environments_app.reviews import decisions
 from environments_app.reviews import service as reviews
 from environments_app.reviews.population import key_of, lines_for
 from environments_app.tests.cast import Cast, user_with_password
+from environments_app.users import accounts
 
 pytestmark = pytest.mark.django_db
 SignedIn = Callable[[User], Client]
@@ -45,6 +47,37 @@ def test_a_reviewer_sees_what_they_are_asked_and_no_box_for_their_own(
     assert "Sign off" not in everything
     # Who manages nothing there finds no review.
     assert signed_in(cast.bob).get(reverse("review-detail", args=[review.pk])).status_code == 404
+
+
+def test_a_review_without_reviewers_says_at_once_why_and_what_to_do(cast: Cast, signed_in: SignedIn) -> None:
+    """Where one administrator made all accounts, all count as one person."""
+    staging = Environment.objects.create(name="staging")
+    for name, role in (("leo", "manager"), ("dana", "editor")):
+        user = accounts.create_user(
+            actor=cast.principal(cast.root), username=name, password="horse-battery-1"
+        )
+        accounts.set_password(actor=cast.principal(user), user=user, password="own-horse-battery-2")
+        Membership.objects.create(environment=staging, user=user, role=role)
+    Membership.objects.create(environment=staging, user=cast.root, role="manager")
+    client = signed_in(cast.root)
+    form = {"name": "Q4", "environments": [staging.pk], "days": 14}
+    said = client.post(reverse("review-new"), form, follow=True).content.decode().replace("&#x27;", "'")
+    assert "their reviewers are asked" not in said
+    assert "3 entries of access are listed. 3 of them have no reviewer." in said
+    assert "3 of 3 entries have no reviewer: nobody may decide them." in said
+    assert "root could sign in as dana and leo." in said
+    assert "Run this on the host: keeper changepassword leo." in said
+    assert "You could act as dana: you made or reset this account" in said
+    # What the page says is true.
+    call_command("changepassword", "leo")
+    leo = User.objects.get(username="leo")
+    accounts.set_password(actor=cast.principal(leo), user=leo, password="own-horse-battery-3")
+    said = page(client, Review.objects.get())
+    assert "3 had no reviewer at the start. leo and root may decide now." in said
+    assert f'value="{item(Review.objects.get(), "leo").pk}:' in said
+    assert f'value="{item(Review.objects.get(), "dana").pk}:' in page(
+        signed_in(User.objects.get(username="leo")), Review.objects.get()
+    )
 
 
 def test_the_chosen_entries_are_decided_each_by_itself(
