@@ -105,6 +105,14 @@ class NameInUse(Conflict):
     """Another row already has this name."""
 
 
+class CountAsOne(InvalidField):
+    """Too many accounts of `environment`, a name, count as one person; its page Access shows which."""
+
+    def __init__(self, field: str, reason: str, *, environment: str) -> None:
+        super().__init__(field, reason)
+        self.environment = environment
+
+
 class AlreadyGranted(Conflict):
     """There is a membership for this holder and prefix: `membership` is its id, `environment` the name."""
 

@@ -59,6 +59,8 @@ def confirmers(user: User, environment: Environment, custody: CustodyGraph) -> l
 
 def named(names: list[str], word: str = "and") -> str:
     """Return names as a list in a sentence, of which the first few are written."""
+    if not names:
+        return ""
     left = len(names) - _NAMED
     shown = names if left <= 0 else [*names[:_NAMED], f"{left} more"]
     return f" {word} ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -20,11 +20,12 @@ from core.db.prepared import Argument, PreparedQuery
 from environments_app.approvals.access_proposals import weakening
 from environments_app.approvals.approvers import possible_managers
 from environments_app.approvals.gate import needs_second_person, require_release
+from environments_app.approvals.one_person import way_apart, who_could_be_whom
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Grant, Principal, grants_allow, require
 from environments_app.authorization.principals import user_principal
 from environments_app.authorization.rows import clean_fields, lock_authentic, set_fields
-from environments_app.errors import BadName, Conflict, InvalidField, Invisible, NameInUse
+from environments_app.errors import BadName, Conflict, CountAsOne, InvalidField, Invisible, NameInUse
 from environments_app.interfaces import guard_names, has_guarded
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.models.environment import MAX_GUARDED_PREFIXES, Colour
@@ -43,11 +44,6 @@ CHANGEABLE: Final = (
     "version_defaults",
     "guarded_prefixes",
     "emergency_reads",
-)
-_COULD_BE_ONE: Final = (
-    "Too few different people could approve: accounts that one person made or reset count once. "
-    "A manager confirms an account on the environment's page Access, or `keeper changepassword NAME` on the "
-    "host gives it to its person."
 )
 _UNCOUNTED: Final = (
     "Administrators do not count: they approve no values. Nor do managers with a temporary password."
@@ -200,18 +196,24 @@ def _require_enough_people(environment: Environment, needed: int) -> None:
     """Refuse a protection that its managers could not even end again: one asks, the others approve."""
     # Not administrators: they approve no change of a value.
     people = [
-        user.uuid
+        user
         for user in possible_managers(environment)
         if grants_allow(user_principal(user), Action.APPROVAL_DECIDE, environment_id=environment.pk)
     ]
-    if CustodyGraph().people_among(people, environment=environment) > needed:
+    accounts = [user.uuid for user in people]
+    if CustodyGraph().people_among(accounts, environment=environment) > needed:
         return
     if needed == 1 and len(people) <= 1:
         raise InvalidField(
             "protected", f"Add a second manager first, so someone else can approve changes. {_UNCOUNTED}"
         )
     if len(people) > needed:
-        raise InvalidField("protected" if needed == 1 else "approvals_required", _COULD_BE_ONE)
+        raise CountAsOne(
+            "protected" if needed == 1 else "approvals_required",
+            f"Too few different people could approve. {who_could_be_whom(people, environment)} "
+            f"{way_apart(people, environment)}",
+            environment=environment.name,
+        )
     raise InvalidField(
         "approvals_required",
         f"Add managers first: {needed} approvals need {needed} managers besides the requester. {_UNCOUNTED}",

@@ -184,7 +184,7 @@ def obstacle_to_reset(user: User) -> str:
     if user.role != UserRole.USER and not user.second_factor:
         return (
             "Administrators and auditors can reset a password by e-mail only with two-factor authentication. "
-            "Ask another administrator, or run `keeper changepassword` on the host."
+            "Ask another administrator, or run keeper changepassword on the host."
         )
     return ""
 

@@ -24,6 +24,7 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from environments_app.approvals.gate import needs_second_person
+from environments_app.approvals.one_person import way_apart
 from environments_app.authorization.credential_custody import CUSTODY_DETAIL, ENDED, CustodyGraph
 from environments_app.authorization.effective_access import confirmed_accounts
 from environments_app.authorization.policy import Principal, record_denial, require, require_confirmed
@@ -130,8 +131,8 @@ def confirm_account(
             actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="both people"
         )
         raise Conflict(
-            "One person could sign in as you and as this account, and so be both people: another manager "
-            "confirms it, or `keeper changepassword` on the host."
+            "One person could sign in as you and as this account, and so be both people. "
+            f"{way_apart([user], environment)}"
         )
     with lock_authentic(user) as stored:
         if stored.suspended_at != since or (since is None and not _is_held(custody, stored, environment)):

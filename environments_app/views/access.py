@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
 from core.errors import BadQuery
+from environments_app.approvals.one_person import confirmers, named
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.effective_access import AccessPath, explain_access, held_accounts
 from environments_app.authorization.policy import Principal, allows, require
@@ -46,7 +47,7 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
             ways = _ways(actor, environment, day, **asked)
         except BadQuery as error:
             form.add_error("as_of", error.reason)
-    held, custody = held_accounts(environment), CustodyGraph()
+    custody = CustodyGraph()
     context = {
         "asked": asked,
         "form": form,
@@ -57,12 +58,15 @@ def environment_access(request: HttpRequest, name: str) -> HttpResponse:
         "can_confirm": allows(actor, Action.ACCESS_CONFIRM, environment_id=environment.pk),
         "accounts": suspended_accounts(environment),
         "mappings": suspended_mappings(environment),
-        "held": held,
-        # Those who would refuse this person's word: whoever could sign in as both is behind it.
-        "same_person": [
-            each.user.username
-            for each in held
-            if custody.are_one(actor.uuid, [each.user.uuid], environment=environment)
+        "held": [
+            {
+                "user": each.user,
+                "by": each.by,
+                # Who would refuse this person's word: whoever could sign in as both is behind it.
+                "same_person": custody.are_one(actor.uuid, [each.user.uuid], environment=environment),
+                "confirmers": named(confirmers(each.user, environment, custody), "or"),
+            }
+            for each in held_accounts(environment)
         ],
         "confirm_url": reverse("access-confirm", args=[name]),
     }

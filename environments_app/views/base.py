@@ -24,6 +24,7 @@ from environments_app.errors import (
     ApprovalNeeded,
     ConfirmationNeeded,
     Conflict,
+    CountAsOne,
     Forbidden,
     InvalidField,
     Invisible,
@@ -86,6 +87,10 @@ def attempt(
         change = reverse("member-change", args=[error.environment, error.membership])
         link = '<a href="{}" data-leave>Change that one</a>'
         form.add_error(None, format_html(f"There is a membership for this path already. {link}.", change))
+    except CountAsOne as error:
+        access = reverse("environment-access", args=[error.environment])
+        link = format_html('{} <a href="{}" data-leave>Open Access</a>', error.reason, access)
+        form.add_error(error.field, link)
     except ConfirmationNeeded:
         form.add_error(None, confirm_link())
     except refusals as error:

@@ -212,7 +212,8 @@ def test_what_was_asked_before_a_confirmation_stays_in_the_hands_of_then(protect
         client.force_login(user, backend="environments_app.users.password_backend.LocalBackend")
         page = client.get(f"/environments/{place.name}/access").content.decode()
         assert (f"Confirm the account {puppet.username}" in page) is offered
-        assert ("keeper changepassword" in page) is not offered
+        assert ("alice can confirm it" in page) is not offered
+        assert "keeper changepassword" not in page
     suspensions.confirm_account(actor=cast.principal(cast.alice), environment=place, user=puppet, since=None)
     assert held_accounts(place) == []
     assert not may(cast, cast.root, before)
@@ -309,9 +310,35 @@ def test_hats_of_one_person_are_not_enough_people_to_protect_by(cast: Cast) -> N
     choose_password(puppet)
     for user in (puppet, cast.root):
         Membership.objects.create(environment=place, user=user, role=Role.MANAGER)
-    with pytest.raises(InvalidField, match="Too few different people"):
+    with pytest.raises(InvalidField, match="Too few different people") as refused:
         environments.update_environment(actor=cast.principal(cast.root), environment=place, protected=True)
+    # A third account of that maker is no other manager who could confirm it.
+    third = accounts.create_user(actor=root, username="third", password=NEW)
+    choose_password(third)
+    Membership.objects.create(environment=place, user=third, role=Role.MANAGER)
+    assert "root could sign in as puppet." in str(refused.value)
+    assert (
+        "No manager of lone can confirm puppet. Run this on the host: keeper changepassword puppet."
+        in str(refused.value)
+    )
+    client = Client()
+    client.force_login(third, backend="environments_app.users.password_backend.LocalBackend")
+    page = client.get("/environments/lone/access").content.decode()
+    assert (
+        "No manager here can confirm it. Run on the host: <code>keeper changepassword puppet</code>" in page
+    )
+    client.force_login(cast.root, backend="environments_app.users.password_backend.LocalBackend")
+    form = {"protected": "on", "colour": "green", "position": "0"}
+    page = client.post("/environments/lone/settings", form).content.decode()
+    assert "root could sign in as puppet and third." in page
+    assert '<a href="/environments/lone/access" data-leave>Open Access</a>' in page
+    assert "`" not in page.split("Too few different people")[1].split("</")[0]
+    with pytest.raises(Conflict, match="keeper changepassword puppet"):
+        suspensions.confirm_account(actor=cast.principal(third), environment=place, user=puppet, since=None)
     Membership.objects.create(environment=place, user=cast.erin, role=Role.MANAGER)
+    # An outsider is named as who can confirm.
+    with pytest.raises(InvalidField, match="erin can confirm puppet on the page Access"):
+        environments.update_environment(actor=root, environment=place, protected=True, approvals_required=2)
     environments.update_environment(actor=cast.principal(cast.root), environment=place, protected=True)
 
 

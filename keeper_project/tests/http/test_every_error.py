@@ -53,7 +53,7 @@ TABLE: Final[list[tuple[str, Row]]] = [
     ("BadQuery", Row(400, "Invalid query", None, {}, False)),
     (
         (
-            "BadDestination BadName InvalidField InvalidInput InvalidName InvalidOption InvalidTag "
+            "BadDestination BadName CountAsOne InvalidField InvalidInput InvalidName InvalidOption InvalidTag "
             "InvalidValue"
         ),
         Row(400, "Invalid request", None, {}, False),
