@@ -102,7 +102,11 @@ def _overlap(seconds: int) -> str:
 def _place_reader(impact: Impact, secret: Secret, reader: Reader, written_at: datetime) -> None:
     now, used_at = timezone.now(), reader.last_used_at
     if reader.exported_at and reader.kind == PERSON:
-        why = f"exported {reader.exported_at:%d %b %Y}, {_held(reader)}: nobody knows where the file is"
+        # The list of an environment is one event, whether a file was made of it or a program started with it.
+        why = (
+            f"took it by an export, kpr run or another list of values, {reader.exported_at:%d %b %Y}, "
+            f"{_held(reader)}: Keeper does not know whether a file was made"
+        )
         impact.copies.append(Line(what=reader.name, why=why))
     hours = secret.environment.offline_hours
     if hours and reader.exported_at and reader.exported_at > now - timedelta(hours=hours):
@@ -221,7 +225,7 @@ def _reasons(report: UsageReport, written_at: datetime) -> Iterator[Line]:
         yield Line(what="age", why=f"The value is {days} days old.")
     exported = [reader.name for reader in report.readers if reader.kind == PERSON and reader.exported_at]
     if exported:
-        yield Line(what="exports by people", why=", ".join(exported))
+        yield Line(what="exports and kpr run by people", why=", ".join(exported))
     unused = sum(reader.people for reader in report.readers if not reader.is_used)
     if unused > _MANY_UNUSED:
         yield Line(what="unused readers", why=f"{unused} may read it and never did.")

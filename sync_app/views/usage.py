@@ -16,6 +16,7 @@ from secrets_app.queries.lookup import find_secret, require_authentic
 from secrets_app.services.usage import check, usage_report
 from sync_app.rotation.impact import impact_of
 from sync_app.rotation.lookup import policy_of
+from sync_app.rotation.status import working_rotations
 
 _SHOWN: Final = 100
 _MOST: Final = 1_000_000
@@ -44,6 +45,11 @@ def secret_usage(request: HttpRequest, id: int) -> HttpResponse:
     show_accounts([*context["readers"], *report.ghosts], attrgetter("uuid"))
     if report.sees_everyone:
         context["impact"] = impact_of(actor=actor, secret=secret, report=report)
-        context["policy"] = policy_of(secret)
+        context["policy"] = policy = policy_of(secret)
+        rotation = working_rotations([policy]).get(policy.pk) if policy else None
+        # The login of the version before works until its rotation ends; what was changed by hand is replaced.
+        context["overlaps"] = bool(
+            rotation and rotation.promoted_at and rotation.retiring_number == secret.previous_number
+        )
         context["differences"] = check(secret) if "check" in request.GET else None
     return render_page(request, "sync_app/usage.html", context)

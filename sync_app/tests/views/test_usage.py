@@ -1,5 +1,6 @@
 """The page of a secret's use: as the events show it, for managers; others see their own use alone."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -23,7 +24,10 @@ from secrets_app.services import read
 from secrets_app.services.share import share_once
 from secrets_app.services.usage import check, usage_report
 from secrets_app.tests.kept import change, keep
+from sync_app.domain.rotation_state import Slot
+from sync_app.models import Rotation, RotationPolicy
 from sync_app.rotation.impact import Impact, impact_of
+from sync_app.rotation.policies import credentials as rotation_credentials
 
 pytestmark = pytest.mark.every_database_weekly
 
@@ -68,6 +72,41 @@ def test_it_joins_every_way_with_what_was_done(cast: Cast) -> None:
     assert (erin.count, erin.last_at, erin.is_used) == (0, None, False)
     assert "vera" not in {reader.name for reader in report.readers}
     assert report.ghosts == []
+
+
+def test_values_that_a_person_took_by_a_list_are_no_file_for_sure(cast: Cast) -> None:
+    """The event of `kpr run` is that of an export."""
+    secret = keep(cast)
+    read.reveal_environment(actor=cast.principal(cast.bob), environment=cast.development)
+    (line,) = [each for each in impact(cast, secret).copies if each.what == "bob"]
+    assert "export, kpr run or another list of values" in line.why
+    assert "does not know whether a file was made" in line.why
+
+
+def test_a_version_that_was_changed_by_hand_is_replaced_and_works_in_no_overlap(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    secret = keep(cast)
+    read.reveal(actor=cast.principal(cast.bob), secret=secret)
+    change(cast, secret, "another")
+    page = signed_in(cast.alice).get(f"/secrets/{secret.pk}/usage").content.decode()
+    assert 'v1 <span class="quiet">replaced</span>' in page
+    policy = RotationPolicy(environment=cast.development, secret=secret, rotator="generated")
+    rotation_credentials.seal_credentials(policy, {})
+    policy.save()
+    Rotation.objects.create(
+        policy=policy,
+        slot=Slot.WORKING,
+        trigger="person",
+        promoted_at=timezone.now(),
+        from_number=1,
+        to_number=2,
+        actor_kind="user",
+        actor_uuid=cast.alice.uuid,
+        actor_name="alice",
+    )
+    page = signed_in(cast.alice).get(f"/secrets/{secret.pk}/usage").content.decode()
+    assert 'v1 <span class="quiet">works in the overlap</span>' in page
 
 
 def test_who_read_a_served_version_and_may_not_any_more_is_a_ghost(cast: Cast) -> None:
