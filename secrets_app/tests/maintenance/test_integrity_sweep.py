@@ -11,7 +11,7 @@ from pytest_django import Settings
 from audit_app.models import AuditEvent
 from core.db.concurrency import unleased
 from environments_app.errors import Conflict, Forbidden
-from environments_app.models import Alert, User
+from environments_app.models import Alert, AuditJob, User
 from environments_app.tests.cast import Cast
 from secrets_app import tasks
 from secrets_app.errors import KeyUnavailable
@@ -179,8 +179,14 @@ def test_its_page_shows_progress_and_result(
 ) -> None:
     page = signed_in(cast.root)
     text = page.get("/integrity").content.decode()
-    assert "No integrity check yet" in text
+    assert "Stored values not checked yet" in text
+    assert "Check stored values</button>" in text
     assert "Not verified yet" in text
+    # The log is verified from its own card, by the job of the admin's page.
+    assert 'value="verify_all">Verify the audit log</button>' in text
+    action = text.split('<form class="actions" method="post" action="')[1].split('"')[0]
+    page.post(action, {"kind": "verify_all"})
+    assert AuditJob.objects.get().kind == "verify_all"
     change(cast, keep(cast), "second")
     page.post("/integrity/sweep")
     assert "0 of 2 versions" in page.get("/integrity").content.decode()
