@@ -6,6 +6,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth import admin as django_admin
 from django.contrib.auth.models import Group
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -188,13 +189,33 @@ read_only(
 
 @admin.register(FailedSignIns)
 class FailedSignInsAdmin(ReadOnlyAdmin):
-    """Used-up attempts to sign in; the account that a row is about is named if it exists."""
+    """Who failed to sign in, by where they tried; the account that a row is about is named if it exists."""
 
-    list_display = ("account", "until", "count", "bucket")
+    list_display = ("account", "until", "attempts", "unlock")
+    hidden = frozenset({"bucket"})
     list_display_links = ("until",)
     ordering = ("-pk",)
     sortable_by = ()
     attention = (Attention(key="locked", label="sign-ins locked", rows=lockout.locked, tone="bad"),)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[FailedSignIns]:
+        """Leave out who has not failed since they signed in, and shared limits that are not used up."""
+        rows = super().get_queryset(request)
+        return rows.filter(
+            Q(count__gt=0) | Q(pk__in=lockout.locked(FailedSignIns.objects.all()).values("pk"))
+        )
+
+    @admin.display(description="failed attempts")
+    def attempts(self, row: FailedSignIns) -> str:
+        return str(row.count or "shared limit used up")
+
+    @admin.display(description="unlock")
+    def unlock(self, row: FailedSignIns) -> str:
+        user = getattr(row, "user", None)
+        if user is None:
+            return ""
+        url = reverse("admin:environments_app_user_object_act", args=[user.pk, "unlock"])
+        return format_html('<a href="{}" aria-label="Unlock {}">Unlock</a>', url, user.username)
 
     @admin.display(description="account")
     def account(self, row: FailedSignIns) -> str:

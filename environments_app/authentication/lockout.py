@@ -154,6 +154,15 @@ def unlock(*, actor: Principal, user: User) -> None:
         )
 
 
+def locked_until(user: User) -> datetime | None:
+    """Return when an account may be tried again from the place that waits longest; None if none waits."""
+    start = _account_key(user.username)
+    rows = locked(FailedSignIns.objects.filter(bucket__gte=start, bucket__lt=f"{start}g"))
+    # A pool that is used up has a try again long before it is full.
+    ends = (row.until if row.count else row.until - _HOUR + _interval(Kind.STRANGER) for row in rows)
+    return max(ends, default=None)
+
+
 def accounts_of(rows: Iterable[FailedSignIns]) -> dict[int, User]:
     """Return the accounts that rows are about, by the keys of the rows; names without one are left out."""
     keys = {row.pk: row.bucket[:_HALF] for row in rows}

@@ -16,6 +16,7 @@ from audit_app.integrity.row_authentication import verified_rows
 from core.pagination import KeysetPagination
 from core.workers import nudge
 from environments_app import acts
+from environments_app.authentication import lockout
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import living_memberships
@@ -122,6 +123,7 @@ def _page(request: HttpRequest, actor: Principal, user: User, form: forms.Form) 
     invitation = invitation_of(user)
     context = {
         "account": user,
+        "locked_until": lockout.locked_until(user),
         "verified": bool(verified_rows([user])),
         "own": actor.uuid == user.uuid,
         "provisioned": ProvisionedUser.managing(user),

@@ -110,6 +110,26 @@ def test_an_account_is_unlocked_and_no_other_is(root: Client, cast: Cast, events
     assert '"unlocked":true' in events(Action.USER_CHANGE)[-1].details
 
 
+def test_a_locked_person_is_shown_as_locked_with_the_way_to_unlock(root: Client, cast: Cast) -> None:
+    page = root.get(reverse("person", args=["bob"])).content.decode()
+    assert "Unlock" not in page
+    assert "ocked" not in page
+    _use_up("bob", lockout.Source(lockout.Kind.STRANGER, "192.0.2.7"))
+    # Another person's failure, and one who signed in at once, lock nobody else.
+    lockout.give_back(lockout.take("erin", [lockout.Source(lockout.Kind.STRANGER, "192.0.2.8")]), forget=True)
+    page = root.get(reverse("person", args=["bob"])).content.decode()
+    assert "sign-in locked" in page
+    assert f'href="{_url("user", "unlock", cast.bob.pk)}"' in page
+    assert "locked" not in root.get(reverse("person", args=["erin"])).content.decode()
+    rows = root.get("/admin/environments_app/failedsignins/").content.decode()
+    assert f'href="{_url("user", "unlock", cast.bob.pk)}"' in rows
+    assert ">erin<" not in rows
+    assert rows.count("field-until") == 1
+    assert not any(row.bucket in rows for row in FailedSignIns.objects.all())
+    root.post(_url("user", "unlock", cast.bob.pk))
+    assert "sign-in locked" not in root.get(reverse("person", args=["bob"])).content.decode()
+
+
 def test_a_token_is_issued_rotated_and_revoked(root: Client, cast: Cast) -> None:
     form = {"name": "ci", "environment": cast.development.pk, "role": "viewer"}
     text = root.post(_url("servicetoken", "issue"), form).context["outcomes"][0].shown.once
