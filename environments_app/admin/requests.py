@@ -1,9 +1,15 @@
 """Requests, approvals and notifications in the admin, to look at."""
 
-from django.urls import reverse
+from typing import Any
 
-from audit_app.admin_pages.base import read_only
-from audit_app.admin_pages.filters import Attention
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
+
+from audit_app.admin_pages.base import ReadOnlyAdmin, read_only
+from audit_app.admin_pages.filters import Attention, period_of
 from environments_app.acts import ACCESS_DECISIONS, ADD_RECIPIENT, APPROVAL_DECISIONS, TEST_MESSAGE
 from environments_app.admin.acts import offer
 from environments_app.models import (
@@ -21,6 +27,7 @@ from environments_app.models import (
     ReviewItem,
 )
 from environments_app.models.approval import in_time
+from environments_app.notifications.service import transports
 
 read_only(
     AuditJob,
@@ -36,18 +43,46 @@ read_only(
     sortable="email",
     page=lambda row: reverse("notifications", args=[row.environment.name]),
 )
-read_only(
-    Alert,
-    "subject kind environment open opened_at told_at closed_at",
-    period="opened_at",
-    filters="kind open environment",
-    joined="environment",
-    search="subject",
-    page=lambda row: row.link or None,
-    attention=(
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    """What somebody has to look at, and whom messages about it reach."""
+
+    list_display = ("subject", "kind", "environment", "open", "opened_at", "told_at", "closed_at")
+    list_filter = (period_of("opened_at"), "kind", "open", "environment")
+    list_select_related = ("environment",)
+    search_fields = ("subject",)
+    ordering = ("-pk",)
+    sortable_by = ()
+    attention = (
         Attention(key="open", label="alerts open", rows=lambda rows: rows.filter(open=True), tone="bad"),
-    ),
-)
+    )
+
+    def page_of(self, obj: Alert) -> str | None:
+        return obj.link or None
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Show the text as lines, and whom messages reach after the subject."""
+        names = ["text" if name == "lines" else name for name in super().get_fields(request, obj)]
+        return ["subject", "sent_to", *(name for name in names if name != "subject")]
+
+    @admin.display(description="text")
+    def text(self, alert: Alert) -> str:
+        return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in alert.lines))
+
+    @admin.display(description="sent to")
+    def sent_to(self, alert: Alert) -> str:
+        """Whom messages reach now, by channel, with the page where that is set up."""
+        counts = {name: len(way.addressees(alert.environment)) for name, way in transports().items()}
+        reached = ", ".join(f"{count} by {name}" for name, count in counts.items() if count) or "nobody"
+        if alert.environment is None:
+            return reached if any(counts.values()) else "nobody, set KEEPER_ALERT_EMAILS"
+        link = reverse("notifications", args=[alert.environment.name])
+        word = "recipients" if any(counts.values()) else "set up recipients"
+        return format_html('{}, <a href="{}">{}</a>', reached, link, word)
+
+
 read_only(
     Delivery,
     "subject kind transport environment state attempts due_at error",

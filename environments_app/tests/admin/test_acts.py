@@ -13,6 +13,7 @@ from audit_app.models import AuditEvent
 from environments_app.authentication import lockout
 from environments_app.authorization.principals import system_principal
 from environments_app.models import (
+    Alert,
     Delivery,
     FailedSignIns,
     Recipient,
@@ -22,6 +23,7 @@ from environments_app.models import (
     UserRole,
 )
 from environments_app.notifications.recipients import add_recipient
+from environments_app.notifications.service import raise_alert
 from environments_app.tests.cast import Cast
 from environments_app.tokens.authentication import authenticate
 from environments_app.tokens.service import issue
@@ -128,6 +130,21 @@ def test_a_locked_person_is_shown_as_locked_with_the_way_to_unlock(root: Client,
     assert not any(row.bucket in rows for row in FailedSignIns.objects.all())
     root.post(_url("user", "unlock", cast.bob.pk))
     assert "sign-in locked" not in root.get(reverse("person", args=["bob"])).content.decode()
+
+
+def test_an_alert_says_whom_its_messages_reach(root: Client, cast: Cast) -> None:
+    raise_alert(
+        kind="test", about=cast.bob.uuid, environment=cast.development, subject="Look", lines=["one", "two"]
+    )
+    address = reverse("admin:environments_app_alert_change", args=[Alert.objects.get().pk])
+    page = root.get(address).content.decode()
+    assert 'nobody, <a href="/environments/development/notifications">set up recipients</a>' in page
+    assert "one<br>two" in page
+    assert "[&quot;" not in page
+    Recipient.objects.create(
+        environment=cast.development, email="ops@example.com", created_by=cast.root.username
+    )
+    assert "1 by email, <a href=" in root.get(address).content.decode()
 
 
 def test_a_token_is_issued_rotated_and_revoked(root: Client, cast: Cast) -> None:
