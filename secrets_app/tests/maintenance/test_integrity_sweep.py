@@ -181,6 +181,7 @@ def test_its_page_shows_progress_and_result(
     text = page.get("/integrity").content.decode()
     assert "Stored values not checked yet" in text
     assert "Check stored values</button>" in text
+    assert "All verifications</a>" in text
     assert "Not verified yet" in text
     # The log is verified from its own card, by the job of the admin's page.
     assert 'value="verify_all">Verify the audit log</button>' in text
