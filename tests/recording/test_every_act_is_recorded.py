@@ -589,6 +589,7 @@ SILENT: Final[dict[str, str]] = {
     "environments_app.reviews.reviewers.why_not_reviewer": _ASKS,
     "environments_app.reviews.service.why_not_signer": _ASKS,
     "environments_app.reviews.service.filtered": _SHOWS,
+    "environments_app.reviews.service.without_reviewer": _SHOWS,
     "environments_app.sessions.service.lock_*": "the act inside records itself, and a refusal is recorded",
     "environments_app.sessions.service.refuse_late": "it records the refusal of the act inside",
     "environments_app.sessions.service.require_still": _ASKS,
