@@ -13,7 +13,9 @@ from django.utils import timezone
 from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.approvals import service as approvals
+from environments_app.approvals.approvers import why_not_approver
 from environments_app.approvals.gate import ApprovalGrant
+from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.principals import load_principal, system_principal, token_principal
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
@@ -98,6 +100,8 @@ def test_nobody_approves_their_own(cast: Cast, secret: Secret, events: Callable[
     with pytest.raises(Forbidden):
         approvals.approve(actor=cast.principal(cast.alice), approval=asked)
     assert events("approval.decide", outcome="denied")
+    # That two accounts are one person would refuse it as well, and say another reason.
+    assert why_not_approver(cast.principal(cast.alice), asked, CustodyGraph()) == "requester"
 
 
 @pytest.mark.parametrize("who", ["bob", "charlie", "root"])
