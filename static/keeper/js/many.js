@@ -76,5 +76,8 @@ document.querySelector("form[data-continues]")?.requestSubmit();
 
 document.addEventListener("htmx:afterSettle", (event) => {
   const part = document.getElementById(event.detail.target?.id || event.target.id);
-  if (part?.matches("[data-takes-focus]") && !part.contains(document.activeElement)) part.focus();
+  if (!part?.matches("[data-takes-focus]") || part.contains(document.activeElement)) return;
+  // Who has gone on to another field keeps it, and is told what came.
+  if (document.activeElement === document.body) part.focus();
+  else document.getElementById("announcer").textContent = part.querySelector("[data-told]")?.textContent || "";
 });

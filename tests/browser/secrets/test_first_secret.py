@@ -128,6 +128,22 @@ def test_where_an_import_goes_is_previewed_again_by_itself(visitor: Visitor, cas
     assert Secret.objects.get().environment == cast.production
 
 
+def test_a_preview_takes_no_focus_from_the_field_that_a_person_is_in(
+    visitor: Visitor, cast: Cast, secret: Make
+) -> None:
+    secret(name="DB_PASSWORD", environment=cast.production, value="replaced")
+    page = visitor.open("/secrets/import?environment=development", user=cast.alice, **CLIPBOARD)
+    page.get_by_label("Or paste text").focus()
+    paste(page, DOTENV)
+    environment, told = page.get_by_label("Environment", exact=True), page.locator("#announcer")
+    expect(told).to_contain_text("0 changed")
+    expect(page.get_by_label("Or paste text")).to_be_focused()
+    environment.focus()
+    environment.select_option("production")
+    expect(told).to_contain_text("1 changed")
+    expect(environment).to_be_focused()
+
+
 def test_a_pasted_file_of_variables_leaves_the_form_as_well(visitor: Visitor, cast: Cast) -> None:
     page = visitor.open("/secrets/new?environment=development", user=cast.alice, **CLIPBOARD)
     page.get_by_label("Value", exact=True).focus()
