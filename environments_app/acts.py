@@ -30,6 +30,7 @@ from environments_app.models import (
     AccessRequest,
     Approval,
     ApprovalState,
+    DeliveryState,
     Environment,
     OidcProvider,
     ProvisionedUser,
@@ -40,7 +41,12 @@ from environments_app.models import (
     TokenRole,
     User,
 )
-from environments_app.notifications.recipients import add_recipient, remove_addressee, try_addressee
+from environments_app.notifications.recipients import (
+    add_recipient,
+    remove_addressee,
+    retry_delivery,
+    try_addressee,
+)
 from environments_app.reviews import service as reviews
 from environments_app.sessions.service import end_other_sessions
 from environments_app.single_sign_on.group_mapping import Change, changed_by_mapping, changed_by_removal
@@ -342,6 +348,19 @@ TEST_MESSAGE: Final = Act(
     on_page=True,
     confirmation="A worker sends a test message. The list of deliveries shows whether it arrived.",
     done="Test message queued. The result appears below within a minute.",
+)
+RETRY_MESSAGE: Final = Act(
+    name="retry",
+    label="Try again",
+    permission=Action.NOTIFICATION_RETRY,
+    use_case=retry_delivery,
+    takes="delivery",
+    place=environment_of,
+    against=lambda delivery: "" if delivery.state == DeliveryState.FAILED else f"It is {delivery.state}.",
+    on_page=True,
+    confirmation="A worker sends the message again within a minute, and repeats it while it fails.",
+    done="Trying again. The result appears here within a minute.",
+    named=lambda delivery: str(delivery.subject),
 )
 MEMBERSHIPS: Final = (
     Act(

@@ -165,6 +165,7 @@ urlpatterns = [
     path("environments/<str:name>/notifications", notices.notifications, name="notifications"),
     path("environments/<str:name>/recipients", notices.recipient_add, name="recipient-add"),
     path("environments/<str:name>/webhooks", notices.webhook_add, name="webhook-add"),
+    path("environments/<str:name>/messages/<int:id>/retry", notices.retry, name="message-retry"),
     *(
         path(f"environments/<str:name>/{noun}s/<int:id>/{act}", page, {"model": model}, name=f"{noun}-{act}")
         for noun, model in (("recipient", Recipient), ("webhook", Webhook))

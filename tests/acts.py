@@ -13,6 +13,7 @@ DECLARED: Final[dict[str, tuple[Act, ...]]] = {
     "admin-token": access.TOKENS,
     "approval": access.APPROVALS,
     "member": access.MEMBERSHIPS,
+    "message": (access.RETRY_MESSAGE,),
     "person": (*access.USERS, secrets.OFFBOARD),
     "plan": (*sync.PLANS, *sync.ITEMS),
     "recipient": (access.TEST_MESSAGE, access.REMOVE_ADDRESSEE),

@@ -115,12 +115,18 @@ def history_of(request: HttpRequest, obj: models.Model) -> Sequence[AuditEvent]:
     """Return the newest events about an object that the operator may read; a bounded number of statements."""
     if not has_history(obj):
         return []
-    return list(search.events(viewer=viewer_of(request), object_uuid=obj.uuid)[:SHOWN])  # type: ignore[attr-defined]  # has_history
+    return list(search.events(viewer=viewer_of(request), object_uuid=_named_by(obj))[:SHOWN])
 
 
 def history_url(obj: models.Model) -> str:
     """Return the address of all events about an object in the admin."""
-    return f"{reverse('admin:audit_app_auditevent_changelist')}?object_uuid={obj.uuid}"  # type: ignore[attr-defined]  # has_history
+    return f"{reverse('admin:audit_app_auditevent_changelist')}?object_uuid={_named_by(obj)}"
+
+
+def _named_by(obj: Any) -> UUID:
+    """Return the UUID by which events name an object: an alert is named by what it is about."""
+    named: UUID = getattr(obj, "about", obj.uuid)
+    return named
 
 
 if TYPE_CHECKING:

@@ -221,6 +221,7 @@ class Action(StrEnum):
         "added notification recipient", "add notification recipient")
     NOTIFICATION_REMOVE = ("notification.remove", "Notification recipient removed",
         "removed notification recipient", "remove notification recipient")
+    NOTIFICATION_RETRY = ("notification.retry", "Failed message sent again", "sent again", "send again")
     NOTIFICATION_TEST = ("notification.test", "Test message sent",
         "sent a test message to", "send a test message to")
     NOTIFICATION_CHOOSE = ("notification.choose", "E-mail digest changed",

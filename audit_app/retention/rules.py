@@ -51,6 +51,7 @@ PASSING: Final = frozenset(
         Action.ROTATION_STEP,
         Action.ROTATION_ALERT,
         Action.NOTIFICATION_SEND,
+        Action.NOTIFICATION_RETRY,
         Action.NOTIFICATION_TEST,
         Action.INTEGRITY_SWEEP,
         Action.DATA_KEY_OPEN,

@@ -9,8 +9,9 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from environments_app.errors import AccessError
-from environments_app.models import INSTALLATION_ROLES, User
-from environments_app.names import validate_new_username
+from environments_app.forms.fields import CommaSeparatedField
+from environments_app.models import INSTALLATION_ROLES, GroupMember, User
+from environments_app.names import fold_username, validate_new_username
 from environments_app.tokens.scim_clients import sign_ins
 
 if TYPE_CHECKING:
@@ -103,9 +104,33 @@ class MembershipForm(ModelForm):
 
 
 class GroupForm(ModelForm):
+    """A group and the people in it, by their usernames."""
+
+    members = CommaSeparatedField(
+        required=False,
+        widget=forms.TextInput(
+            attrs={"class": "vTextField", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+        help_text="Usernames, separated by commas. They hold every role of the group.",
+    )
+
     class Meta:
         model = Group
         fields = ("name",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self.instance.pk:
+            rows = GroupMember.objects.filter(group=self.instance).order_by("user__username")
+            self.initial["members"] = ", ".join(rows.values_list("user__username", flat=True))
+
+    def clean_members(self) -> list[User]:
+        """Return the people of these names."""
+        names = {fold_username(name) for name in self.cleaned_data["members"]}
+        people = list(User.objects.filter(username__in=names).order_by("username"))
+        if unknown := sorted(names - {person.username for person in people}):
+            raise ValidationError(f"Nobody has the username {unknown[0]}.")
+        return people
 
 
 class ClaimLines(forms.CharField):

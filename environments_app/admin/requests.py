@@ -1,6 +1,6 @@
 """Requests, approvals and notifications in the admin, to look at."""
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -10,7 +10,14 @@ from django.utils.safestring import mark_safe
 
 from audit_app.admin_pages.base import ReadOnlyAdmin, read_only
 from audit_app.admin_pages.filters import Attention, period_of
-from environments_app.acts import ACCESS_DECISIONS, ADD_RECIPIENT, APPROVAL_DECISIONS, TEST_MESSAGE
+from audit_app.admin_pages.lists import state
+from environments_app.acts import (
+    ACCESS_DECISIONS,
+    ADD_RECIPIENT,
+    APPROVAL_DECISIONS,
+    RETRY_MESSAGE,
+    TEST_MESSAGE,
+)
 from environments_app.admin.acts import offer
 from environments_app.models import (
     AccessRequest,
@@ -49,7 +56,7 @@ read_only(
 class AlertAdmin(ReadOnlyAdmin):
     """What somebody has to look at, and whom messages about it reach."""
 
-    list_display = ("subject", "kind", "environment", "open", "opened_at", "told_at", "closed_at")
+    list_display = ("subject", "kind", "environment", "status", "sent_to", "opened_at")
     list_filter = (period_of("opened_at"), "kind", "open", "environment")
     list_select_related = ("environment",)
     search_fields = ("subject",)
@@ -65,7 +72,11 @@ class AlertAdmin(ReadOnlyAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Show the text as lines, and whom messages reach after the subject."""
         names = ["text" if name == "lines" else name for name in super().get_fields(request, obj)]
-        return ["subject", "sent_to", *(name for name in names if name != "subject")]
+        return ["subject", "status", "sent_to", *(name for name in names if name not in {"subject", "open"})]
+
+    @admin.display(description="status", ordering="open")
+    def status(self, alert: Alert) -> str:
+        return state("open" if alert.open else "closed")
 
     @admin.display(description="text")
     def text(self, alert: Alert) -> str:
@@ -74,13 +85,28 @@ class AlertAdmin(ReadOnlyAdmin):
     @admin.display(description="sent to")
     def sent_to(self, alert: Alert) -> str:
         """Whom messages reach now, by channel, with the page where that is set up."""
-        counts = {name: len(way.addressees(alert.environment)) for name, way in transports().items()}
-        reached = ", ".join(f"{count} by {name}" for name, count in counts.items() if count) or "nobody"
+        reached = getattr(alert, "reached", None) or _reached(alert)
         if alert.environment is None:
-            return reached if any(counts.values()) else "nobody, set KEEPER_ALERT_EMAILS"
+            return reached if reached != _NOBODY else f"{_NOBODY}, set KEEPER_ALERT_EMAILS"
         link = reverse("notifications", args=[alert.environment.name])
-        word = "recipients" if any(counts.values()) else "set up recipients"
+        word = "set up recipients" if reached == _NOBODY else "recipients"
         return format_html('{}, <a href="{}">{}</a>', reached, link, word)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Return the list, whose rows know whom they reach; asked once for each environment."""
+        changes, reached = super().get_changelist_instance(request), dict[Any, str]()
+        for alert in changes.result_list:
+            place = alert.environment_id
+            reached[place] = alert.reached = reached.get(place) or _reached(alert)
+        return changes
+
+
+_NOBODY: Final = "nobody"
+
+
+def _reached(alert: Alert) -> str:
+    counts = {name: len(way.addressees(alert.environment)) for name, way in transports().items()}
+    return ", ".join(f"{count} by {name}" for name, count in counts.items() if count) or _NOBODY
 
 
 read_only(
@@ -158,5 +184,6 @@ read_only(
 )
 
 offer(Recipient, ADD_RECIPIENT, TEST_MESSAGE)
+offer(Delivery, RETRY_MESSAGE)
 offer(Approval, *APPROVAL_DECISIONS)
 offer(AccessRequest, *ACCESS_DECISIONS)

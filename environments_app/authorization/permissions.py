@@ -64,6 +64,7 @@ _MANAGER: Final = _EDITOR | {
     Action.NOTIFICATION_VIEW,
     Action.NOTIFICATION_CREATE,
     Action.NOTIFICATION_REMOVE,
+    Action.NOTIFICATION_RETRY,
     Action.NOTIFICATION_TEST,
     Action.TARGET_CREATE,
     Action.TARGET_CHANGE,
@@ -118,6 +119,7 @@ _OPERATIONS: Final = frozenset(
         Action.NOTIFICATION_VIEW,
         Action.NOTIFICATION_CREATE,
         Action.NOTIFICATION_REMOVE,
+        Action.NOTIFICATION_RETRY,
         Action.NOTIFICATION_TEST,
         Action.APPROVAL_VIEW,
     }

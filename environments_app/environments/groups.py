@@ -1,6 +1,6 @@
 """Use cases of groups: making them and deciding who belongs to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -74,6 +74,20 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
     except IntegrityError as error:
         raise Conflict("This person is already in the group.") from error
     return member
+
+
+def choose_members(*, actor: Principal, group: Group, people: Iterable[User]) -> None:
+    """Let exactly these people be in a group, one after another; what was done before a refusal stays.
+
+    Raises what `add_to_group` and `remove_from_group` raise.
+    """
+    chosen = {person.pk: person for person in people}
+    present = {member.user_id: member for member in group.group_members.select_related("user", "group")}
+    # What may need a proof or an approval first.
+    for pk in chosen.keys() - present.keys():
+        add_to_group(actor=actor, user=chosen[pk], group=group)
+    for pk in present.keys() - chosen.keys():
+        remove_from_group(actor=actor, member=present[pk])
 
 
 def remove_from_group(*, actor: Principal, member: GroupMember) -> None:

@@ -6,15 +6,17 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
+from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.integrity.row_state import row_digest_entry
-from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.drafts import AuditObject, stream_and_object
 from audit_app.recording.recorder import record
 from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, Invisible
-from environments_app.models import Addressee, Environment, Recipient
+from environments_app.models import Addressee, Delivery, DeliveryState, Environment, Recipient
 from environments_app.notifications.service import send_test
 
 Row = TypeVar("Row", bound=Addressee)
@@ -47,6 +49,23 @@ def try_addressee(*, actor: Principal, addressee: Addressee) -> None:
     with transaction.atomic():
         _record(actor, Action.NOTIFICATION_TEST, addressee, {})
         send_test(transport=addressee.transport, addressee=addressee.uuid, environment=addressee.environment)
+
+
+def retry_delivery(*, actor: Principal, delivery: Delivery) -> None:
+    """Have a failed message sent again, from the first attempt on. Raises Forbidden, or Conflict."""
+    require(actor=actor, action=Action.NOTIFICATION_RETRY, environment=delivery.environment)
+    place = delivery.environment
+    with transaction.atomic():
+        failed = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.FAILED)
+        now = timezone.now()
+        if not failed.update(state=DeliveryState.WAITING, attempts=0, error="", due_at=now, finished_at=None):
+            raise Conflict("This message has not failed.")
+        record(
+            actor=actor,
+            action=Action.NOTIFICATION_RETRY,
+            stream=streams.environment_stream(place.uuid) if place else streams.SYSTEM,
+            object=AuditObject(kind="message", uuid=delivery.uuid, name=delivery.subject),
+        )
 
 
 def find_addressee(*, actor: Principal, model: type[Row], environment: Environment, id: int) -> Row:

@@ -1,7 +1,8 @@
 """What views of all apps share: how a page is rendered, and how a refusal is shown on its form."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from functools import wraps
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -35,6 +36,7 @@ from environments_app.models import Environment, User
 _ATTRIBUTE = "current_environment"
 # The parameter of an address, and the key of the session, that name the environment of a page.
 ENVIRONMENT_PARAMETER: Final = "environment"
+_PROOF: Final = f"{ProofForm.prefix}-password"
 
 
 def render_page(
@@ -59,6 +61,28 @@ def render_page(
     return render(request, template, context, status=422 if refused else 200)
 
 
+_View: TypeAlias = Callable[..., HttpResponse]
+
+
+def form_of(page: str, anchor: str = "") -> Callable[[_View], _View]:
+    """Decorate a view that takes a form of another page, to which a GET of its address leads.
+
+    Such an address stays in the browser where the answer is a page: what is shown once, or the form with its
+    errors. The other page takes the same parts of the address.
+    """
+
+    def decorate(view: _View) -> _View:
+        @wraps(view)
+        def take(request: HttpRequest, **address: Any) -> HttpResponse:
+            if request.method == "POST":
+                return view(request, **address)
+            return HttpResponseRedirect(f"{reverse(page, kwargs=address)}{anchor}")
+
+        return require_http_methods(["GET", "POST"])(take)
+
+    return decorate
+
+
 def is_partial(request: HttpRequest) -> bool:
     """Return whether htmx replaces a part of the page with the response."""
     return "HX-Request" in request.headers and "HX-Boosted" not in request.headers
@@ -79,8 +103,15 @@ def attempt(
     *,
     refusals: tuple[type[Exception], ...] = (Conflict, InvalidField),
     sentence: Callable[[object], str] = str,
+    request: HttpRequest | None = None,
 ) -> Any:
-    """Run a use case; what it refuses is shown on the form, which keeps the input, and None returned."""
+    """Run a use case; what it refuses is shown on the form, which keeps the input, and None returned.
+
+    With a `request` the form asks for the password where the use case needs a fresh proof: its template shows
+    `form.proof`. The use case has to take its actor from the request then, which the password has changed.
+    """
+    if request is not None and _PROOF in request.POST and not _proves(request, form):
+        return None
     try:
         return use_case()
     except AlreadyGranted as error:
@@ -92,10 +123,20 @@ def attempt(
         link = format_html('{} <a href="{}" data-leave>Open Access</a>', error.reason, access)
         form.add_error(error.field, link)
     except ConfirmationNeeded:
-        form.add_error(None, confirm_link())
+        if request is None or _proves(request, form):
+            form.add_error(None, confirm_link())
     except refusals as error:
         show_refusal(form, error, sentence)
     return None
+
+
+def _proves(request: HttpRequest, form: forms.BaseForm) -> bool:
+    """Return whether nothing is left to prove in the form; what is, is its `proof`."""
+    proof = ask_proof(request)
+    if proof is not None:
+        proof.fields["password"].widget.attrs["autofocus"] = True
+        form.proof = proof  # type: ignore[attr-defined]  # for the template alone
+    return proof is None
 
 
 def show_refusal(form: forms.BaseForm, error: Exception, sentence: Callable[[object], str] = str) -> None:
@@ -196,7 +237,7 @@ def ask_proof(request: HttpRequest) -> ProofForm | None:
     user = request.user
     if not isinstance(user, User) or principal_of(request).confirmed or provider_subject(request) is not None:
         return None
-    form = ProofForm(request, request.POST if f"{ProofForm.prefix}-password" in request.POST else None)
+    form = ProofForm(request, request.POST if _PROOF in request.POST else None)
     if not form.is_bound or not form.is_valid():
         return form
     confirm_session(request, User.objects.get(pk=user.pk), how=form.how)

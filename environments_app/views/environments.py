@@ -14,7 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.module_loading import import_string
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
@@ -40,7 +41,7 @@ from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.users.accounts import find_holder
 from environments_app.users.password_backend import named_user
-from environments_app.views.base import act_page, attempt, enter_environment, render_page
+from environments_app.views.base import act_page, attempt, enter_environment, form_of, render_page
 from environments_app.views.tokens import show_token
 
 _RIGHTS = {
@@ -127,7 +128,7 @@ def environment_detail(request: HttpRequest, name: str) -> HttpResponse:
     return _detail(request, environments_service.find_environment(actor=principal_of(request), name=name))
 
 
-@require_POST
+@form_of("environment-detail", "#settings")
 def environment_update(request: HttpRequest, name: str) -> HttpResponse:
     actor, environment = enter_environment(request, name)
     form = SettingsForm(request.POST)
@@ -145,16 +146,17 @@ def environment_update(request: HttpRequest, name: str) -> HttpResponse:
     return _detail(request, environment, settings_form=form)
 
 
-@require_POST
+@sensitive_post_parameters("proof-password")
+@form_of("environment-detail", "#members")
 def member_grant(request: HttpRequest, name: str) -> HttpResponse:
     actor, environment = enter_environment(request, name)
     # Before any name is looked up: the answer would reveal whether the user or group exists.
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     form = MemberForm(request.POST, holders=_holders(actor))
-    granted = (
-        attempt(form, lambda: _grant(actor, environment, form.cleaned_data)) if form.is_valid() else None
+    granted = form.is_valid() and attempt(
+        form, lambda: _grant(principal_of(request), environment, form.cleaned_data), request=request
     )
-    if granted is not None:
+    if granted:
         who, role = granted.user or granted.group, granted.get_role_display()
         messages.success(request, f"Access granted: {who}, {role} in {environment.name}.")
         if granted.user and not granted.user.is_active:
@@ -164,14 +166,19 @@ def member_grant(request: HttpRequest, name: str) -> HttpResponse:
     return _detail(request, environment, member_form=form)
 
 
-@require_POST
+@sensitive_post_parameters("proof-password")
+@form_of("environment-detail", "#tokens")
 def token_issue(request: HttpRequest, name: str) -> HttpResponse:
     """Issue a service token and show it, this once."""
-    actor, environment = enter_environment(request, name)
+    _, environment = enter_environment(request, name)
     form = TokenForm(request.POST)
     if form.is_valid():
         issued = attempt(
-            form, lambda: tokens_service.issue(actor=actor, environment=environment, **form.cleaned_data)
+            form,
+            lambda: tokens_service.issue(
+                actor=principal_of(request), environment=environment, **form.cleaned_data
+            ),
+            request=request,
         )
         if issued is not None:
             _warn_of_empty(request, environment, issued[0].prefix)

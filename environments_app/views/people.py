@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
 from audit_app.events.actions import Action
@@ -28,7 +28,7 @@ from environments_app.users import accounts
 from environments_app.users.invitations import offered
 from environments_app.users.password_backend import named_user
 from environments_app.users.password_links import SENDING, can_send, invitation_of
-from environments_app.views.base import act_page, attempt, render_page
+from environments_app.views.base import act_page, attempt, form_of, render_page
 
 
 class _Order:
@@ -43,15 +43,22 @@ def people(request: HttpRequest) -> HttpResponse:
     return _list(request, NewPersonForm(initial={"environments": [request.GET.get("invite_to", "")]}))
 
 
+@sensitive_post_parameters("proof-password")
 @sensitive_variables("password")
-@require_POST
+@form_of("people")
 def person_add(request: HttpRequest) -> HttpResponse:
     """Create an account with its access; a temporary password is shown this once."""
-    actor, form = _administrator(request), NewPersonForm(request.POST)
+    _administrator(request)
+    form = NewPersonForm(request.POST)
     if not form.is_valid():
         return _list(request, form)
     refusals = (Conflict, InvalidField, Suspended)
-    created = attempt(form, lambda: add_person(actor=actor, **form.cleaned_data), refusals=refusals)
+    created = attempt(
+        form,
+        lambda: add_person(actor=principal_of(request), **form.cleaned_data),
+        refusals=refusals,
+        request=request,
+    )
     if created is None:
         return _list(request, form)
     nudge(SENDING)
@@ -108,6 +115,7 @@ def _list(request: HttpRequest, form: forms.Form) -> HttpResponse:
     rows = paginator.paginate_queryset(User.objects.filter(matching), request, view=_Order())
     context = {
         "rows": rows,
+        "locked": lockout.locked_among(rows),
         "q": text,
         "form": form,
         "can_send": can_send(),

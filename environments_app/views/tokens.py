@@ -25,7 +25,7 @@ from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import in_state, listed_tokens, token_status
 from environments_app.tokens.personal import issue_personal
-from environments_app.views.base import act_page, attempt, render_page
+from environments_app.views.base import act_page, attempt, form_of, render_page
 from environments_app.views.client_download import install_line
 from environments_app.views.profile import profile_page
 
@@ -116,7 +116,7 @@ def admin_tokens(request: HttpRequest) -> HttpResponse:
     return _installation(request, principal_of(request), AdminTokenForm())
 
 
-@require_POST
+@form_of("admin-tokens")
 def admin_token_issue(request: HttpRequest) -> HttpResponse:
     """Issue a token that administers, and show it, this once."""
     actor = principal_of(request)
@@ -130,7 +130,7 @@ def admin_token_issue(request: HttpRequest) -> HttpResponse:
     return _installation(request, actor, form)
 
 
-@require_POST
+@form_of("profile", "#tokens")
 def personal_token_issue(request: HttpRequest) -> HttpResponse:
     actor = principal_of(request)
     form = PersonalTokenForm(

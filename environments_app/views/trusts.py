@@ -13,6 +13,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from audit_app.events.actions import Action
@@ -111,6 +112,7 @@ class TrustPanel:
         }
 
 
+@sensitive_post_parameters("proof-password")
 @require_http_methods(["GET", "POST"])
 def trust_new(request: HttpRequest, name: str, preset: str) -> HttpResponse:
     """Show the form of a new trust, and create it."""
@@ -122,12 +124,17 @@ def trust_new(request: HttpRequest, name: str, preset: str) -> HttpResponse:
     form = TrustForm(request.POST or None, preset=preset, initial=TrustForm.initial_of_preset(preset))
     if request.method == "POST" and form.is_valid():
         fields = {**form.cleaned_data, "preset": preset}
-        trust = attempt(form, lambda: service.create(actor=actor, environment=environment, **fields))
+        trust = attempt(
+            form,
+            lambda: service.create(actor=principal_of(request), environment=environment, **fields),
+            request=request,
+        )
         if trust is not None:
             messages.success(request, "Trust created.")
             return redirect("trust-detail", name=name, id=trust.pk)
     context = {"environment": environment, "form": form, "preset": preset, "label": PRESETS[preset].label}
-    return render_page(request, "environments_app/trust_new.html", context)
+    refused = request.method == "POST"
+    return render_page(request, "environments_app/trust_new.html", context, refused=refused)
 
 
 @require_GET

@@ -13,7 +13,7 @@ from audit_app.models import SinkState
 from environments_app.models import Delivery, DeliveryState
 from sync_app.domain.rotation_state import Slot
 from sync_app.jobs.leases import database_now
-from sync_app.models import Rotation, Run
+from sync_app.models import Rotation, Run, Target
 
 SHOWN: Final = 50
 
@@ -98,6 +98,55 @@ def queues() -> list[Queue]:
             **sinks,
         ),
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Work that Keeper gave up; `retry_url` is the page that has it done again."""
+
+    what: str
+    why: str
+    at: datetime | None
+    url: str | Promise
+    retry_url: str | Promise
+
+
+def failures() -> list[Failure]:
+    """Return the newest failed messages, failing targets, and stopped rotations; a statement each."""
+    messages = Delivery.objects.filter(state=DeliveryState.FAILED, environment__deleted_at__isnull=True)
+    targets = Target.objects.filter(live=True).exclude(last_error="").select_related("environment")
+    rotations = Rotation.objects.filter(slot=Slot.WORKING, stopped_at__isnull=False)
+    rows = [
+        Failure(
+            what=f"message: {message.subject}",
+            why=message.error,
+            at=message.finished_at,
+            url=reverse_lazy("admin:environments_app_delivery_change", args=[message.pk]),
+            retry_url=reverse_lazy("admin:environments_app_delivery_object_act", args=[message.pk, "retry"]),
+        )
+        for message in messages[:SHOWN]
+    ]
+    rows += [
+        Failure(
+            what=f"sync of {target.environment.name} / {target.name}",
+            why=target.last_error,
+            at=target.last_failure_at,
+            url=reverse_lazy("target-detail", args=[target.pk]),
+            retry_url=reverse_lazy("admin:sync_app_target_object_act", args=[target.pk, "sync"]),
+        )
+        for target in targets.order_by("-last_failure_at")[:SHOWN]
+    ]
+    rows += [
+        Failure(
+            what=f"rotation of {rotation.policy.secret.name}: {rotation.step}",
+            why=rotation.problem,
+            at=rotation.stopped_at,
+            url=reverse_lazy("rotation-policy", args=[rotation.policy_id]),
+            retry_url=reverse_lazy("rotation-policy", args=[rotation.policy_id]),
+        )
+        for rotation in rotations.select_related("policy__secret").order_by("-stopped_at")[:SHOWN]
+    ]
+    return rows
 
 
 def leases() -> list[Lease]:

@@ -23,6 +23,7 @@ from environments_app.access_requests.service import open_requests
 from environments_app.authentication.drf import principal_of
 from operations_app.dashboard import figures
 from operations_app.dashboard.action_items import delivery_states, first_steps, needs
+from operations_app.dashboard.work_status import work_status
 from operations_app.frame.navigation import Layout, frame_of
 from operations_app.health.service import ailing, results, warnings
 from operations_app.health.status import standings
@@ -42,7 +43,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         steps = first_steps(actor, environments=frame.environments, secrets=secrets["living"])
     days = counts_by_day(viewer=actor, days=figures.DAYS)
     health = [*results(), *warnings()] if actor.sees_installation else []
-    systems = standings(actor=actor) if actor.sees_installation else []
+    systems = [*standings(actor=actor), *work_status()] if actor.sees_installation else []
     reads = figures.reads_by_environment(actor, days)
     context = {
         "needs": needs(frame, states),

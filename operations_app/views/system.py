@@ -21,11 +21,12 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.views.base import run_act
+from operations_app.dashboard.work_status import work_status
 from operations_app.health.processes import last_beat
 from operations_app.health.service import ailing, results, warnings
 from operations_app.health.status import standings
 from operations_app.system.installation import Setting, build, deployment_findings, shown_settings
-from operations_app.system.queues import leases, queues
+from operations_app.system.queues import failures, leases, queues
 from operations_app.system.schedules import request_run, schedules
 
 _BACKUPS_SHOWN: Final = 10
@@ -54,8 +55,14 @@ def _checks(_request: HttpRequest, _actor: Principal) -> dict[str, Any]:
     return {"findings": deployment_findings()}
 
 
-def _work(_request: HttpRequest, _actor: Principal) -> dict[str, Any]:
-    return {"queues": queues(), "leases": leases(), "beat": last_beat()}
+def _work(_request: HttpRequest, actor: Principal) -> dict[str, Any]:
+    return {
+        "queues": queues(),
+        "failures": failures(),
+        "may_retry": actor.is_admin,
+        "leases": leases(),
+        "beat": last_beat(),
+    }
 
 
 def _schedules(_request: HttpRequest, actor: Principal) -> dict[str, Any]:
@@ -103,7 +110,7 @@ def _act(request: HttpRequest, actor: Principal) -> HttpResponse:
 @require_GET
 def health(request: HttpRequest) -> HttpResponse:
     """Show what this process finds of itself, and what workers found of other systems."""
-    systems = standings(actor=principal_of(request))
+    systems = [*standings(actor=principal_of(request)), *work_status()]
     checks = sorted([*results(), *warnings()], key=lambda check: check.ok)
     groups = [
         (name, sorted(rows, key=lambda row: not row.ails))

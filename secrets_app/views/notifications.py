@@ -8,15 +8,16 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from audit_app.events.actions import Action
-from environments_app.acts import REMOVE_ADDRESSEE, TEST_MESSAGE
+from environments_app.acts import REMOVE_ADDRESSEE, RETRY_MESSAGE, TEST_MESSAGE
 from environments_app.authentication.drf import principal_of
-from environments_app.authorization.policy import require
-from environments_app.models import Addressee, Delivery, Environment, Recipient
+from environments_app.authorization.policy import allows, require
+from environments_app.errors import Invisible
+from environments_app.models import Addressee, Alert, Delivery, Environment, Recipient
 from environments_app.notifications.recipients import add_recipient, find_addressee
-from environments_app.views.base import act_page, attempt, enter_environment, render_page
+from environments_app.views.base import act_page, attempt, enter_environment, form_of, render_page
 from secrets_app.acts import WebhookForm
 from secrets_app.models import Webhook
 from secrets_app.webhooks import add_webhook
@@ -33,7 +34,7 @@ def notifications(request: HttpRequest, name: str) -> HttpResponse:
     return _page(request, _place(request, name, Action.NOTIFICATION_VIEW))
 
 
-@require_POST
+@form_of("notifications")
 def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
     place = _place(request, name, Action.NOTIFICATION_CREATE)
     form = RecipientForm(request.POST)
@@ -49,7 +50,7 @@ def recipient_add(request: HttpRequest, name: str) -> HttpResponse:
     return redirect("notifications", name=name)
 
 
-@require_POST
+@form_of("notifications")
 def webhook_add(request: HttpRequest, name: str) -> HttpResponse:
     place = _place(request, name, Action.NOTIFICATION_CREATE)
     form = WebhookForm(request.POST)
@@ -74,12 +75,22 @@ def _addressee(request: HttpRequest, *, name: str, id: int, model: type[Addresse
     return find_addressee(actor=actor, model=model, environment=place, id=id)
 
 
+def _message(request: HttpRequest, *, name: str, id: int) -> Delivery:
+    place = _place(request, name, Action.NOTIFICATION_VIEW)
+    row = Delivery.objects.filter(environment=place, pk=id).first()
+    if row is None:
+        raise Invisible("There is no such message.")
+    return row
+
+
+def _back(row: Addressee | Delivery) -> str:
+    return reverse("notifications", args=[row.environment.name])  # type: ignore[union-attr]  # found by it
+
+
 ACT_PAGES: Final = {
-    act.slug: act_page(
-        act, _addressee, back=lambda row: reverse("notifications", args=[row.environment.name])
-    )
-    for act in (REMOVE_ADDRESSEE, TEST_MESSAGE)
+    act.slug: act_page(act, _addressee, back=_back) for act in (REMOVE_ADDRESSEE, TEST_MESSAGE)
 }
+retry: Final = act_page(RETRY_MESSAGE, _message, back=_back)
 
 
 def _page(request: HttpRequest, place: Environment, **bound: forms.Form) -> HttpResponse:
@@ -91,6 +102,8 @@ def _page(request: HttpRequest, place: Environment, **bound: forms.Form) -> Http
         "environment": place,
         "recipients": recipients,
         "webhooks": webhooks,
+        "alerts": Alert.objects.filter(environment=place, open=True).order_by("-pk")[:_DELIVERIES_SHOWN],
+        "can_retry": allows(principal_of(request), Action.NOTIFICATION_RETRY, environment_id=place.pk),
         "deliveries": [{"row": row, "to": names.get(row.addressee, "removed")} for row in deliveries],
         "recipient_form": RecipientForm(),
         "webhook_form": WebhookForm(),

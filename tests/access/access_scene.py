@@ -24,6 +24,8 @@ from environments_app.authorization.principals import system_principal
 from environments_app.environments import memberships
 from environments_app.errors import ApprovalNeeded
 from environments_app.models import (
+    Delivery,
+    DeliveryState,
     Departure,
     Environment,
     Membership,
@@ -98,6 +100,7 @@ class Scene:
     recipient_id: int = 987654
     trust_id: int = 987654
     webhook_id: int = 987654
+    message_id: int = 987654
     target_id: int = 987654
     consent_id: int = 987654
     plan_id: int = 987654
@@ -356,6 +359,7 @@ def furnish(place: Scene, route: str) -> None:
         place.trust_id = trust_there(place, alice, has_keys="fetch-keys" in route).pk
     ask_there(place, route)
     review_there(place, route)
+    message_there(place, route)
     if "webhook" in route:
         webhook, _ = add_webhook(
             actor=alice, environment=environment, name="standing", url="https://hooks.example/x"
@@ -370,6 +374,14 @@ def furnish(place: Scene, route: str) -> None:
         aim(place, alice, route)
     if route.startswith(("api-rotat", "rotation-")) and route not in OF_NO_POLICY:
         rotate(place, alice, route)
+
+
+def message_there(place: Scene, route: str) -> None:
+    if "message" in route:
+        place.message_id = Delivery.objects.create(
+            environment=place.environment, transport="email", addressee=place.environment.uuid, kind="test",
+            subject="standing", state=DeliveryState.FAILED,
+        ).pk  # fmt: skip
 
 
 def trust_there(place: Scene, alice: Principal, *, has_keys: bool = False) -> Trust:

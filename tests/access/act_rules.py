@@ -92,6 +92,7 @@ ACTS: Final[dict[tuple[str, str], ActRule]] = {
     ("admin-token", "revoke"): ActRule("nobody", operators=True),
     ("trust", "fetch_keys"): ActRule("manager", operators=True),
     ("trust", "delete"): ActRule("manager", operators=True),
+    ("message", "retry"): ActRule("manager", operators=True),
     ("recipient", "test"): ActRule("manager", 202, operators=True),
     ("recipient", "remove"): ActRule("manager", operators=True),
     ("webhook", "test"): ActRule("manager", 202, operators=True),

@@ -62,13 +62,13 @@ ACTS: Final[dict[str, set[str]]] = {
     "audit_app.StreamCursor": set(),
     "audit_app.StreamHead": set(),
     "auditlog.LogEntry": set(),
-    "auth.Group": {"add", "delete", "grant"},
+    "auth.Group": {"add", "change", "delete", "grant"},
     "environments_app.AccessConfirmation": set(),
     "environments_app.AccessRequest": {"approve", "reject"},
     "environments_app.Alert": set(),
     "environments_app.Approval": {"approve", "reject"},
     "environments_app.ApprovalEntry": set(),
-    "environments_app.Delivery": set(),
+    "environments_app.Delivery": {"retry"},
     "environments_app.AuditJob": set(),
     "environments_app.Departure": set(),
     "environments_app.DeviceSignIn": set(),
@@ -489,6 +489,7 @@ ASKS: Final[dict[tuple[str, str], tuple[dict[str, str], ...]]] = {
         {"group": "ops", "role": "admin"},
         {"group": "ops", "role": "reader", "environment": "{place}"},
     ),
+    ("auth.Group", "change"): ({"members": "bob"},),
     ("environments_app.ScimClient", "add"): ({"name": "Okta", "preset": "okta"},),
     ("environments_app.EventSink", "add"): (
         {"name": "corp", "address": "https://siem.example/", "credential": "s"},
@@ -558,6 +559,7 @@ def test_a_stale_administrator_confirms_before_what_the_table_says(
         "environments_app.Membership": Membership.objects.get(user=cast.vera).pk,
         "environments_app.EventSink": sink.pk,
         "environments_app.OidcProvider": provider.pk,
+        "auth.Group": group.pk,
     }
     known = {"{place}": cast.production.pk, "{bob}": cast.bob.pk, "{group}": group.pk}
     name = f"admin:{model.lower().replace('.', '_')}_{act}"

@@ -49,6 +49,8 @@ RULES: Final = {
     "budget_percent": "1",
     "interval_seconds": "0",
 }
+# Enter in the address bar, where the answer to a form stands: it leads to the page of the form.
+LEADS_BACK: Final = PageRule("anyone", 302, admin=302)
 NEW_PASSWORD: Final = {"current": PASSWORD, "password": f"{PASSWORD}-2", "again": f"{PASSWORD}-2"}
 PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "dashboard": (PageRule("anyone", admin=200),),
@@ -93,7 +95,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     # There is none of this id.
     "activity-view-remove": (PageRule("anyone", 302, admin=302, method="POST"),),
     "people": (PageRule("nobody", admin=200),),
-    "person-add": (PageRule("nobody", 200, admin=200, method="POST", form={"username": "{fresh}", "role": "user", "sign_in": "sso"}),),
+    "person-add": (LEADS_BACK, PageRule("nobody", 200, admin=200, method="POST", form={"username": "{fresh}", "role": "user", "sign_in": "sso"})),
     "password-reset-choose": (PageRule("anyone", 302, admin=302, method="POST"),),
     "person": (PageRule("nobody", admin=200),),
     "person-update": (PageRule("nobody", admin=302, method="POST", form={"role": "user", "display_name": "New"}),),
@@ -130,7 +132,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "sessions-end-others": (PageRule("anyone", 302, admin=302, method="POST"),),
     "time-zone-change": (PageRule("anyone", 302, admin=302, method="POST", form={"time_zone": "Europe/Berlin"}),),
     "name-change": (PageRule("anyone", 302, admin=302, method="POST", form={"display_name": "New"}),),
-    "personal-token-issue": (PageRule("anyone", admin=200, method="POST", form={"name": "laptop", "hours": "12"}),),
+    "personal-token-issue": (LEADS_BACK, PageRule("anyone", admin=200, method="POST", form={"name": "laptop", "hours": "12"})),
     # There is none of this id.
     "personal-token-revoke": (PageRule("anyone", 302, admin=302, method="POST"),),
     "device": (PageRule("anyone", admin=200),),
@@ -156,17 +158,17 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "environment-list": (PageRule("anyone", admin=200),),
     "environment-new": (PageRule("nobody", 302, admin=302, method="POST", form={"name": "{fresh}", "colour": "blue"}),),
     "environment-detail": (PageRule("viewer", admin=200),),
-    "environment-update": (PageRule("manager", 302, admin=302, method="POST", form={"display_name": "New", "colour": "blue", "position": "1"}),),
+    "environment-update": (LEADS_BACK, PageRule("manager", 302, admin=302, method="POST", form={"display_name": "New", "colour": "blue", "position": "1"})),
     "environment-access": (PageRule("manager", admin=200),),
     "access-confirm": (PageRule("manager", 302, method="POST"),),
     "mapping-confirm": (PageRule("manager", 302, method="POST"),),
-    "member-grant": (PageRule("manager", 302, admin=302, method="POST", form={"username": "newcomer", "role": "viewer"}),),
+    "member-grant": (LEADS_BACK, PageRule("manager", 302, admin=302, method="POST", form={"username": "newcomer", "role": "viewer"})),
     "member-change": (PageRule("manager", admin=200), PageRule("manager", 302, admin=302, method="POST", form={"role": "reader"})),
-    "token-issue": (PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"}),),
+    "token-issue": (LEADS_BACK, PageRule("manager", 200, admin=200, method="POST", form={"name": "ci", "role": "viewer"})),
     "token-list": (PageRule("anyone", admin=200),),
     # Those of the installation are its administrators' alone.
     "admin-tokens": (PageRule("nobody", admin=200),),
-    "admin-token-issue": (PageRule("nobody", 200, admin=200, method="POST", form={"name": "ops"}),),
+    "admin-token-issue": (LEADS_BACK, PageRule("nobody", 200, admin=200, method="POST", form={"name": "ops"})),
     "admin-token-detail": (PageRule("nobody", admin=200),),
     "admin-token-narrow": (PageRule("nobody", 302, admin=302, method="POST", form={"cidrs": "10.0.0.0/8"}),),
     "admin-token-rotate": (PageRule("nobody", 200, admin=200, method="POST", form={"overlap_hours": "1"}),),
@@ -241,8 +243,8 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "consent-give": (PageRule("manager", 422, method="POST", form={"target": "nowhere/none"}),),
     "consent-withdraw": (PageRule("manager", 302, method="POST"),),
     "notifications": (PageRule("manager", admin=200),),
-    "recipient-add": (PageRule("manager", 302, admin=302, method="POST", form={"email": "new@example.com"}),),
-    "webhook-add": (PageRule("manager", 200, admin=200, method="POST", form={"name": "new", "url": "https://hooks.example/x", "style": "slack"}),),
+    "recipient-add": (LEADS_BACK, PageRule("manager", 302, admin=302, method="POST", form={"email": "new@example.com"})),
+    "webhook-add": (LEADS_BACK, PageRule("manager", 200, admin=200, method="POST", form={"name": "new", "url": "https://hooks.example/x", "style": "slack"})),
 }  # fmt: skip
 PAGES.update(
     {
@@ -370,6 +372,7 @@ def page_path(place: Scene, name: str) -> str:  # noqa: PLR0911 - one for each k
         "recipient-test": place.recipient_id,
         "webhook-remove": place.webhook_id,
         "webhook-test": place.webhook_id,
+        "message-retry": place.message_id,
         "consent-withdraw": place.consent_id,
     }
     if name in rows:

@@ -384,7 +384,8 @@ ALONE: Final[dict[Action, str]] = {
     Action.TRUST_TEST: "it lets nobody in, and is recorded",
     **dict.fromkeys(
         (
-            Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE, Action.NOTIFICATION_TEST,
+            Action.NOTIFICATION_CREATE, Action.NOTIFICATION_REMOVE, Action.NOTIFICATION_RETRY,
+            Action.NOTIFICATION_TEST,
         ),
         "messages hold no value",
     ),

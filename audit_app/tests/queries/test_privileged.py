@@ -15,7 +15,7 @@ ORDINARY = {
         Action.NOTIFICATION_VIEW, Action.APPROVAL_VIEW, Action.SYSTEM_VIEW, Action.BACKUP_VIEW,
         Action.TRAIL_VIEW, Action.LEAK_SEARCH, Action.TRAIL_VERIFY, Action.TRAIL_EXPORT, Action.LIST_EXPORT,
         Action.REPORT_GENERATE, Action.REPORT_SEND, Action.TRUST_TEST, Action.TARGET_TEST,
-        Action.NOTIFICATION_TEST, Action.DATA_KEY_CHECK, Action.BACKUP_VERIFY,
+        Action.NOTIFICATION_RETRY, Action.NOTIFICATION_TEST, Action.DATA_KEY_CHECK, Action.BACKUP_VERIFY,
     ),
     "a request or comment, which gives nothing until it is decided": (
         Action.ACCESS_ASK, Action.ACCESS_WITHDRAW, Action.ACCESS_EXPIRE, Action.APPROVAL_ASK,

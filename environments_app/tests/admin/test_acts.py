@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
@@ -16,6 +17,7 @@ from environments_app.models import (
     Alert,
     Delivery,
     FailedSignIns,
+    GroupMember,
     Recipient,
     ServiceToken,
     Session,
@@ -121,6 +123,8 @@ def test_a_locked_person_is_shown_as_locked_with_the_way_to_unlock(root: Client,
     lockout.give_back(lockout.take("erin", [lockout.Source(lockout.Kind.STRANGER, "192.0.2.8")]), forget=True)
     page = root.get(reverse("person", args=["bob"])).content.decode()
     assert "sign-in locked" in page
+    for listed in ("/people", reverse("admin:environments_app_user_changelist")):
+        assert root.get(listed).content.decode().count("locked out") == 1, listed
     assert f'href="{_url("user", "unlock", cast.bob.pk)}"' in page
     assert "locked" not in root.get(reverse("person", args=["erin"])).content.decode()
     rows = root.get("/admin/environments_app/failedsignins/").content.decode()
@@ -130,6 +134,26 @@ def test_a_locked_person_is_shown_as_locked_with_the_way_to_unlock(root: Client,
     assert not any(row.bucket in rows for row in FailedSignIns.objects.all())
     root.post(_url("user", "unlock", cast.bob.pk))
     assert "sign-in locked" not in root.get(reverse("person", args=["bob"])).content.decode()
+
+
+def test_a_group_has_its_people_on_its_page(root: Client, cast: Cast) -> None:
+    root.post(reverse("admin:auth_group_add"), {"name": "ops", "members": "bob, Erin"})
+    group = Group.objects.get(name="ops")
+
+    def inside() -> set[str]:
+        return set(GroupMember.objects.filter(group=group).values_list("user__username", flat=True))
+
+    assert inside() == {"bob", "erin"}
+    page = reverse("admin:auth_group_change", args=[group.pk])
+    assert 'value="bob, erin"' in root.get(page).content.decode()
+    root.post(page, {"members": "erin, alice"})
+    assert inside() == {"alice", "erin"}
+    refused = root.post(page, {"members": "alice, nobody-of-this-name"}).content.decode()
+    assert "Nobody has the username nobody-of-this-name." in refused
+    assert inside() == {"alice", "erin"}
+    # It can be given a role at once.
+    place = root.get(reverse("environment-detail", args=["development"])).content.decode()
+    assert "group:ops" in place
 
 
 def test_an_alert_says_whom_its_messages_reach(root: Client, cast: Cast) -> None:

@@ -18,7 +18,12 @@ from environments_app.authorization.rows import access_rows
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible
 from environments_app.models import Alert, Delivery, Environment, Recipient
 from environments_app.notifications import service as notifications
-from environments_app.notifications.recipients import add_recipient, remove_addressee, try_addressee
+from environments_app.notifications.recipients import (
+    add_recipient,
+    remove_addressee,
+    retry_delivery,
+    try_addressee,
+)
 from environments_app.notifications.service import (
     ATTEMPTS,
     AlertNotice,
@@ -498,3 +503,25 @@ def test_a_message_states_what_can_be_done_and_why_it_came(
     assert "recipient of the alerts of production" in bodies["ops@example.com"][1]
     assert "Open: https://keeper.example.com/health" in bodies["root@example.com"][1]
     assert "KEEPER_ALERT_EMAILS" in bodies["root@example.com"][1]
+
+
+def test_a_failed_message_is_sent_again_from_the_first_attempt_on(cast: Cast, pigeon: Pigeon) -> None:
+    pigeon.failure = Undeliverable("the receiver is gone", permanent=True)
+    drift(cast, "payments/key")
+    deliver_due()
+    message = Delivery.objects.get()
+    assert message.state == "failed"
+    pigeon.failure = None
+    manager = cast.principal(cast.alice)
+    for outsider, refusal in ((cast.bob, Forbidden), (cast.charlie, Invisible)):
+        with pytest.raises(refusal):
+            retry_delivery(actor=cast.principal(outsider), delivery=message)
+    retry_delivery(actor=manager, delivery=message)
+    assert deliver_due() == 1
+    assert [notice.subject for notice in pigeon.carried] == [message.subject]
+    event = AuditEvent.objects.filter(action="notification.retry", outcome="allowed").get()
+    assert (event.object_name, event.object_uuid) == (message.subject, message.uuid)
+    # It has arrived: a second press, or an old page, sends nothing twice.
+    with pytest.raises(Conflict):
+        retry_delivery(actor=manager, delivery=message)
+    assert deliver_due() == 0

@@ -1,6 +1,7 @@
 """The page of people is for administrators: accounts are added, changed, disabled and signed out."""
 
 import re
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,8 +13,10 @@ from django.utils import timezone
 
 from audit_app.models import AuditEvent
 from environments_app.errors import Forbidden
+from environments_app.forms.trust import TrustForm
 from environments_app.models import Membership, Role, Session, User, UserRole
 from environments_app.sessions.service import end_other_sessions
+from environments_app.sessions.store import CONFIRMED, SIGNED_IN
 from environments_app.tests.cast import PASSWORD, Cast
 
 pytestmark = pytest.mark.django_db
@@ -137,3 +140,51 @@ def test_the_list_asks_as_much_for_few_as_for_many(cast: Cast, root: Client) -> 
     few = statements()
     User.objects.bulk_create(User(username=f"person-{number}") for number in range(30))
     assert statements() == few
+
+
+@pytest.mark.parametrize("what", ["member", "token", "person", "trust"])
+def test_a_lapsed_proof_is_asked_for_in_the_form(cast: Cast, signed_in: SignedIn, what: str) -> None:
+    """The form stays as it was typed and asks for the password as a question; the right one carries on."""
+    person = signed_in(cast.root if what == "person" else cast.alice)
+    session = person.session
+    session[CONFIRMED] = session[SIGNED_IN] = int(time.time()) - 3600
+    session.save()
+    cases: dict[str, tuple[str, dict[str, str], str]] = {
+        "member": (
+            "/environments/development/members",
+            {"username": "charlie", "role": "reader"},
+            "Access granted: charlie",
+        ),
+        "token": ("/environments/development/tokens", {"name": "deploy", "role": "reader"}, "kpr_"),
+        "person": (
+            "/new-person",
+            {"username": "nina", "role": "user", "sign_in": "password"},
+            "Account created",
+        ),
+        "trust": (
+            "/environments/development/trusts/new/github",
+            {
+                **TrustForm.initial_of_preset("github"),
+                "name": "deploy",
+                "role": "reader",
+                "audience": "keeper",
+                "claims": "repository = example/shop",
+                "lifetime_minutes": "15",
+                "max_age_minutes": "5",
+            },
+            "Trust created.",
+        ),
+    }
+    path, form, answer = cases[what]
+    asked = person.post(path, form)
+    page = asked.content.decode()
+    assert asked.status_code in {200, 422}
+    assert page.count('name="proof-password"') == 1
+    assert "notice-error" not in page[page.index("<main") :]
+    typed = form.get("username") or form["name"]
+    assert f'value="{typed}"' in page
+    wrong = person.post(path, {**form, "proof-password": "wrong"}).content.decode()
+    assert "Incorrect password." in wrong
+    done = person.post(path, {**form, "proof-password": PASSWORD}, follow=True).content.decode()
+    assert 'name="proof-password"' not in done
+    assert answer in done

@@ -310,6 +310,7 @@ def test_health_is_one_line_while_all_is_well(
     monkeypatch.setattr("operations_app.views.dashboard.results", lambda: checks)
     monkeypatch.setattr("operations_app.views.dashboard.warnings", list)
     monkeypatch.setattr("operations_app.views.dashboard.standings", lambda **_: [])
+    monkeypatch.setattr("operations_app.views.dashboard.work_status", list)
     root = signed_in(cast.root)
     assert "All systems operational" in root.get("/").content.decode()
     checks[1].ok, checks[1].for_operators = False, "KMS denies it"

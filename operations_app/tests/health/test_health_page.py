@@ -10,10 +10,13 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.checkpoints.signing import SIGNING
+from audit_app.events.actions import Action
 from audit_app.models import SinkState
 from audit_app.sinks.registry import checkpoint_sinks
-from environments_app.models import User
+from environments_app.models import Delivery, DeliveryState, User
 from environments_app.tests.cast import Cast
+from operations_app.backup.create import record_backup
+from operations_app.dashboard.work_status import work_status
 from operations_app.health import status
 from operations_app.health import status as health_status
 from operations_app.health.schema import installed_version
@@ -128,3 +131,22 @@ def test_the_page_shows_each_state_by_word_and_the_dashboard_leads_there(
     assert "All systems operational" not in text
     assert 'href="/health"' in person.get("/").content.decode()
     assert 'href="/health"' not in signed_in(cast.alice).get("/").content.decode()
+
+
+def test_a_missing_backup_and_a_lost_message_are_not_well(cast: Cast, signed_in: SignedIn) -> None:
+    def look() -> dict[str, health_status.SystemStatus]:
+        return {each.name: each for each in work_status()}
+
+    assert (look()["Backups"].state, look()["Backups"].detail) == ("degraded", "no backup yet")
+    assert look()["Messages"].state == "ok"
+    record_backup(cast.principal(cast.root), Action.BACKUP_FINISH, cast.root.uuid, "keeper.kbk", {})
+    assert look()["Backups"].state == "ok"
+    Delivery.objects.create(
+        transport="email", addressee=cast.root.uuid, kind="test", subject="x", state=DeliveryState.FAILED
+    )
+    assert (look()["Messages"].state, look()["Messages"].detail) == ("degraded", "1 not delivered")
+    person = signed_in(cast.root)
+    for path in ("/", "/health"):
+        page = person.get(path).content.decode()
+        assert "1 not delivered" in page, path
+        assert "All systems operational" not in page, path

@@ -11,6 +11,7 @@ from django.conf import settings as in_force
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from core.config.variables import SOURCES, Source, read
@@ -69,6 +70,16 @@ def test_what_failed_leads_to_the_list_of_it(cast: Cast, signed_in: SignedIn) ->
     shown = person.get(str(messages.stuck_url)).text
     assert "vault changed" in shown
     assert "all is well" not in shown
+    # On the page itself each has the way to try it again.
+    page = person.get(ADDRESS).text
+    failed = Delivery.objects.get(state=DeliveryState.FAILED)
+    retry = reverse("admin:environments_app_delivery_object_act", args=[failed.pk, "retry"])
+    assert f'href="{retry}"' in page
+    assert person.post(retry, {"agreed": "Try again"}).status_code == 302
+    failed.refresh_from_db()
+    assert failed.state == DeliveryState.WAITING
+    person.get(ADDRESS)
+    assert "vault changed" not in person.get(ADDRESS).text
 
 
 def test_settings_say_where_they_come_from(monkeypatch: pytest.MonkeyPatch) -> None:

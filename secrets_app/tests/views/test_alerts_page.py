@@ -1,0 +1,60 @@
+"""An environment's page of alerts lists what is open, whom it reaches, and what failed."""
+
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from environments_app.models import Alert, Delivery, DeliveryState, Recipient, User
+from environments_app.tests.cast import Cast
+
+pytestmark = pytest.mark.django_db
+SignedIn = Callable[[User], Client]
+PAGE = "/environments/development/notifications"
+
+
+def test_open_alerts_are_listed_with_whom_they_reach(cast: Cast, signed_in: SignedIn) -> None:
+    Alert.objects.create(
+        kind="sync.drifted", about=uuid4(), environment=cast.development, subject="vault drifted",
+        lines=["payments/key: changed in target"], link="/sync/1",
+    )  # fmt: skip
+    Alert.objects.create(
+        kind="sync.failed", about=uuid4(), environment=cast.development, subject="over by now", open=None
+    )
+    manager = signed_in(cast.alice)
+    page = manager.get(PAGE).content.decode()
+    assert '<a href="/sync/1">vault drifted</a>' in page
+    assert "payments/key: changed in target" in page
+    assert "sent to nobody" in page
+    assert "over by now" not in page
+    Recipient.objects.create(environment=cast.development, email="ops@example.com", created_by="alice")
+    assert "sent to nobody" not in manager.get(PAGE).content.decode()
+
+
+def test_a_failed_message_offers_to_try_again(cast: Cast, signed_in: SignedIn) -> None:
+    def message(subject: str, state: DeliveryState) -> Delivery:
+        return Delivery.objects.create(
+            environment=cast.development, transport="email", addressee=uuid4(), kind="test",
+            subject=subject, state=state,
+        )  # fmt: skip
+
+    failed, sent = message("vault drifted", DeliveryState.FAILED), message("well", DeliveryState.SENT)
+    manager = signed_in(cast.alice)
+    address = f"/environments/development/messages/{failed.pk}/retry"
+    page = manager.get(PAGE).content.decode()
+    assert page.count("Try again:") == 1
+    assert f'action="{address}"' in page
+    assert "Trying again." in manager.post(address, follow=True).content.decode()
+    failed.refresh_from_db()
+    assert failed.state == DeliveryState.WAITING
+    refused = manager.post(f"/environments/development/messages/{sent.pk}/retry", follow=True)
+    assert "This message has not failed." in refused.content.decode()
+    assert manager.post(f"/environments/production/messages/{sent.pk}/retry").status_code == 404
+
+
+@pytest.mark.parametrize("part", ["webhooks", "recipients"])
+def test_the_address_of_a_form_leads_to_its_page(cast: Cast, signed_in: SignedIn, part: str) -> None:
+    """Where a new webhook was shown, Enter in the address bar shows no error."""
+    response = signed_in(cast.alice).get(f"/environments/development/{part}")
+    assert (response.status_code, response["Location"]) == (302, PAGE)
