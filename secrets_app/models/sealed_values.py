@@ -20,7 +20,7 @@ DIGEST_LENGTH = 32
 
 
 class EnvironmentSnapshot(Identified):
-    """The values of an environment whose rows have a digest, sealed as one; other rows make it invalid.
+    """The values of an environment whose rows have a digest, sealed as one; for other rows it shows nothing.
 
     It holds nothing that the versions do not, so it is deleted rather than re-sealed, and no backup has it.
     The envelope alone names its data key: a snapshot that no key opens is replaced.
@@ -34,6 +34,10 @@ class EnvironmentSnapshot(Identified):
     )
     digest = models.BinaryField(
         max_length=DIGEST_LENGTH, help_text="Digest of the rows that the snapshot is valid for. Never shown."
+    )
+    row_digests = models.BinaryField(
+        null=True,
+        help_text="Digests of the rows one by one, of which the digest is made. Never shown.",
     )
     value = EncryptedField(
         label=ENVIRONMENT_SNAPSHOT,

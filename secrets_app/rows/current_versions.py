@@ -43,7 +43,7 @@ _VERSIONS: Final = PlainTable(SecretVersion, ("uuid", "value"))
 _COMPARED: Final = PlainTable(SecretVersion, ("uuid", "fingerprint"))
 _COMPARED_AND_OPENED: Final = PlainTable(SecretVersion, ("uuid", "fingerprint", "value"))
 # As the database gives it: the columns of a secret, and then those of its current version.
-RawRow: TypeAlias = Sequence[Any]
+RawRow: TypeAlias = tuple[Any, ...]
 _WIDTH: Final = len(_SECRETS.columns)
 _PK, _UUID, _NAME, _NUMBER, _RULES = map(
     _SECRETS.columns.index, ("pk", "uuid", "name", "current_number", "version_rules")
@@ -69,16 +69,21 @@ class CurrentRow(NamedTuple):
 
 
 class StoredRows(NamedTuple):
-    """Rows as they are stored, and the SHA-256 of all their columns, each with its type and its length.
+    """Rows as they are stored, the SHA-256 of each one's columns with type and length, and that of all these.
 
     What `judge` finds depends on these columns alone: rows of an equal digest are equal rows.
     """
 
     rows: Sequence[RawRow]
+    row_digests: list[bytes]
     digest: bytes
 
     def names(self) -> Iterator[str]:
         return (row[_NAME] for row in self.rows)
+
+    def envelopes(self) -> Iterator[bytes]:
+        """Return the sealed values, as they are stored; what is missing is left out."""
+        return (row[-1] for row in self.rows if isinstance(row[-1], bytes))
 
     def reads(self) -> list[tuple[str, int, str]]:
         """Return the entries of a manifest: of each secret the uuid as text, the current number, the name."""
@@ -116,15 +121,16 @@ def stored_rows(environment: Environment, *, limit: int, limit_bytes: int) -> St
 
 def _stored_rows(environment: Environment, limit: int, limit_bytes: int) -> StoredRows | None:
     found: list[RawRow] = []
-    digest, size = hashlib.sha256(), 0
+    digests: list[bytes] = []
+    size = 0
     for batch in _fetched(_VERSIONS, environment, "", ()):
-        form = marshal.dumps(list(batch), _MARSHAL_FORM)
-        digest.update(form)
-        size += len(form)
+        forms = [marshal.dumps(row, _MARSHAL_FORM) for row in batch]
+        digests += [hashlib.sha256(form).digest() for form in forms]
+        size += sum(map(len, forms))
         found += batch
         if len(found) > limit or size > limit_bytes:
             return None
-    return StoredRows(found, digest.digest())
+    return StoredRows(found, digests, hashlib.sha256(b"".join(digests)).digest())
 
 
 def plain_rows_under(environment: Environment, prefix: str) -> Iterator[PlainRow | int]:

@@ -1,11 +1,13 @@
 """Keeps a sealed snapshot of an environment's values, so that equal rows are not proved and opened again.
 
-A snapshot is found by the digest of all rows, which its envelope is bound to. It is made of the second read
-of equal rows in a process, sealed while the values are at hand, and stored apart from the answer.
+Its envelope is bound to the digest of all rows, which is made of the digests of each: a row whose digest is
+among them is the row whose value it holds. It is made of the second read of equal rows in a process, sealed
+while the values are at hand, and stored apart from the answer.
 """
 
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from functools import cache
 from threading import Lock, Thread
@@ -27,7 +29,8 @@ from secrets_app.keys import data_keys
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.keys.models import VALUES, DataKey
 from secrets_app.models import EnvironmentSnapshot
-from secrets_app.rows.current_versions import CurrentRow, StoredRows, named_data_keys, stored_rows
+from secrets_app.models.sealed_values import DIGEST_LENGTH
+from secrets_app.rows.current_versions import RawRow, StoredRows, named_data_keys, stored_rows
 
 # Fewer rows are proved and opened in about the time that a snapshot takes.
 MIN_SECRETS: Final = 100
@@ -36,11 +39,34 @@ _log = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
-    """A stored snapshot, still sealed, with the digest of its rows; a receipt for it covers its uuid."""
+    """A stored snapshot, still sealed, with the digests of its rows; a receipt for it covers its uuid."""
 
     uuid: UUID
-    digest: bytes
+    row_digests: list[bytes]
     sealed: Sealed
+
+    def is_outdated(self, stored: StoredRows) -> bool:
+        """Return whether this process has read these rows before, and some are others than those it holds."""
+        return was_read(stored) and self.row_digests != stored.row_digests
+
+    def others(self, stored: StoredRows) -> Sequence[RawRow] | None:
+        """Return the rows whose value it does not hold; None if they are most, or the rest has other keys."""
+        if self.row_digests == stored.row_digests:
+            return []
+        held = frozenset(self.row_digests)
+        both = zip(stored.rows, stored.row_digests, strict=True)
+        others = [row for row, digest in both if digest not in held]
+        if len(others) * 2 > len(stored.rows):
+            return None
+        # It asks for no key that none of the rows needs.
+        needed = named_data_keys([self.sealed.envelope]) <= named_data_keys(stored.envelopes())
+        return others if needed else None
+
+    def merged(self, plaintext: bytes, stored: StoredRows, others: Mapping[str, str]) -> dict[str, str]:
+        """Return name → value of the stored rows, of the opened snapshot and the values that it lacks."""
+        held = dict(zip(self.row_digests, values_of(plaintext).values(), strict=True))
+        both = zip(stored.names(), stored.row_digests, strict=True)
+        return {name: held[digest] if digest in held else others[name] for name, digest in both}
 
 
 class _Waiting(NamedTuple):
@@ -80,7 +106,10 @@ def stored_snapshot(environment: Environment) -> Found | None:
     with connection.cursor() as cursor:
         cursor.execute(_select(connection.vendor), [environment.pk])
         row = cursor.fetchone()
-    if row is None or [type(column) for column in row] != [str, bytes, bytes]:
+    if row is None or [type(column) for column in row] != [str, bytes, bytes, bytes]:
+        return None
+    if hashlib.sha256(row[2]).digest() != row[1]:
+        # Also one of a release that keeps no digests of rows.
         return None
     try:
         uuid = UUID(row[0])
@@ -93,13 +122,13 @@ def stored_snapshot(environment: Environment) -> Found | None:
         environment=environment.uuid,
         parent=(row[1],),
     )
-    return Found(uuid, row[1], Sealed(row[2], context))
+    digests = [row[2][at : at + DIGEST_LENGTH] for at in range(0, len(row[2]), DIGEST_LENGTH)]
+    return Found(uuid, digests, Sealed(row[3], context))
 
 
 def find(environment: Environment, rows: StoredRows) -> Found | None:
-    """Return the snapshot of an environment if it is that of equal rows."""
-    found = stored_snapshot(environment) if len(rows.rows) >= MIN_SECRETS else None
-    return found if found and found.digest == rows.digest else None
+    """Return the snapshot of an environment if there is one, and enough rows."""
+    return stored_snapshot(environment) if len(rows.rows) >= MIN_SECRETS else None
 
 
 def values_of(plaintext: bytes) -> dict[str, str]:
@@ -108,24 +137,23 @@ def values_of(plaintext: bytes) -> dict[str, str]:
     return values
 
 
-def prepare(
-    environment: Environment, stored: StoredRows, rows: Sequence[CurrentRow], values: Sequence[str]
-) -> None:
-    """Seal a snapshot of opened rows; it is stored once the present request is answered.
+def prepare(environment: Environment, stored: StoredRows, values: Mapping[str, str]) -> None:
+    """Seal a snapshot of opened rows, by name; it is stored once the present request is answered.
 
     Nothing is prepared of few secrets, of rows of which some did not prove themselves, of more than 4 MiB,
     or where the active data key seals none of the rows: a snapshot asks for no key that its rows do not.
     """
-    if not MIN_SECRETS <= len(rows) == len(stored.rows):
+    if not MIN_SECRETS <= len(values) == len(stored.rows):
         return
-    plaintext = orjson.dumps({row.name: value for row, value in zip(rows, values, strict=True)})
+    plaintext = orjson.dumps(values)
     if len(plaintext) > MAX_SNAPSHOT_BYTES:
         return
-    key = _active_key(environment, rows)
+    key = _active_key(environment, stored)
     if key is not None:
-        snapshot = EnvironmentSnapshot(environment=environment, digest=stored.digest)
+        digests = b"".join(stored.row_digests)
+        snapshot = EnvironmentSnapshot(environment=environment, digest=stored.digest, row_digests=digests)
         snapshot.value = Sealed.of(plaintext, data_key=key, context=snapshot.sealing_context())
-        _waiting.set(_Waiting(snapshot, len(rows)))
+        _waiting.set(_Waiting(snapshot, len(values)))
 
 
 def store_prepared() -> None:
@@ -189,10 +217,10 @@ def _replace(snapshot: EnvironmentSnapshot, size: int) -> None:
         raise _Outdated
 
 
-def _active_key(environment: Environment, rows: Sequence[CurrentRow]) -> PlainKey | None:
+def _active_key(environment: Environment, stored: StoredRows) -> PlainKey | None:
     keys = DataKey.objects.filter(scope=environment.uuid, purpose=VALUES, active=True)
     active = keys.values_list("uuid", flat=True).first()
-    if active not in named_data_keys(row.envelope for row in rows):
+    if active not in named_data_keys(stored.envelopes()):
         return None
     try:
         return data_keys.plain_key(active, environment=environment.uuid)
@@ -203,4 +231,4 @@ def _active_key(environment: Environment, rows: Sequence[CurrentRow]) -> PlainKe
 @cache
 def _select(vendor: str) -> str:  # noqa: ARG001 - a key of the cache
     table = connection.ops.quote_name(EnvironmentSnapshot._meta.db_table)
-    return f"SELECT uuid, digest, value FROM {table} WHERE environment_id = %s"  # noqa: S608 - our own names
+    return f"SELECT uuid, digest, row_digests, value FROM {table} WHERE environment_id = %s"  # noqa: S608 - our own names

@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, NoReturn
 from uuid import UUID
 
+import orjson
+
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import record_integrity_violation
@@ -248,10 +250,16 @@ def reveal_environment(
     read = _Export(actor, environment, prefix)
     stored = _stored_rows(actor, environment) if not prefix and names is None else None
     snapshot = environment_snapshot.find(environment, stored) if stored else None
-    shown = _from_snapshot(read, stored, snapshot) if stored and snapshot else None
+    if stored is None or snapshot is None:
+        return _from_rows(read, stored, names)
+    outdated = snapshot.is_outdated(stored)
+    shown = _from_snapshot(read, stored, snapshot)
     if shown is None:
         return _from_rows(read, stored, names)
-    return Exported(map(_EXPORTED, environment_snapshot.values_of(shown).items()))
+    values = environment_snapshot.values_of(shown)
+    if outdated:
+        environment_snapshot.prepare(environment, stored, values)
+    return Exported(map(_EXPORTED, values.items()))
 
 
 def export_snapshot(*, actor: Principal, environment: Environment) -> bytes | None:
@@ -261,7 +269,7 @@ def export_snapshot(*, actor: Principal, environment: Environment) -> bytes | No
     """
     snapshot = environment_snapshot.stored_snapshot(environment)
     stored = _stored_rows(actor, environment) if snapshot else None
-    if snapshot is None or stored is None or snapshot.digest != stored.digest:
+    if snapshot is None or stored is None or snapshot.is_outdated(stored):
         return None
     return _from_snapshot(_Export(actor, environment, ""), stored, snapshot)
 
@@ -305,10 +313,18 @@ def _stored_rows(actor: Principal, environment: Environment) -> StoredRows | Non
 
 
 def _from_snapshot(read: _Export, stored: StoredRows, snapshot: environment_snapshot.Found) -> bytes | None:
-    """Return what a snapshot of equal rows holds; None if it does not open, which is on record."""
+    """Return what a snapshot holds of these rows, with the values of the rows that are others by now.
+
+    None where the rows decide: most are others, one of these is not to be shown as it is, or the snapshot
+    does not open, which is on record.
+    """
+    changed = snapshot.others(stored)
+    others = [] if changed is None else judge(changed, read.environment)
+    if changed is None or len(others) != len(changed) or not all(map(_is_plain, others)):
+        return None
     require_confirmed(read.actor)
-    reads, covers = environment_snapshot.reads_of(stored), frozenset({snapshot.uuid.bytes})
-    draft = read.draft(reads, covers, count=len(stored.rows))
+    covers = frozenset({snapshot.uuid.bytes, *(row.version for row in others)})
+    draft = read.draft(environment_snapshot.reads_of(stored), covers, count=len(stored.rows))
     receipt = commit_records([draft])[0]
     try:
         values = snapshot.sealed.open(receipt)
@@ -317,8 +333,16 @@ def _from_snapshot(read: _Export, stored: StoredRows, snapshot: environment_snap
         if isinstance(error, KeyUnavailable):
             raise
         return None
+    if snapshot.row_digests != stored.row_digests:
+        names = (row.name for row in others)
+        opened = dict(zip(names, _open_all(read, others, receipt, draft), strict=True))
+        values = orjson.dumps(snapshot.merged(values, stored, opened))
     _require_still(read, stored.names())
     return values
+
+
+def _is_plain(row: CurrentRow) -> bool:
+    return row.is_authentic and row.version != MISSING and not row.guarded
 
 
 def _from_rows(read: _Export, stored: StoredRows | None, names: Collection[str] | None) -> Exported:
@@ -338,20 +362,24 @@ def _from_rows(read: _Export, stored: StoredRows | None, names: Collection[str] 
     again = equal is not None and environment_snapshot.was_read(equal)
     manifest = environment_snapshot.reads_of(equal) if equal else reads
     draft = read.draft(manifest, frozenset(row.version for row in rows), count=len(rows))
-    receipt = commit_records([draft])[0]
+    values = _open_all(read, rows, commit_records([draft])[0], draft)
+    _require_still(read, (row.name for row in rows))
+    shown = Exported(ExportedValue(row.name, value) for row, value in zip(rows, values, strict=True))
+    if equal and again:
+        environment_snapshot.prepare(read.environment, equal, dict(shown))
+    shown.left_out = [row.name for row in readable if row.guarded]
+    return shown
+
+
+def _open_all(read: _Export, rows: Sequence[CurrentRow], receipt: Receipt, draft: EventDraft) -> list[str]:
+    """Open rows one by one; a failed opening adds a second event."""
     try:
         data_keys.prefetch(named_data_keys(row.envelope for row in rows))
         opener = EnvironmentValues(read.environment.uuid, receipt)
-        values = [value.decode() for value in opener.opened_all(rows)]
+        return [value.decode() for value in opener.opened_all(rows)]
     except SecretError as error:
         _record_failure(draft, error)
         raise
-    _require_still(read, (row.name for row in rows))
-    if equal and again:
-        environment_snapshot.prepare(read.environment, equal, rows, values)
-    shown = Exported(ExportedValue(row.name, value) for row, value in zip(rows, values, strict=True))
-    shown.left_out = [row.name for row in readable if row.guarded]
-    return shown
 
 
 def _readable_rows(

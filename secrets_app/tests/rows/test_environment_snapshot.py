@@ -31,7 +31,7 @@ from secrets_app.keys import data_keys
 from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import EnvironmentSnapshot, Secret, SecretVersion
 from secrets_app.rows import current_versions, environment_snapshot
-from secrets_app.rows.current_versions import stored_rows
+from secrets_app.rows.current_versions import StoredRows, stored_rows
 from secrets_app.services import lifecycle
 from secrets_app.services.lifecycle import purge_expired
 from secrets_app.services.read import ExportedValue, reveal_environment
@@ -183,6 +183,9 @@ def swap_secrets(sql: Sql) -> None:
     sql(move, secrets[1], 1, left)
 
 
+# What changes one row, so that the snapshot has the others' values.
+ONE_CHANGED = ("changed", "renamed", "created")
+
 # What makes the rows others than those of the snapshot.
 EDITS: dict[str, Callable[[Cast, Sql], object]] = {
     "row edited": lambda _, sql: sql("UPDATE secrets_app_secret SET name = 'z' WHERE name = 'a'"),
@@ -223,7 +226,7 @@ def both_ways(cast: Cast, actor: User | None = None) -> Told:
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_other_rows_make_a_snapshot_invalid(cast: Cast, sql: Sql, edit: str) -> None:
+def test_a_snapshot_gives_nothing_of_other_rows(cast: Cast, sql: Sql, edit: str) -> None:
     fill(cast)
     keep(cast, "elsewhere", environment=cast.production)
     with_snapshot(cast)
@@ -236,8 +239,11 @@ def test_other_rows_make_a_snapshot_invalid(cast: Cast, sql: Sql, edit: str) -> 
     assert before
     assert after
     assert before.digest != after.digest
-    assert environment_snapshot.find(cast.development, after) is None
-    both_ways(cast)
+    with opening() as envelopes:
+        both_ways(cast)
+    if edit in ONE_CHANGED:
+        # The snapshot and the one row; and then every row without it.
+        assert len(envelopes) == 2 + len(after.rows)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -258,6 +264,72 @@ def test_both_ways_are_one_through_any_mix_of_edits(cast: Cast, sql: Sql, seed: 
         both_ways(cast, cast.bob)
 
 
+def test_what_changed_is_opened_beside_it_and_then_held_by_the_next(cast: Cast) -> None:
+    fill(cast)
+    with_snapshot(cast)
+    change(cast, of("a", cast), "another value")
+    remove(cast, "e")
+    opened = []
+    for _ in range(3):
+        with opening() as envelopes:
+            found = told(cast)
+        opened.append(len(envelopes))
+        environment_snapshot.store_prepared()
+        assert dict(found.answer) == {
+            "a": "another value",
+            **{name: f"{VALUE} of {name}" for name in ("b/c", "b/d")},
+        }
+    assert opened == [2, 2, 1]
+
+
+def test_most_rows_that_are_others_are_read_without_it(cast: Cast) -> None:
+    fill(cast)
+    with_snapshot(cast)
+    for name in ("a", "b/c", "b/d"):
+        change(cast, of(name, cast), "another value")
+    with opening() as envelopes:
+        told(cast)
+    assert len(envelopes) == len(NAMES)
+
+
+def test_it_asks_for_no_key_that_no_row_needs(cast: Cast) -> None:
+    fill(cast)
+    data_keys.replace_key(cast.development)
+    change(cast, of("a", cast), "another value")
+    newer = with_snapshot(cast).value.data_key_id
+    remove(cast, "a")
+    rows = stored_rows(cast.development, limit=99, limit_bytes=2**20)
+    assert rows is not None
+    assert newer not in current_versions.named_data_keys(rows.envelopes())
+    with opening() as envelopes:
+        both_ways(cast)
+    assert len(envelopes) == 2 * len(rows.rows)
+
+
+@pytest.mark.parametrize("digests", [None, b"", b"0" * 32 * len(NAMES)])
+def test_one_whose_digests_do_not_make_its_digest_is_replaced(
+    cast: Cast, sql: Sql, digests: bytes | None
+) -> None:
+    fill(cast)
+    first = with_snapshot(cast)
+    # The release before keeps none.
+    sql("UPDATE secrets_app_environmentsnapshot SET row_digests = %s", digests)
+    assert [event[0][1] for event in both_ways(cast).events] == ["secret.export"]
+    environment_snapshot.store_prepared()
+    assert EnvironmentSnapshot.objects.get().uuid != first.uuid
+
+
+def test_a_changed_row_that_does_not_open_fails_the_read_on_record(cast: Cast, sql: Sql) -> None:
+    fill(cast)
+    with_snapshot(cast)
+    (left, stored), _ = two_versions()
+    broken = stored[:-1] + bytes([stored[-1] ^ 1])
+    sql("UPDATE secrets_app_secretversion SET value = %s WHERE id = %s", broken, left)
+    found = both_ways(cast)
+    assert issubclass(found.answer[0], SecretError)
+    assert [event[0][3] for event in found.events] == ["allowed", "failed", "failed"]
+
+
 def test_what_no_answer_depends_on_leaves_it_valid(cast: Cast, sql: Sql) -> None:
     fill(cast)
     with_snapshot(cast)
@@ -268,30 +340,27 @@ def test_what_no_answer_depends_on_leaves_it_valid(cast: Cast, sql: Sql) -> None
 
 
 # What the intruder makes of the snapshot's row so that it is found for the rows of now.
-FORGED: dict[str, Callable[[Cast, Sql, bytes], object]] = {
-    "of another environment": lambda cast, sql, digest: forge(
-        sql, cast, digest, EnvironmentSnapshot.objects.get(environment=cast.production)
+FORGED: dict[str, Callable[[Cast, Sql, StoredRows], object]] = {
+    "of another environment": lambda cast, sql, rows: forge(
+        sql, cast, rows, EnvironmentSnapshot.objects.get(environment=cast.production)
     ),
-    "of older rows": lambda cast, sql, digest: forge(
-        sql, cast, digest, EnvironmentSnapshot.objects.get(environment=cast.development)
+    "of older rows": lambda cast, sql, rows: forge(
+        sql, cast, rows, EnvironmentSnapshot.objects.get(environment=cast.development)
     ),
-    "cut off": lambda cast, sql, digest: sql(
-        "UPDATE secrets_app_environmentsnapshot SET digest = %s, value = %s", digest, b"KPR"
-    ),
-    "a version's envelope": lambda cast, sql, digest: sql(
-        "UPDATE secrets_app_environmentsnapshot SET digest = %s, value = %s", digest, two_versions()[0][1]
-    ),
+    "cut off": lambda _, sql, rows: replace(sql, rows, b"KPR"),
+    "a version's envelope": lambda _, sql, rows: replace(sql, rows, two_versions()[0][1]),
 }
 
 
-def forge(sql: Sql, cast: Cast, digest: bytes, taken: EnvironmentSnapshot) -> None:
+def forge(sql: Sql, cast: Cast, rows: StoredRows, taken: EnvironmentSnapshot) -> None:
     EnvironmentSnapshot.objects.exclude(environment=cast.development).delete()
-    sql(
-        "UPDATE secrets_app_environmentsnapshot SET digest = %s, value = %s, uuid = %s",
-        digest,
-        taken.value.envelope,
-        taken.uuid.hex,
-    )
+    replace(sql, rows, taken.value.envelope)
+    sql("UPDATE secrets_app_environmentsnapshot SET uuid = %s", taken.uuid.hex)
+
+
+def replace(sql: Sql, rows: StoredRows, envelope: bytes) -> None:
+    statement = "UPDATE secrets_app_environmentsnapshot SET digest = %s, row_digests = %s, value = %s"
+    sql(statement, rows.digest, b"".join(rows.row_digests), envelope)
 
 
 @pytest.mark.parametrize("how", FORGED)
@@ -304,8 +373,10 @@ def test_a_snapshot_that_is_not_of_these_rows_shows_nothing(cast: Cast, sql: Sql
     change(cast, of("a", cast), "another value")
     rows = stored_rows(cast.development, limit=99, limit_bytes=2**20)
     assert rows is not None
-    FORGED[how](cast, sql, rows.digest)
-    assert environment_snapshot.find(cast.development, rows) is not None
+    FORGED[how](cast, sql, rows)
+    found_now = environment_snapshot.find(cast.development, rows)
+    assert found_now is not None
+    assert found_now.others(rows) == []
     with without_snapshots():
         expected = told(cast)
     found = told(cast)
