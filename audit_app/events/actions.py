@@ -224,8 +224,8 @@ class Action(StrEnum):
     NOTIFICATION_RETRY = ("notification.retry", "Failed message sent again", "sent again", "send again")
     NOTIFICATION_TEST = ("notification.test", "Test message sent",
         "sent a test message to", "send a test message to")
-    NOTIFICATION_CHOOSE = ("notification.choose", "E-mail digest changed",
-        "changed the e-mail digest of", "change the e-mail digest of")
+    NOTIFICATION_CHOOSE = ("notification.choose", "Email digest changed",
+        "changed the email digest of", "change the email digest of")
     NOTIFICATION_SEND = "notification.send", "Notification sent", "notified", "notify"
 
     # Sinks of events: added, changed or removed; tried; a refused event left out.

@@ -239,7 +239,7 @@ class PasswordLink(AuthenticatedRow):
         related_name="password_links",
         help_text="The account whose password the link sets. Empty until a reset request was looked at.",
     )
-    address = models.EmailField(verbose_name="e-mail address", help_text="Where the message is sent.")
+    address = models.EmailField(verbose_name="email address", help_text="Where the message is sent.")
     source = optional_text(
         help_text="Network from which a reset was requested. Limits how many it can request.", max_length=45
     )

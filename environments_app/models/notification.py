@@ -47,7 +47,7 @@ class Recipient(Addressee):
         help_text="The environment whose notifications are sent.",
     )
     email = models.EmailField(
-        max_length=254, verbose_name="e-mail address", help_text="Where the notifications are sent."
+        max_length=254, verbose_name="email address", help_text="Where the notifications are sent."
     )
     created_by = models.CharField(
         max_length=150, verbose_name="added by", help_text="Name of the person who added the address."
@@ -55,8 +55,8 @@ class Recipient(Addressee):
     created_at = timestamp("added", "When the address was added, in UTC.")
 
     class Meta:
-        verbose_name = "e-mail recipient"
-        verbose_name_plural = "e-mail recipients"
+        verbose_name = "email recipient"
+        verbose_name_plural = "email recipients"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["environment", "email"], name="recipient_once")
         ]
@@ -135,7 +135,7 @@ class Delivery(Identified):
         help_text="The environment that the message is about. Empty for the installation.",
     )
     transport = models.CharField(
-        max_length=20, verbose_name="channel", help_text="How the message is sent: e-mail or webhook."
+        max_length=20, verbose_name="channel", help_text="How the message is sent: email or webhook."
     )
     # The transport's own row with the destination; nil: the installation's addresses.
     addressee = models.UUIDField(

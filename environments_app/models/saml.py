@@ -164,7 +164,7 @@ class OidcProvider(AuthenticatedRow):
         max_length=200,
         default="email",
         blank=True,
-        verbose_name="e-mail claim",
+        verbose_name="email claim",
         help_text="Claim with the address for notifications, which the provider states as verified.",
     )
     name_claim = ExactCharField(

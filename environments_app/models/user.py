@@ -111,7 +111,7 @@ class User(AbstractBaseUser, AuthenticatedRow):
         help_text="Name for signing in and in the audit log. It cannot be changed later.",
     )
     email = models.EmailField(
-        blank=True, verbose_name="e-mail address", help_text="Where Keeper sends notifications and digests."
+        blank=True, verbose_name="email address", help_text="Where Keeper sends notifications and digests."
     )
     # Apart from `email`, which administrators change: a person who reads this mailbox could sign in.
     reset_email = models.EmailField(
@@ -183,6 +183,8 @@ class User(AbstractBaseUser, AuthenticatedRow):
     objects = UserManager()  # type: ignore[assignment, misc]  # it makes people, beside what the other one does
 
     class Meta:
+        verbose_name = "person"
+        verbose_name_plural = "people"
         ordering = ["username"]
         constraints = [
             models.UniqueConstraint(fields=["saml_issuer", "saml_name_id"], name="one_user_per_saml_subject")
@@ -322,7 +324,7 @@ class PersonalSettings(Identified):
         "notifications seen", "When the person last opened their notifications, in UTC."
     )
     digest = models.BooleanField(
-        default=True, verbose_name="daily digest", help_text="Whether the person gets a daily e-mail."
+        default=True, verbose_name="daily digest", help_text="Whether the person gets a daily email."
     )
     muted = models.JSONField(
         default=list,

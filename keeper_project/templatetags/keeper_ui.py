@@ -25,7 +25,10 @@ from django.utils.html import conditional_escape, escape, format_html, format_ht
 from django.utils.safestring import SafeString, mark_safe
 
 from audit_app.events import action_labels
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import ActorKind
 from audit_app.queries.reports import Cell
+from core.canonical_json import parsed_details
 from core.ui import charts, labels, times
 from environments_app.approvals.access_proposals import duration_words
 
@@ -221,9 +224,20 @@ def type_icon(secret_type: str) -> str:
     return labels.TYPE_ICONS.get(str(secret_type), "text")
 
 
+def _reading(event: Any) -> str:
+    """Return how one value was read: on a page it was revealed, and nobody saw it by a roll back or token."""
+    details = parsed_details(event.details)
+    if details.get("purpose") == "rollback":
+        return "read an earlier version of"
+    by_program = event.actor_kind == ActorKind.TOKEN or details.get("via")
+    return "read" if by_program else action_labels.verb(str(event.action))
+
+
 @register.filter
 def verb(event: Any) -> str:
     """Return what happened in an audit event, as words that follow its actor."""
+    if event.action == Action.SECRET_REVEAL and event.outcome == Outcome.ALLOWED:
+        return _reading(event)
     return action_labels.verb(str(event.action), str(event.outcome), of=str(event.object_kind))
 
 

@@ -167,6 +167,7 @@ def test_an_empty_page_offers_to_make_the_first() -> None:
 
 def event(**changes: object) -> SimpleNamespace:
     given = {"actor_kind": "user", "actor_name": "alice", "action": "secret.reveal", "outcome": "allowed"}
+    given["details"] = "{}"
     return SimpleNamespace(
         **given | {"object_kind": "secret", "object_name": "payments/db", "at": timezone.now()} | changes
     )
@@ -195,6 +196,21 @@ def test_an_event_reads_as_a_sentence() -> None:
 
     assert "<b>&lt;charlie&gt;</b> was not allowed to reveal" in html
     assert "payments/<wbr>db" in html
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "</b> revealed"),
+        ({"details": '{"purpose":"rollback"}'}, "</b> read an earlier version of"),
+        ({"details": '{"via":"my-laptop"}'}, "</b> read <"),
+        ({"actor_kind": "token"}, "</b> read <"),
+        ({"details": '{"via":"my-laptop"}', "outcome": "denied"}, "</b> was not allowed to reveal"),
+    ],
+)
+def test_who_saw_nothing_on_a_page_revealed_nothing(given: dict[str, str], words: str) -> None:
+    """A roll back shows no value, and a program reads it."""
+    assert words in drawn("{% events rows %}", rows=[event(**given)])
 
 
 def test_events_do_not_repeat_what_the_page_is_about() -> None:

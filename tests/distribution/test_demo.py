@@ -28,6 +28,7 @@ def test_the_demonstration_serves_and_stops(tmp_path: Path) -> None:
         told = _until(process, "Keeper serves")
         assert re.search(r"/sync/plans/\d+", told), told
         assert "Sign in as demo" in told
+        assert "as lead with the password" in told
         _wait_for(port)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/sign-in", timeout=120) as page:
             assert page.status == 200

@@ -31,12 +31,13 @@ def settings(directory: Path, password: str, port: int) -> dict[str, str]:
     }
 
 
-def explain(port: int, password: str, paths: dict[str, str]) -> str:
+def explain(port: int, password: str, second_password: str, paths: dict[str, str]) -> str:
     """Return what to click, one line each."""
     site = f"http://localhost:{port}"
     return f"""
 Keeper runs at {site} with AWS Secrets Manager (moto) and Vault (OpenBao) beside it.
 Sign in as {USERNAME} with the password {password}
+and, to approve what {USERNAME} asks, as lead with the password {second_password}
 
  1. The plan      {site}{paths["plan"]}
                   It lists every change. No changes made yet.
@@ -70,13 +71,15 @@ def main() -> int:
     """Run the demonstration until it is stopped."""
     stops.heed()
     port, password = int(os.environ.get("PORT") or free_port()), secrets.token_urlsafe(12)
+    second_password = secrets.token_urlsafe(12)
     with tempfile.TemporaryDirectory(prefix="keeper-demo-", ignore_cleanup_errors=True) as directory:
         environment = settings(Path(directory), password, port)
+        environment["DEMO_SECOND_PASSWORD"] = second_password
         try:
             with running(["moto", "openbao"], Path(directory)) as addresses:
                 environment |= addresses
                 paths = seeded(environment)
-                sys.stdout.write(explain(port, password, paths))
+                sys.stdout.write(explain(port, password, second_password, paths))
                 sys.stdout.flush()
                 return run([sys.executable, "manage.py", "run", "--port", str(port)], environment)
         except Stopped:

@@ -16,9 +16,11 @@ from django.core.management import call_command  # noqa: E402  Django is set up 
 from django.urls import reverse  # noqa: E402
 
 from environments_app.authorization.policy import Principal  # noqa: E402
-from environments_app.authorization.principals import user_principal  # noqa: E402
+from environments_app.authorization.principals import system_principal, user_principal  # noqa: E402
+from environments_app.environments.memberships import grant  # noqa: E402
 from environments_app.environments.service import update_environment  # noqa: E402
-from environments_app.models import Environment, User  # noqa: E402
+from environments_app.models import Environment, Role, User  # noqa: E402
+from environments_app.users.accounts import create_user  # noqa: E402
 from keeper_project.runtime.database_setup import initialise  # noqa: E402
 from secrets_app.models import Secret  # noqa: E402
 from secrets_app.services import write  # noqa: E402
@@ -45,7 +47,16 @@ def main() -> None:
     admin = User.objects.get(username=os.environ["KEEPER_ADMIN_USERNAME"])
     place = Environment.objects.get(name="production")
     update_environment(actor=user_principal(admin), environment=place, colour="red")
+    add_second_manager(user_principal(admin))
     Demonstration(user_principal(admin), place).build()
+
+
+def add_second_manager(administrator: Principal) -> None:
+    """Add a person whom the host made: they approve what the administrator asks, and the other way round."""
+    password = os.environ["DEMO_SECOND_PASSWORD"]
+    second = create_user(actor=system_principal(is_admin=True), username="lead", password=password)
+    for place in Environment.objects.all():
+        grant(actor=administrator, environment=place, user=second, role=Role.MANAGER)
 
 
 class Demonstration:

@@ -139,10 +139,10 @@ def test_who_only_looks_decides_nothing(
 
 def test_an_empty_list_says_what_belongs_there(root: Client) -> None:
     page = root.get(reverse("admin:environments_app_recipient_changelist")).content.decode()
-    assert "No e-mail recipients yet." in page
+    assert "No email recipients yet." in page
     assert "0 of 0 selected" not in page
     assert (
-        "No e-mail recipients match."
+        "No email recipients match."
         in root.get(reverse("admin:environments_app_recipient_changelist"), {"q": "x"}).content.decode()
     )
 
