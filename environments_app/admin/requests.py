@@ -89,8 +89,8 @@ class AlertAdmin(ReadOnlyAdmin):
         if alert.environment is None:
             return reached if reached != _NOBODY else f"{_NOBODY}, set KEEPER_ALERT_EMAILS"
         link = reverse("notifications", args=[alert.environment.name])
-        word = "set up recipients" if reached == _NOBODY else "recipients"
-        return format_html('{}, <a href="{}">{}</a>', reached, link, word)
+        words = f"{_NOBODY}, set up recipients" if reached == _NOBODY else reached
+        return format_html('<a href="{}">{}</a>', link, words)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Return the list, whose rows know whom they reach; asked once for each environment."""

@@ -162,13 +162,20 @@ def test_an_alert_says_whom_its_messages_reach(root: Client, cast: Cast) -> None
     )
     address = reverse("admin:environments_app_alert_change", args=[Alert.objects.get().pk])
     page = root.get(address).content.decode()
-    assert 'nobody, <a href="/environments/development/notifications">set up recipients</a>' in page
+    listed = reverse("admin:environments_app_alert_changelist")
+    for shown in (page, root.get(listed).content.decode()):
+        assert '<a href="/environments/development/notifications">nobody, set up recipients</a>' in shown
+        assert "state-warn" in shown
+    # Events name what it is about.
+    assert "The audit log has no event about this." in page
+    root.post(_url("user", "unlock", cast.bob.pk))
+    assert "The audit log has no event about this." not in root.get(address).content.decode()
     assert "one<br>two" in page
     assert "[&quot;" not in page
     Recipient.objects.create(
         environment=cast.development, email="ops@example.com", created_by=cast.root.username
     )
-    assert "1 by email, <a href=" in root.get(address).content.decode()
+    assert ">1 by email</a>" in root.get(address).content.decode()
 
 
 def test_a_token_is_issued_rotated_and_revoked(root: Client, cast: Cast) -> None:
