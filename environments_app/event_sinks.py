@@ -33,6 +33,7 @@ from environments_app.authorization.policy import Principal, require, require_co
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, InvalidField, NameInUse, Tampered
 from environments_app.models import EventSink
+from environments_app.sessions.service import lock_actor, lock_row
 
 _LABEL: Final = "event-sink.secret"
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
@@ -63,7 +64,7 @@ def create_sink(
         raise InvalidField("credential", "Enter ACCESS_KEY_ID:SECRET, or nothing to use the machine's.")
     _seal(row, secret)
     try:
-        with transaction.atomic():
+        with lock_actor(actor, Action.SINK_CHANGE):
             if EventSink.objects.count() >= _MOST_SINKS:
                 raise Conflict(f"There are {_MOST_SINKS} sinks already.")
             row.save(force_insert=True)
@@ -84,7 +85,7 @@ def change_sink(
     """
     require(actor=actor, action=Action.SINK_CHANGE, environment=None)
     require_confirmed(actor)
-    with lock_authentic(sink) as stored:
+    with lock_row(actor, sink, Action.SINK_CHANGE) as stored:
         changed = []
         if ca_certificate is not None and _required_ca(ca_certificate) != stored.ca_certificate:
             if stored.secret and not secret:
@@ -106,7 +107,7 @@ def remove_sink(*, actor: Principal, sink: EventSink) -> None:
     """Remove a sink, also a forged row, and where it was. Raises Forbidden, ConfirmationNeeded, Conflict."""
     require(actor=actor, action=Action.SINK_CHANGE, environment=None)
     require_confirmed(actor)
-    with transaction.atomic():
+    with lock_actor(actor, Action.SINK_CHANGE):
         _locked_state(sink.sink_name)
         SinkState.objects.filter(name=sink.sink_name).delete()
         _record(actor, sink, {"change": "removed"}, gone=True)

@@ -26,6 +26,7 @@ from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible
 from environments_app.models import AccessRequest, Environment, Membership, RequestState, Role, Source, User
 from environments_app.names import validate_prefix
 from environments_app.notifications.service import message_users, raise_alert, resolve_alert
+from environments_app.sessions.service import lock_row
 
 KIND: Final = "access-request"
 MAX_TEXT: Final = 500
@@ -164,7 +165,8 @@ def approve(
         asked_by=request.requester.uuid,
         role=granted_role,
     )
-    with lock_authentic(request) as stored:
+    people = [request.requester]
+    with lock_row(actor, request, Action.MEMBER_GRANT, environment, people=people) as stored:
         require_open(stored)
         if not stored.requester.is_active or not verified_rows([stored.requester]):
             raise Conflict("The requester's account is disabled.")
@@ -192,9 +194,9 @@ def reject(*, actor: Principal, request: AccessRequest, comment: str = "") -> Ac
 
     Raises Invisible, Forbidden (as `grant`), InvalidField, Conflict if it is answered already, Tampered.
     """
-    _require_answer(actor, request)
+    environment = _require_answer(actor, request)
     note = checked_text("comment", comment)
-    with lock_authentic(request) as stored:
+    with lock_row(actor, request, Action.MEMBER_GRANT, environment) as stored:
         require_open(stored)
         _answer(actor, stored, RequestState.REJECTED, note)
         tell_requester(stored, f"{actor.name} rejected your request for access")

@@ -40,6 +40,7 @@ from environments_app.interfaces import ChangedNames, ExecutionResult, Reader, o
 from environments_app.models import Approval, ApprovalState, EntryKind, Environment
 from environments_app.models.approval import HELD, OPEN_STATES, in_time, read_within
 from environments_app.notifications.service import resolve_alert
+from environments_app.sessions.service import lock_row
 
 MAX_COMMENT: Final = 500
 REJECTION_SHOWN_FOR: Final = timedelta(days=7)
@@ -334,7 +335,7 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
         raise Forbidden(_COULD_BE_ONE if reason == ONE_PERSON else _ANOTHER)
     with (
         _refusals_recorded(actor, approval, Action.APPROVAL_DECIDE, Outcome.DENIED),
-        lock_authentic(approval) as stored,
+        lock_row(actor, approval, Action.APPROVAL_DECIDE, approval.environment) as stored,
     ):
         _require_open(stored)
         changed = change_since(stored.arguments, stored.environment)

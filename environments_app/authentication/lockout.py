@@ -38,6 +38,7 @@ from audit_app.recording.recorder import record
 from core.clock import SLACK, is_in
 from environments_app.authorization.policy import Principal, require
 from environments_app.models import FailedSignIns, KnownNetwork, User
+from environments_app.sessions.service import lock_actor
 
 _HOUR: Final = timedelta(hours=1)
 _FREE_TRIES: Final = 3
@@ -142,7 +143,7 @@ def is_known_network(account: str, network: str) -> bool:
 def unlock(*, actor: Principal, user: User) -> None:
     """Forget the failed tries of an account, from wherever they came. Raises Forbidden."""
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
-    with transaction.atomic():
+    with lock_actor(actor, Action.USER_CHANGE):
         start = _account_key(user.username)
         # A range, not LIKE: the column has an index.
         FailedSignIns.objects.filter(bucket__gte=start, bucket__lt=f"{start}g").delete()

@@ -232,14 +232,18 @@ def load_principal(actor: Actor) -> Principal:
     )
 
 
-def refresh_principal(actor: Principal) -> Principal:
+def refresh_principal(actor: Principal, user: User | None = None) -> Principal:
     """Return the actor with their present rights: long work checks these again before it continues.
 
-    Keeper itself keeps the grants of its job.
+    Keeper itself keeps the grants of its job. `user` is the actor's account, where it was read just now.
     """
     if actor.kind not in {ActorKind.USER, ActorKind.TOKEN}:
         return actor
-    present = load_principal(actor)
+    present = (
+        user_principal(user, address=actor.address, request_id=actor.request_id)
+        if user
+        else load_principal(actor)
+    )
     if actor.scope is not None:
         present = present.within(actor.scope, via=actor.via)
     return replace(present, confirmed=actor.confirmed, approval=actor.approval, session=actor.session)

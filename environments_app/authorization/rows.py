@@ -4,7 +4,7 @@ A row is changed only if it is the one that Keeper wrote. The integrity checks h
 that grants anything.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -55,15 +55,19 @@ Row = TypeVar("Row", bound=AuthenticatedRow)
 
 
 @contextmanager
-def lock_authentic(row: Row, *, beside: Collection[int] = ()) -> Iterator[Row]:
+def lock_authentic(
+    row: Row, *, beside: Collection[int] = (), first: Callable[[], None] = lambda: None
+) -> Iterator[Row]:
     """Yield the row as it is stored, locked until the block's transaction ends.
 
     `beside` are the ids of others on which the change depends. They are locked with it, all in the
-    order of ids: of two who change each other, one waits, and neither for what the other holds.
+    order of ids: of two who change each other, one waits, and neither for what the other holds. `first` locks
+    and asks, in the same transaction, what goes before the row.
     Raises Tampered if it was changed outside Keeper: saving it would make the forgery genuine.
     """
     try:
         with transaction.atomic():
+            first()
             yield _locked(row, beside)
     except Tampered:
         # Outside the transaction, which was rolled back.

@@ -32,17 +32,17 @@ from core.canonical_json import Json
 from environments_app.approvals.gate import Line, Proposal, require_approval
 from environments_app.authorization.policy import (
     Principal,
-    allows,
     environments_for,
     require,
     require_confirmed,
 )
-from environments_app.authorization.principals import principal_among_deleted, refresh_principal
+from environments_app.authorization.principals import principal_among_deleted
 from environments_app.authorization.rows import lock_authentic
 from environments_app.environments.purge_checks import dependents, problems_of, relations
 from environments_app.errors import Conflict, Invisible, Tampered
 from environments_app.models import Alert, Environment
 from environments_app.notifications.service import EMERGENCY
+from environments_app.sessions.service import lock_row
 
 # What people know of an environment, in this order: its models by their labels.
 _TOLD: Final = {
@@ -101,10 +101,9 @@ def delete_environment(*, actor: Principal, environment: Environment) -> Environ
         summary=[Line(words, str(count), "") for words, count in contents(environment)],
     )
     approval = require_approval(actor=actor, proposal=proposal)
-    with lock_authentic(environment) as stored:
+    with lock_row(actor, environment, Action.ENVIRONMENT_DELETE, environment) as stored:
         if stored.deleted_at is not None:
             raise Conflict(f"{stored.name} is deleted already.")
-        _require_still(refresh_principal(actor), Action.ENVIRONMENT_DELETE, stored)
         if Alert.objects.filter(environment=stored, kind=EMERGENCY, open=True).exists():
             raise Conflict(_UNREVIEWED)
         approved = approval.consume(stored, actor=actor)
@@ -142,12 +141,11 @@ def restore_environment(*, actor: Principal, environment: Environment) -> Enviro
     """
     require(actor=_among_deleted(actor), action=Action.ENVIRONMENT_RESTORE, environment=environment)
     require_confirmed(actor)
-    with lock_authentic(environment) as stored:
+    with lock_row(actor, environment, Action.ENVIRONMENT_RESTORE, environment) as stored:
         if stored.deleted_at is None:
             raise Conflict(f"{stored.name} is not deleted.")
         if stored.purge_began_at is not None:
             raise Conflict(f"{stored.name} is being removed for good: its time was over.")
-        _require_still(_among_deleted(refresh_principal(actor)), Action.ENVIRONMENT_RESTORE, stored)
         deleted_at, stored.deleted_at = stored.deleted_at, None
         stored.save(update_fields=["deleted_at", "updated_at"])
         told = {"deleted_at": deleted_at.isoformat(), **row_digest_entry(stored)}
@@ -247,11 +245,6 @@ def _remove(actor: Actor, environment: Environment, batch: list[models.Model]) -
 
 def _among_deleted(actor: Principal) -> Principal:
     return actor if actor.sees_installation else principal_among_deleted(actor)
-
-
-def _require_still(actor: Principal, action: Action, environment: Environment) -> None:
-    if not allows(actor, action, environment_id=environment.pk):
-        raise Conflict("You lost the right to do this meanwhile. Nothing was changed.")
 
 
 def _object(environment: Environment) -> AuditObject:

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from django.contrib.auth.models import Group
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from audit_app.events import streams
 from audit_app.events.actions import Action
@@ -22,6 +22,7 @@ from environments_app.authorization.policy import Principal, require
 from environments_app.environments.memberships import note_move
 from environments_app.errors import Conflict, InvalidField, NameInUse
 from environments_app.models import Environment, GroupMember, ProvisionedGroup, User
+from environments_app.sessions.service import lock_actor
 
 _MAX_NAME = 150
 
@@ -32,7 +33,7 @@ def create_group(*, actor: Principal, name: str) -> Group:
     if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
         raise InvalidField("name", f"Use 1 to {_MAX_NAME} printable characters.")
     try:
-        with transaction.atomic():
+        with lock_actor(actor, Action.GROUP_CHANGE):
             group = Group.objects.create(name=name.strip())
             record_many([_draft(actor, group, "created")])
     except IntegrityError as error:
@@ -63,7 +64,7 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
         for place in _places(group)
     ]
     try:
-        with transaction.atomic():
+        with lock_actor(actor, Action.GROUP_CHANGE, people=[user]):
             lock_group(group.pk)
             if _roles(group) != roles:
                 raise Conflict("The group's role has changed. Reload the page.")
@@ -94,7 +95,7 @@ def remove_from_group(*, actor: Principal, member: GroupMember) -> None:
     """Take a person out of a group. Raises Forbidden, or Conflict if a SCIM client decides who is in it."""
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
     _require_unowned(member.group)
-    with transaction.atomic():
+    with lock_actor(actor, Action.GROUP_CHANGE, people=[member.user]):
         draft = _draft(actor, member.group, "removed", member)
         member.delete()
         record_many([draft])
@@ -105,7 +106,7 @@ def delete_group(*, actor: Principal, group: Group) -> None:
     """Delete a group that has no members and no memberships. Raises Forbidden, or Conflict."""
     require(actor=actor, action=Action.GROUP_CHANGE, environment=None)
     _require_unowned(group)
-    with transaction.atomic():
+    with lock_actor(actor, Action.GROUP_CHANGE):
         if group.group_members.exists() or group.memberships.exists():
             raise Conflict("The group still has members or roles. Remove them first.")
         for owned in ProvisionedGroup.objects.select_related("client", "group").filter(group=group):

@@ -25,7 +25,7 @@ from environments_app.approvals.gate import (
 )
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.policy import Principal, require
-from environments_app.authorization.rows import isoformat, lock_authentic, require_future, set_fields
+from environments_app.authorization.rows import isoformat, require_future, set_fields
 from environments_app.errors import AlreadyGranted, Conflict, InvalidField, Invisible, LastManager
 from environments_app.models import (
     Departure,
@@ -38,6 +38,7 @@ from environments_app.models import (
     User,
 )
 from environments_app.names import validate_prefix
+from environments_app.sessions.service import lock_actor, lock_row
 
 BY_SINGLE_SIGN_ON: Final = (
     "This access comes from single sign-on. Change the group mapping, or grant another role."
@@ -77,7 +78,8 @@ def grant(
     confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=membership.role)
     _require_no_duplicate(actor, membership, prefix=membership.prefix)
     approval = require_approval(actor=actor, proposal=granting(membership))
-    return store(actor=actor, membership=membership, approval=approval)
+    with lock_actor(actor, Action.MEMBER_GRANT, environment, people=[user] if user else []):
+        return store(actor=actor, membership=membership, approval=approval)
 
 
 def store(
@@ -127,7 +129,7 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
     proposal = changing_membership(membership, changes) if needs else None
     approval = require_approval(actor=actor, proposal=proposal) if proposal is not None else None
     try:
-        with lock_authentic(membership) as stored:
+        with lock_row(actor, membership, Action.MEMBER_CHANGE, membership.environment) as stored:
             if approval is None and _needs_approval(actor, stored, changes):
                 raise Conflict(_MEANWHILE)
             approved = approval.consume(stored.environment, actor=actor) if approval else {}
@@ -144,7 +146,8 @@ def revoke_membership(*, actor: Principal, membership: Membership) -> None:
     Raises Invisible, Forbidden, or LastManager.
     """
     require(actor=actor, action=Action.MEMBER_REVOKE, environment=membership.environment)
-    with transaction.atomic():
+    holder = [membership.user] if membership.user else []
+    with lock_actor(actor, Action.MEMBER_REVOKE, membership.environment, people=holder):
         _require_another_manager(membership)
         _record(actor, Action.MEMBER_REVOKE, membership)
         membership.delete()

@@ -20,7 +20,6 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
 from environments_app.authorization.policy import Principal, require
-from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, Invisible
 from environments_app.models import (
     Environment,
@@ -30,6 +29,7 @@ from environments_app.models import (
     ServiceToken,
     Trust,
 )
+from environments_app.sessions.service import lock_row
 
 _BATCH = 200
 
@@ -112,7 +112,7 @@ class RestoreSuspension:
         row = self._rows().filter(uuid=uuid).first()
         if row is None:
             raise Invisible("Not found.")
-        with lock_authentic(row) as stored:
+        with lock_row(actor, row, Action.RESTORE_RELEASE) as stored:
             if getattr(stored, self._field) != since:
                 raise Conflict("This does not wait for its release any more.")
             setattr(stored, self._field, None)

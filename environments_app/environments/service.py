@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import CharField, Max
 from django.utils.module_loading import import_string
 
@@ -24,12 +24,13 @@ from environments_app.approvals.one_person import way_apart, who_could_be_whom
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Grant, Principal, grants_allow, require
 from environments_app.authorization.principals import user_principal
-from environments_app.authorization.rows import clean_fields, lock_authentic, set_fields
+from environments_app.authorization.rows import clean_fields, set_fields
 from environments_app.errors import BadName, Conflict, CountAsOne, InvalidField, Invisible, NameInUse
 from environments_app.interfaces import guard_names, has_guarded
 from environments_app.models import Environment, Membership, Role, User
 from environments_app.models.environment import MAX_GUARDED_PREFIXES, Colour
 from environments_app.names import validate_environment_name, validate_prefix
+from environments_app.sessions.service import lock_actor, lock_row
 
 CHANGEABLE: Final = (
     "display_name",
@@ -129,7 +130,7 @@ def create_environment(
     if actor.kind is ActorKind.USER:
         manager = User.objects.get(uuid=actor.uuid)
     try:
-        with transaction.atomic():
+        with lock_actor(actor, Action.ENVIRONMENT_CREATE):
             _store(environment, actor, manager, last=position is None)
     except IntegrityError as error:
         deleted = Environment.every.filter(name=name, deleted_at__isnull=False).exists()
@@ -173,7 +174,7 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
         _require_enough_people(environment, needed)
     proposal = weakening(environment, changes) if _weakens(actor, environment, changes) else None
     approval = require_release(actor=actor, proposal=proposal) if proposal is not None else None
-    with lock_authentic(environment) as stored:
+    with lock_row(actor, environment, Action.ENVIRONMENT_UPDATE, environment) as stored:
         if approval is None and _weakens(actor, stored, changes):
             raise Conflict("Approvals were turned on here, or a guard was set. Reload the page.")
         if changes.get("protected", stored.protected):

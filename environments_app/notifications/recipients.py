@@ -18,6 +18,7 @@ from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, Invisible
 from environments_app.models import Addressee, Delivery, DeliveryState, Environment, Recipient
 from environments_app.notifications.service import send_test
+from environments_app.sessions.service import lock_actor
 
 Row = TypeVar("Row", bound=Addressee)
 
@@ -28,7 +29,7 @@ def add_addressee(*, actor: Principal, addressee: Addressee, taken: str) -> None
     Raises Conflict, with the message `taken`, if there is one like it.
     """
     try:
-        with transaction.atomic():
+        with lock_actor(actor, Action.NOTIFICATION_CREATE, addressee.environment):
             addressee.save()
             _record(actor, Action.NOTIFICATION_CREATE, addressee, row_digest_entry(addressee))
     except IntegrityError as error:
@@ -38,7 +39,7 @@ def add_addressee(*, actor: Principal, addressee: Addressee, taken: str) -> None
 def remove_addressee(*, actor: Principal, addressee: Addressee) -> None:
     """Remove a recipient or webhook, also a forged row. Raises Invisible, Forbidden."""
     require(actor=actor, action=Action.NOTIFICATION_REMOVE, environment=addressee.environment)
-    with transaction.atomic():
+    with lock_actor(actor, Action.NOTIFICATION_REMOVE, addressee.environment):
         _record(actor, Action.NOTIFICATION_REMOVE, addressee, row_digest_entry(addressee, gone=True))
         addressee.delete()
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
@@ -34,7 +34,7 @@ from environments_app.notifications.service import raise_alert
 from environments_app.oidc.client_keys import require_key
 from environments_app.oidc.discovery import discovered, require_issuer, require_members
 from environments_app.oidc.id_tokens import Expected
-from environments_app.sessions.service import end_sessions
+from environments_app.sessions.service import end_sessions, lock_actor, lock_row
 from environments_app.trusts.jwt.rules import MAX_VALUE, BadPattern, require_claim_name
 from environments_app.users.suspensions import tell_mapped
 
@@ -81,7 +81,7 @@ def create_provider(*, actor: Principal, slug: str, issuer: str, secret: str, **
     provider.document, provider.fetched_at = discovered(issuer), timezone.now()
     _require_able(provider)
     try:
-        with transaction.atomic():
+        with lock_actor(actor, Action.SSO_PROVIDER_CHANGE):
             if OidcProvider.objects.count() >= _MAX_PROVIDERS:
                 raise Conflict(f"There are {_MAX_PROVIDERS} providers already.")
             provider.save(force_insert=True)
@@ -105,7 +105,7 @@ def change_provider(
         raise InvalidField(name, "This field can't be changed. Add another provider instead.")
     if changes.get("client_auth") == ClientAuth.PRIVATE_KEY_JWT:
         require_key(actor)
-    with lock_authentic(provider) as stored:
+    with lock_row(actor, provider, Action.SSO_PROVIDER_CHANGE) as stored:
         changed = _set(stored, changes)
         _require_able(stored)
         if stored.client_auth == ClientAuth.PRIVATE_KEY_JWT:

@@ -46,7 +46,7 @@ from environments_app.reviews.population import (
     live_successors,
     unsettled,
 )
-from environments_app.reviews.reviewers import candidates_in, why_not_reviewer
+from environments_app.reviews.reviewers import ENDS_BY, candidates_in, why_not_reviewer
 from environments_app.reviews.service import (
     GRACE_DAYS,
     KIND,
@@ -58,6 +58,7 @@ from environments_app.reviews.service import (
     settle_alert,
     short_text,
 )
+from environments_app.sessions.service import lock_row
 from environments_app.tokens import service as tokens
 from environments_app.trusts import service as trusts
 from environments_app.users import accounts
@@ -105,7 +106,7 @@ def decide(
     refusal = why_not_reviewer(actor, item, environment, CustodyGraph())
     if refusal:
         refuse(actor, Action.REVIEW_DECIDE, item.review, item, refusal)
-    with lock_authentic(item.review) as review:
+    with lock_row(actor, item.review, ENDS_BY[item.kind], environment) as review:
         require_open(review)
         stored = _lock_item(item)
         now, environment = refresh_principal(actor), _place(stored)

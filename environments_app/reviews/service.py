@@ -22,7 +22,7 @@ from environments_app.approvals.one_person import named
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal, environments_for, record_denial, require
 from environments_app.authorization.principals import refresh_principal
-from environments_app.authorization.rows import lock_authentic, require_authentic
+from environments_app.authorization.rows import require_authentic
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible, Tampered
 from environments_app.models import (
     AccessKind,
@@ -46,6 +46,7 @@ from environments_app.reviews.population import (
     unsettled,
 )
 from environments_app.reviews.reviewers import assign, candidates_in, why_nobody
+from environments_app.sessions.service import lock_actor, lock_row
 
 KIND: Final = "access-review"
 DUE_DAYS: Final = 14
@@ -89,7 +90,7 @@ def start(
         raise InvalidField("kinds", f"Choose among {', '.join(AccessKind.values)}.")
     if Review.objects.filter(state=ReviewState.OPEN).count() >= _MOST_OPEN:
         raise Conflict(f"{_MOST_OPEN} reviews are open. Sign one off or cancel it first.")
-    with transaction.atomic():
+    with lock_actor(actor, Action.REVIEW_START):
         review = Review(
             name=name.strip(),
             scope=sorted(place.name for place in environments) + ([INSTALLATION] if installation else []),
@@ -144,7 +145,7 @@ def sign(*, actor: Principal, review: Review, comment: str = "", given: str = ""
     text = short_text("comment", comment)
     if refusal := why_not_signer(actor, review):
         refuse(actor, Action.REVIEW_SIGN, review, None, refusal)
-    with lock_authentic(review) as stored:
+    with lock_row(actor, review, Action.REVIEW_SIGN) as stored:
         require_open(stored)
         now = refresh_principal(actor)
         if not now.sees_installation or (refusal := why_not_signer(now, stored)):
@@ -189,7 +190,7 @@ def cancel(*, actor: Principal, review: Review, comment: str = "") -> Review:
     text = short_text("comment", comment)
     if not text:
         raise InvalidField("comment", "Enter why the review is canceled.")
-    with lock_authentic(review) as stored:
+    with lock_row(actor, review, Action.REVIEW_START) as stored:
         require_open(stored)
         closed_at = _close(stored, actor, ReviewState.CANCELLED, text)
         record_step(actor, Action.REVIEW_CANCEL, stored, {"comment": text, "closed_at": closed_at})

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -15,10 +16,10 @@ from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, allows, record_denial, require
-from environments_app.authorization.principals import refresh_principal
-from environments_app.authorization.rows import lock_authentic
+from environments_app.authorization.principals import principal_among_deleted, refresh_principal
+from environments_app.authorization.rows import Row, lock_authentic
 from environments_app.errors import Forbidden, SessionEnded
-from environments_app.models import DeviceSignIn, PersonalToken, Session, User
+from environments_app.models import DeviceSignIn, Environment, PersonalToken, Session, User
 from environments_app.sessions.store import SAML, at_provider, contents_of, is_impossible, is_open
 
 
@@ -41,54 +42,99 @@ def lock_own(actor: Principal, user: User, action: Action) -> Iterator[User]:
 
 @contextmanager
 def lock_other(
-    actor: Principal, user: User, action: Action, *, beside: Collection[int] = ()
+    actor: Principal,
+    user: User,
+    action: Action,
+    environment: Environment | None = None,
+    *,
+    beside: Collection[int] = (),
 ) -> Iterator[User]:
     """Yield an account, locked for an act of an administrator, whose own account is locked with it.
 
     `beside` is that of `lock_authentic`. Raises Tampered, and as `refuse_late` does.
     """
-    ids = [*beside, *own_ids(actor)]
-    with refuse_late(actor, action), lock_authentic(user, beside=ids) as stored:
-        require_still(actor, action)
+    with refuse_late(actor, action, environment):
+        ids = [*beside, *own_ids(actor)]
+        with lock_authentic(user, beside=ids) as stored:
+            require_still(actor, action, environment)
+            yield stored
+
+
+@contextmanager
+def lock_row(
+    actor: Principal,
+    row: Row,
+    action: Action,
+    environment: Environment | None = None,
+    *,
+    people: Collection[User] = (),
+) -> Iterator[Row]:
+    """Yield a row that is no account, locked after the account of who changes it.
+
+    `people` are other persons whom the change is about. Raises Tampered, and as `refuse_late` does.
+    """
+    first = partial(require_still, actor, action, environment, people=people)
+    with refuse_late(actor, action, environment), lock_authentic(row, first=first) as stored:
         yield stored
 
 
 @contextmanager
-def lock_actor(actor: Principal, action: Action) -> Iterator[None]:
-    """Begin the transaction of an act that makes an account. Raises as `refuse_late` does."""
-    ids = own_ids(actor)
-    with refuse_late(actor, action), transaction.atomic():
-        list(User.objects.select_for_update().filter(pk__in=ids).values_list("pk"))
-        require_still(actor, action)
+def lock_actor(
+    actor: Principal,
+    action: Action,
+    environment: Environment | None = None,
+    *,
+    people: Collection[User] = (),
+) -> Iterator[None]:
+    """Begin the transaction of an act that makes or removes rows; `people` is that of `lock_row`.
+
+    Raises as `refuse_late` does.
+    """
+    with refuse_late(actor, action, environment), transaction.atomic():
+        require_still(actor, action, environment, people=people)
         yield
 
 
 @contextmanager
-def refuse_late(actor: Principal, action: Action) -> Iterator[None]:
+def refuse_late(actor: Principal, action: Action, environment: Environment | None = None) -> Iterator[None]:
     """Record, around the transaction of an act, that its actor lost the session or the right meanwhile.
 
-    Raises SessionEnded, or Forbidden.
+    Raises SessionEnded; Forbidden, or Invisible.
     """
     try:
         yield
     except SessionEnded:
-        record_denial(actor=actor, action=action, environment=None, reason="session-ended")
+        record_denial(actor=actor, action=action, environment=environment, reason="session-ended")
         raise
     except _RightLost as lost:
-        require(actor=refresh_principal(actor), action=action, environment=None)
+        require(actor=lost.present, action=action, environment=environment)
         raise Forbidden("You don't have permission to do this.") from lost
 
 
-def require_still(actor: Principal, action: Action) -> None:
-    """Ask for an actor's session and right again, in a transaction that has locked their account.
+def require_still(
+    actor: Principal,
+    action: Action,
+    environment: Environment | None = None,
+    *,
+    people: Collection[User] = (),
+) -> None:
+    """Lock an actor's account and ask for session and right again, before the transaction reads anything.
 
-    Who ends an account, its sessions or its role locks it as well: it is over before, or waits. What this
-    raises is for `refuse_late`.
+    Who ends an account, its sessions or its role locks it as well: it is over before, or waits. `people` are
+    locked along with it, all in the order of ids. What this raises is for `refuse_late`.
     """
+    if people:
+        ids = {*(person.pk for person in people), *own_ids(actor)}
+        list(User.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk"))
+    user = None
     if actor.kind is ActorKind.USER:
-        _require_session(actor, User.objects.get(uuid=actor.uuid))
-    if not allows(refresh_principal(actor), action, environment_id=None):
-        raise _RightLost
+        user = User.objects.select_for_update().get(uuid=actor.uuid)
+        _require_session(actor, user)
+    present = refresh_principal(actor, user)
+    if environment and environment.deleted_at is not None and not present.sees_installation:
+        present = principal_among_deleted(present)
+    if not allows(present, action, environment_id=environment.pk if environment else None):
+        raise _RightLost(present)
 
 
 def own_ids(actor: Principal) -> list[int]:
@@ -101,7 +147,11 @@ def own_ids(actor: Principal) -> list[int]:
 
 
 class _RightLost(Exception):
-    """Between the first look and the lock, the actor lost the right."""
+    """Between the first look and the lock, the actor lost the right; `present` is what they may do now."""
+
+    def __init__(self, present: Principal) -> None:
+        super().__init__()
+        self.present = present
 
 
 def _require_session(actor: Principal, user: User) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from django.db import transaction
 from django.utils import timezone
 
 from audit_app.events import streams
@@ -39,6 +38,7 @@ from environments_app.models import (
     UserRole,
 )
 from environments_app.names import validate_prefix
+from environments_app.sessions.service import lock_actor
 from environments_app.users import accounts, suspensions
 
 _MAX_MAPPINGS: Final = 1000
@@ -78,7 +78,7 @@ def map_group(
     if _opens_values(actor, mapping):
         mapping.suspended_at = timezone.now()
     approval = require_approval(actor=actor, proposal=proposed(mapping, environment)) if environment else None
-    with transaction.atomic():
+    with lock_actor(actor, Action.SAML_MAPPING_CHANGE):
         approved = approval.consume(environment, actor=actor) if approval and environment else {}
         same = SamlGroupMapping.objects.filter(
             group=group, environment=environment, prefix=mapping.prefix, provider=provider
@@ -99,7 +99,7 @@ def unmap_group(*, actor: Principal, mapping: SamlGroupMapping) -> None:
     Raises Forbidden.
     """
     require(actor=actor, action=Action.SAML_MAPPING_CHANGE, environment=None)
-    with transaction.atomic():
+    with lock_actor(actor, Action.SAML_MAPPING_CHANGE):
         _record_mapping(actor, mapping, "removed")
         mapping.delete()
 

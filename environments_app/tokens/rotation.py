@@ -13,11 +13,12 @@ from environments_app.approvals.access_proposals import rotating
 from environments_app.approvals.gate import require_approval
 from environments_app.authorization.break_glass import confirm_grant
 from environments_app.authorization.policy import Principal, require, require_confirmed, require_unsuspended
-from environments_app.authorization.rows import lock_authentic, require_future, set_fields
+from environments_app.authorization.rows import require_future, set_fields
 from environments_app.environments.memberships import parse_role
 from environments_app.errors import Conflict, InvalidField
 from environments_app.models import ServiceToken, TokenRole
 from environments_app.names import validate_prefix
+from environments_app.sessions.service import lock_row
 from environments_app.tokens.service import normalize_cidrs, person_behind, record_token, set_secret
 
 DEFAULT_OVERLAP: Final = timedelta(days=1)
@@ -33,7 +34,7 @@ def narrow(*, actor: Principal, token: ServiceToken, **changes: Any) -> ServiceT
     require(actor=actor, action=Action.TOKEN_CHANGE, environment=token.environment)
     for name in changes.keys() - LESS.keys():
         raise InvalidField(name, "This field can't be changed.")
-    with lock_authentic(token) as stored:
+    with lock_row(actor, token, Action.TOKEN_CHANGE, token.environment) as stored:
         _require_live(stored)
         changed = set_fields(stored, {name: LESS[name](stored, value) for name, value in changes.items()})
         if changed:
@@ -69,7 +70,8 @@ def rotate(
         if environment
         else None
     )
-    with lock_authentic(token) as old:
+    right = Action.SCIM_CLIENT_CHANGE if token.role == TokenRole.PROVISIONER else Action.TOKEN_ISSUE
+    with lock_row(actor, token, right, environment) as old:
         approved = approval.consume(environment, actor=actor) if approval and environment else {}
         _require_live(old)
         if old.trust_uuid is not None:

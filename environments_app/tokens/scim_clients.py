@@ -46,7 +46,7 @@ from environments_app.models import (
 )
 from environments_app.names import refuse_reserved
 from environments_app.notifications.service import message_users
-from environments_app.sessions.service import end_other_sessions
+from environments_app.sessions.service import end_other_sessions, lock_actor, lock_row
 from environments_app.tokens.authentication import parse, verify
 from environments_app.tokens.service import (
     allowed_expiry,
@@ -104,7 +104,7 @@ def add_client(*, actor: Principal, name: str, preset: str, issuer: str = "") ->
     if not client.name.isprintable():
         raise InvalidField("name", "Use printable characters.")
     try:
-        with transaction.atomic():
+        with lock_actor(actor, Action.SCIM_CLIENT_CHANGE):
             client.save(force_insert=True)
             people = _disconnect(actor, issuer)
             _record(actor, client, "added")
@@ -140,7 +140,7 @@ def issue_client_token(
         scim_client_uuid=client.uuid,
     )
     text = set_secret(token)
-    with lock_authentic(client) as stored:
+    with lock_row(actor, client, Action.SCIM_CLIENT_CHANGE) as stored:
         if stored.removed_at is not None:
             raise Conflict("This SCIM client was removed. Add another one.")
         token.save()
@@ -155,7 +155,7 @@ def remove_client(*, actor: Principal, client: ScimClient) -> ScimClient:
     Raises Forbidden, ConfirmationNeeded, Suspended, Tampered, or Conflict if it is removed already.
     """
     _require(actor)
-    with lock_authentic(client) as stored:
+    with lock_row(actor, client, Action.SCIM_CLIENT_CHANGE) as stored:
         if stored.removed_at is not None:
             raise Conflict("This SCIM client was removed already.")
         now = timezone.now()

@@ -12,7 +12,6 @@ from ipaddress import ip_network
 from typing import Final
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from audit_app.events import streams
@@ -32,6 +31,7 @@ from environments_app.errors import InvalidField, Invisible
 from environments_app.models import Environment, Role, ServiceToken, TokenRole, User
 from environments_app.names import refuse_reserved, validate_prefix
 from environments_app.notifications.service import DECOY, resolve_alert
+from environments_app.sessions.service import lock_actor
 from environments_app.tokens.peppers import give_secret
 
 _MAX_CIDRS: Final = 50
@@ -94,7 +94,7 @@ def issue(
         else None
     )
     text = set_secret(token)
-    with transaction.atomic():
+    with lock_actor(actor, Action.TOKEN_ISSUE, environment):
         approved = approval.consume(environment, actor=actor) if approval and environment else {}
         token.save()
         record_token(actor, Action.TOKEN_ISSUE, token, approved)
@@ -130,7 +130,7 @@ def revoke(*, actor: Principal, token: ServiceToken) -> None:
     Raises Invisible or Forbidden.
     """
     require(actor=actor, action=Action.TOKEN_REVOKE, environment=token.environment)
-    with transaction.atomic():
+    with lock_actor(actor, Action.TOKEN_REVOKE, token.environment):
         stored = ServiceToken.objects.select_for_update().get(pk=token.pk)
         if stored.revoked_at is not None:
             return

@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import uuid5
 
 from django.core.cache import cache
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
 from audit_app.events.actions import Action
@@ -30,10 +30,11 @@ from environments_app.approvals.gate import (
 from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
 from environments_app.authorization.credential_custody import NARROWS
 from environments_app.authorization.policy import Principal, require, require_confirmed
-from environments_app.authorization.rows import isoformat, lock_authentic, set_fields
+from environments_app.authorization.rows import isoformat, set_fields
 from environments_app.environments.memberships import acting_user
 from environments_app.errors import Conflict, InvalidField, Invisible, KeysUnavailable, NameInUse
 from environments_app.models import Environment, Trust
+from environments_app.sessions.service import lock_actor, lock_row
 from environments_app.tokens.service import Lifetime, allowed_expiry
 from environments_app.trusts.definition import FIELDS, clean, defaults_of, ends_tokens, narrows, source_of
 from environments_app.trusts.key_source import COOL_DOWN_SECONDS, fetch_keys
@@ -142,7 +143,7 @@ def create(
     lasting = "default" if expires_at is Lifetime.DEFAULT else isoformat(trust.expires_at)
     approval = require_approval(actor=actor, proposal=creating_trust(trust, lasting=lasting))
     try:
-        with transaction.atomic():
+        with lock_actor(actor, Action.TRUST_CREATE, environment):
             approved = approval.consume(environment, actor=actor)
             trust.save(force_insert=True)
             record_trust(actor, Action.TRUST_CREATE, trust, approved)
@@ -170,7 +171,7 @@ def change(*, actor: Principal, trust: Trust, **changes: Any) -> Trust:
         )
     approval = _cleared(actor, trust, changes, new_values)
     try:
-        with lock_authentic(trust) as stored:
+        with lock_row(actor, trust, Action.TRUST_CHANGE, environment) as stored:
             # As it is stored: it may have been protected since the trust was loaded.
             guarded = approval is None and needs_second_person(actor, stored.environment)
             if guarded and not narrows(stored, new_values):
@@ -209,7 +210,7 @@ def fetch_keys_now(*, actor: Principal, trust: Trust) -> Trust:
         )
     # Before the transaction: it uses the network.
     fetch_keys(source_of(trust), allows_none=True)
-    with lock_authentic(trust) as stored:
+    with lock_row(actor, trust, Action.TRUST_CHANGE, trust.environment) as stored:
         stored.keys_from = timezone.now()
         stored.save(update_fields=["keys_from"])
         record_trust(actor, Action.TRUST_CHANGE, stored, {NARROWS: True})
@@ -222,7 +223,7 @@ def delete(*, actor: Principal, trust: Trust) -> None:
     Raises Invisible or Forbidden.
     """
     require(actor=actor, action=Action.TRUST_DELETE, environment=trust.environment)
-    with transaction.atomic():
+    with lock_actor(actor, Action.TRUST_DELETE, trust.environment):
         stored = Trust.objects.select_for_update().select_related("environment").filter(pk=trust.pk).first()
         if stored is None:
             return

@@ -15,7 +15,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from audit_app.errors import TooManyRefusals
@@ -30,7 +29,7 @@ from environments_app.errors import Conflict, Forbidden, InvalidField, LinkEnded
 from environments_app.models import LinkPurpose, PasswordLink, ProvisionedUser, Role, User, UserRole
 from environments_app.models.authentication import account_fingerprint
 from environments_app.notifications.service import message_users
-from environments_app.sessions.service import end_sessions, lock_other, lock_own
+from environments_app.sessions.service import end_sessions, lock_actor, lock_other, lock_own
 from environments_app.users.accounts import (
     check_and_set_password,
     create_user,
@@ -121,7 +120,7 @@ def invite(*, actor: Principal, user: User) -> None:
 def withdraw_invitation(*, actor: Principal, user: User) -> None:
     """End the invitation of an account. Raises Forbidden."""
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
-    with transaction.atomic():
+    with lock_actor(actor, Action.USER_CHANGE, people=[user]):
         if end_links(user):
             record_user(actor, user, {"invitation": "withdrawn"})
 

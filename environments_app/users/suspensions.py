@@ -28,7 +28,7 @@ from environments_app.approvals.one_person import way_apart
 from environments_app.authorization.credential_custody import CUSTODY_DETAIL, ENDED, CustodyGraph
 from environments_app.authorization.effective_access import confirmed_accounts
 from environments_app.authorization.policy import Principal, record_denial, require, require_confirmed
-from environments_app.authorization.rows import isoformat, lock_authentic
+from environments_app.authorization.rows import isoformat
 from environments_app.errors import Conflict, Invisible
 from environments_app.models import (
     AccessConfirmation,
@@ -40,6 +40,7 @@ from environments_app.models import (
     UserRole,
 )
 from environments_app.notifications.service import raise_alert, resolve_alert
+from environments_app.sessions.service import lock_other, lock_row
 
 KIND: Final = "access-suspended"
 
@@ -134,7 +135,7 @@ def confirm_account(
             "One person could sign in as you and as this account, and so be both people. "
             f"{way_apart([user], environment)}"
         )
-    with lock_authentic(user) as stored:
+    with lock_other(actor, user, Action.ACCESS_CONFIRM, environment) as stored:
         if stored.suspended_at != since or (since is None and not _is_held(custody, stored, environment)):
             raise Conflict("This has changed. Reload the page and try again.")
         if stored.temporary_since:
@@ -174,7 +175,7 @@ def confirm_mapping(*, actor: Principal, mapping: SamlGroupMapping) -> SamlGroup
             actor=actor, action=Action.ACCESS_CONFIRM, environment=environment, reason="both people"
         )
         raise Conflict("You mapped this group, or could act as who did. Another manager must confirm it.")
-    with lock_authentic(mapping) as stored:
+    with lock_row(actor, mapping, Action.ACCESS_CONFIRM, environment) as stored:
         if stored.suspended_at is None:
             raise Conflict("This mapping is already confirmed.")
         stored.suspended_at = None

@@ -31,6 +31,7 @@ from environments_app.reviews import decisions
 from environments_app.reviews import service as reviews
 from environments_app.reviews.decisions import Less
 from environments_app.reviews.population import UNUSED_DAYS, digest_of_given
+from environments_app.sessions.service import lock_row
 from environments_app.tests.cast import Cast, user_with_password
 from environments_app.tests.reviews.test_service import HOST, Events, decide_all, decided, item, seen, started
 from environments_app.tests.trusts.issuer import Issuer
@@ -132,15 +133,15 @@ def test_a_change_is_less_than_what_the_reviewer_saw(
     erin, state = item(review, "erin"), seen(item(review, "erin"))
     alice, row = cast.principal(cast.alice), of(cast.erin, cast.development)
 
-    def late(stored: Any) -> Any:
-        monkeypatch.setattr(decisions, "lock_authentic", lock_authentic)
+    def late(*given: Any) -> Any:
+        monkeypatch.setattr(decisions, "lock_row", lock_row)
         if meanwhile == "lowered":
             memberships.change_membership(actor=alice, membership=row, role="viewer")
         else:
             memberships.revoke_membership(actor=alice, membership=row)
-        return lock_authentic(stored)
+        return lock_row(*given)
 
-    monkeypatch.setattr(decisions, "lock_authentic", late)
+    monkeypatch.setattr(decisions, "lock_row", late)
     with pytest.raises(Conflict, match="has changed since the page was shown"):
         decisions.decide(actor=alice, item=erin, decision="change", state=state, less=Less("reader"))
     assert not Membership.objects.filter(user=cast.erin, role="reader").exists()

@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent, UsageEntry
 from environments_app.authorization.principals import system_principal, user_principal
-from environments_app.authorization.rows import access_rows, lock_authentic
+from environments_app.authorization.rows import access_rows
 from environments_app.environments import deletion, memberships
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible, LastManager, Tampered
 from environments_app.models import (
@@ -31,6 +31,7 @@ from environments_app.models import (
 from environments_app.reviews import decisions
 from environments_app.reviews import service as reviews
 from environments_app.reviews.population import UNUSED_DAYS, digest_of_given, key_of, lines_for
+from environments_app.sessions.service import lock_row
 from environments_app.tests.cast import Cast, user_with_password
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
@@ -289,8 +290,8 @@ def test_what_happens_before_the_lock_counts(
     alice = cast.principal(cast.alice)
     manager("mia", cast.development)
 
-    def late(row: Any) -> Any:
-        monkeypatch.setattr(decisions, "lock_authentic", lock_authentic)
+    def late(*given: Any) -> Any:
+        monkeypatch.setattr(decisions, "lock_row", lock_row)
         if meanwhile == "right":
             memberships.revoke_membership(
                 actor=cast.principal(cast.root),
@@ -306,10 +307,10 @@ def test_what_happens_before_the_lock_counts(
             decided(cast.root, bob, "keep", "mine")
         else:
             deletion.delete_environment(actor=cast.principal(cast.root), environment=cast.development)
-        return lock_authentic(row)
+        return lock_row(*given)
 
-    monkeypatch.setattr(decisions, "lock_authentic", late)
-    with pytest.raises(Conflict):
+    monkeypatch.setattr(decisions, "lock_row", late)
+    with pytest.raises(Invisible if meanwhile in {"right", "deleted"} else Conflict):
         decisions.decide(actor=alice, item=bob, decision="end", state=state)
     assert Membership.objects.filter(user=cast.bob).exists()
 
@@ -428,12 +429,12 @@ def test_who_decides_meanwhile_does_not_sign_off(cast: Cast, monkeypatch: pytest
     decide_all(cast, review, besides=frozenset({"bob"}))
     bob = item(review, "bob")
 
-    def late(row: Any) -> Any:
-        monkeypatch.setattr(reviews, "lock_authentic", lock_authentic)
+    def late(*given: Any) -> Any:
+        monkeypatch.setattr(reviews, "lock_row", lock_row)
         decided(second, bob, "keep", "mine")
-        return lock_authentic(row)
+        return lock_row(*given)
 
-    monkeypatch.setattr(reviews, "lock_authentic", late)
+    monkeypatch.setattr(reviews, "lock_row", late)
     with pytest.raises(Conflict, match="meanwhile"):
         reviews.sign(actor=cast.principal(second), review=review)
 
