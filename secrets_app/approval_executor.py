@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
+from uuid import UUID
 
 from django.urls import reverse
 from django.utils import timezone
@@ -11,6 +12,7 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
+from environments_app.approvals.program_releases import find_program
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid
 from environments_app.interfaces import READERS_DAYS, ApprovalExecutor, ExecutionResult, Reader
@@ -18,7 +20,17 @@ from environments_app.models import Approval, Environment
 from secrets_app.errors import SecretError
 from secrets_app.exposure import seen_by
 from secrets_app.models import PendingValue, Secret
-from secrets_app.services import bulk_create, decoys, guarded, lifecycle, proposals, transfer, versions, write
+from secrets_app.services import (
+    bulk_create,
+    decoys,
+    guarded,
+    lifecycle,
+    proposals,
+    releases,
+    transfer,
+    versions,
+    write,
+)
 from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 
@@ -131,6 +143,34 @@ def _unguard(actor: Principal, approval: Approval) -> ExecutionResult:
     return _done(f"Ended the guard of {secret.name}.", secret)
 
 
+def _release(actor: Principal, approval: Approval) -> ExecutionResult:
+    given, place = approval.arguments, approval.environment
+    program = find_program(place, kind=given["kind"], uuid=UUID(given["asked_by"]))
+    if program is None:
+        raise ApprovalVoid("The program no longer exists.")
+    done = releases.release(
+        actor=actor,
+        environment=place,
+        program=program,
+        secret=_secret(approval) if given["secret"] else None,
+        path=given["path"],
+        reason=approval.reason,
+        expires_at=datetime.fromisoformat(given["expires_at"]) if given["expires_at"] else None,
+    )
+    return ExecutionResult(sentence=f"Released {done}.", link=_page_of_release(approval))
+
+
+def _page_of_release(approval: Approval) -> str:
+    """Return the page of the secret or program that a release is about, where it can be ended."""
+    given, place = approval.arguments, approval.environment
+    if given["secret"]:
+        return reverse("secret-detail", args=[given["secret"]])
+    program = find_program(place, kind=given["kind"], uuid=UUID(given["asked_by"]))
+    if program is None:
+        return reverse("environment-detail", args=[place.name])
+    return reverse(f"{given['kind']}-detail", args=[place.name, program.pk])
+
+
 def _make_decoy(actor: Principal, approval: Approval) -> ExecutionResult:
     secret = decoys.make_decoy(actor=actor, secret=_secret(approval), expected=approval.expected)
     return _done(f"Made a decoy of {secret.name}.", secret)
@@ -238,11 +278,14 @@ class SecretsApprovalExecutor(ApprovalExecutor):
         Action.SECRET_DECOY_SET: _make_decoy,
         Action.SECRET_DECOY_END: _end_decoy,
         Action.SECRET_UNGUARD: _unguard,
+        Action.SECRET_RELEASE: _release,
     }
     refusals = (SecretError,)
 
     def object_url(self, approval: Approval) -> str:
         """Return the page of the secret; empty if it does not exist yet."""
+        if approval.action == Action.SECRET_RELEASE:
+            return _page_of_release(approval)
         secret = Secret.objects.filter(uuid=approval.object_uuid).only("pk").first()
         return reverse("secret-detail", args=[secret.pk]) if secret else ""
 

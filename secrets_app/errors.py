@@ -135,13 +135,19 @@ class PlaintextRefused(SecretError):
 
 
 class GuardedValue(SecretError):
-    """The secret is guarded: a person reads one version once, after a second person has released it."""
+    """The secret is guarded: a person reads one version once, after a second person has released it.
+
+    A program reads it where managers have released the program.
+    """
 
     problem = Kind(403, "A second person is needed")
 
-    def __init__(self) -> None:
+    def __init__(self, *, program: bool = False) -> None:
         super().__init__(
-            "This secret is guarded. Its value is shown to one person, once, after another has agreed. "
+            "This secret is guarded. A program reads it once a manager has released the program for it, and "
+            "another one has agreed; it takes the value nowhere else."
+            if program
+            else "This secret is guarded. Its value is shown to one person, once, after another has agreed. "
             "A person asks for that on the secret's page, or with POST to …/request-read."
         )
 

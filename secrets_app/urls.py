@@ -10,6 +10,7 @@ from secrets_app.api import emergency as emergency_api
 from secrets_app.api import environment_secrets as environment_secrets_api
 from secrets_app.api import environment_secrets as manifests_api
 from secrets_app.api import offboarding as offboarding_api
+from secrets_app.api import releases as releases_api
 from secrets_app.api import secrets as secrets_api
 from secrets_app.api import webhooks as webhooks_api
 from secrets_app.models import Webhook
@@ -26,6 +27,7 @@ from secrets_app.views import listing as listing_views
 from secrets_app.views import matrix as matrix_views
 from secrets_app.views import notifications as notices
 from secrets_app.views import offboarding as offboarding_views
+from secrets_app.views import releases as releases_views
 from secrets_app.views import secrets as secrets_views
 from secrets_app.views import share as share_views
 from secrets_app.views import version_diff as version_diff_views
@@ -99,6 +101,8 @@ API = [
         environment_secrets_api.CompareView.as_view(),
         name="api-compare",
     ),
+    path(f"{_ENVIRONMENT}/releases", releases_api.ReleaseListView.as_view(), name="api-releases"),
+    path(f"{_ENVIRONMENT}/releases/<id:id>", releases_api.ReleaseView.as_view(), name="api-release"),
     path(f"{_ENVIRONMENT}/webhooks", webhooks_api.WebhookListView.as_view(), name="api-webhooks"),
     path(f"{_ENVIRONMENT}/webhooks/<id:id>", webhooks_api.WebhookView.as_view(), name="api-webhook"),
     path(
@@ -154,6 +158,8 @@ urlpatterns = [
         path(f"secrets/<int:id>/{name}", page, name=f"secret-{name}")
         for name, page in lifecycle_views.ACT_PAGES.items()
     ),
+    path("environments/<str:name>/releases/new", releases_views.release_new, name="release-new"),
+    path("environments/<str:name>/releases/<int:id>/end", releases_views.release_end, name="release-end"),
     path("environments/<str:name>/delete", deletion_views.environment_delete, name="environment-delete"),
     path("deleted-environments", deletion_views.deleted_environments, name="deleted-environments"),
     path(

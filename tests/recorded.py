@@ -44,6 +44,7 @@ _NOT_DELETED: Final = Nothing("it is not deleted; see environments_app/tests/env
 _GENERATES: Final = Nothing("a value that nobody has stored is nobody's secret yet")
 _NO_DECOY: Final = Nothing("it is no decoy here; see tests/access/test_decoys.py")
 _UNGUARDED: Final = Nothing("it is not guarded here; see secrets_app/tests/services/test_guarded.py")
+_NO_RELEASE: Final = Nothing("no program is released here; see tests/access/test_program_releases.py")
 _REBUILT: Final = Nothing(
     "no cluster was rebuilt here; one is confirmed in sync_app/tests/applying/ownership/test_another_system.py"
 )
@@ -91,6 +92,8 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-workload-sign-in", "POST"): Action.TRUST_SIGN_IN,
     ("api-suspended-account", "POST"): Action.ACCESS_CONFIRM,
     ("api-suspended-mapping", "POST"): Action.ACCESS_CONFIRM,
+    ("api-releases", "POST"): _NO_RELEASE,
+    ("api-release", "DELETE"): Action.SECRET_RELEASE_END,
     ("api-recipients", "POST"): Action.NOTIFICATION_CREATE,
     ("api-recipient", "DELETE"): Action.NOTIFICATION_REMOVE,
     ("api-webhooks", "POST"): Action.NOTIFICATION_CREATE,
@@ -173,6 +176,8 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("secret-matrix", "POST"): Action.SECRET_COMPARE,
     ("secret-row", "POST"): Action.SECRET_CREATE,
     ("environment-clone", "POST"): Action.ENVIRONMENT_CREATE,
+    ("release-new", "POST"): _NO_RELEASE,
+    ("release-end", "POST"): Action.SECRET_RELEASE_END,
     ("secret-unguard", "POST"): _UNGUARDED,
     ("secret-emergency-read", "POST"): _UNGUARDED,
     ("emergency-close", "POST"): Nothing(

@@ -135,6 +135,10 @@ class Action(StrEnum):
     # Its values are read only after a second person has agreed; the end of that.
     SECRET_GUARD = "secret.guard", "Secret guarded", "guarded", "guard"
     SECRET_UNGUARD = "secret.unguard", "Guard ended", "ended the guard of", "end the guard of"
+    # A program reads guarded values without asking each time, since two people agreed to it; the end of that.
+    SECRET_RELEASE = "secret.release", "Program released", "released", "release"
+    SECRET_RELEASE_END = ("secret.release_end", "Release ended",
+        "ended the release of", "end the release of")
     # A read of one without a second person (a break-glass event) was looked at afterwards.
     SECRET_REVIEW_EMERGENCY = ("secret.review_emergency", "Emergency read reviewed",
         "reviewed the emergency read of", "review the emergency read of")

@@ -103,6 +103,7 @@ PRIVILEGED: Final = frozenset(
         # Values that leave, to whom, and what replaces them.
         Action.SECRET_EXPORT, Action.SECRET_SHARE, Action.SECRET_PURGE, Action.SECRET_DESTROY,
         Action.SECRET_GUARD, Action.SECRET_UNGUARD, Action.SECRET_REVIEW_EMERGENCY,
+        Action.SECRET_RELEASE, Action.SECRET_RELEASE_END,
         Action.SECRET_DECOY_SET, Action.SECRET_DECOY_END, Action.SECRET_DECOY, Action.TOKEN_DECOY,
         Action.TARGET_CREATE,
         Action.TARGET_CHANGE, Action.TARGET_REMOVE, Action.TARGET_ADOPT, Action.TARGET_RESOLVE,

@@ -41,6 +41,7 @@ from environments_app.models import (
     OidcClientKey,
     OidcProvider,
     PersonalToken,
+    ProgramRelease,
     ProvisionedGroup,
     ProvisionedUser,
     SamlAssertion,
@@ -144,6 +145,17 @@ read_only(
     joined="user environment confirmed_by",
     search="=user__username",
     page=lambda row: reverse("environment-access", args=[row.environment.name]),
+)
+
+
+read_only(
+    ProgramRelease,
+    "program_name program_kind environment path secret_uuid reason asked_by_name agreed_by created_at "
+    "expires_at ended_at ended_by",
+    filters="environment program_kind",
+    joined="environment",
+    search="=program_name",
+    page=lambda row: reverse("environment-detail", args=[row.environment.name]),
 )
 
 

@@ -172,7 +172,7 @@ class ApprovalGrant:
 
 _MAKER: Final = object()
 _SECOND: Final = "Guarded secrets take a second person."
-_SAID: Final = frozenset({Action.SECRET_REVEAL, Action.SECRET_UNGUARD})
+_SAID: Final = frozenset({Action.SECRET_REVEAL, Action.SECRET_UNGUARD, Action.SECRET_RELEASE})
 _CLOSED_SINCE: Final = "Approvals were turned on for this environment, or it was deleted. Try again."
 _DELETED_SINCE: Final = "The environment was deleted. Nothing was changed."
 _DELETED: Final = PreparedQuery(

@@ -19,6 +19,7 @@ from environments_app.models import (
     Environment,
     GroupMember,
     Membership,
+    ProgramRelease,
     Role,
     SamlGroupMapping,
     ServiceToken,
@@ -60,8 +61,9 @@ class AccessPath:
     user: User | None = None
     # That of the account, token or trust.
     uuid: UUID | None = None
-    # The row that grants it: a membership, a token, a trust, or the account; of a group, the place in it too.
-    row: Membership | ServiceToken | Trust | User
+    # The row that grants it: a membership, a token, a trust, a release, or the account; of a group, the place
+    # in it too.
+    row: Membership | ServiceToken | Trust | ProgramRelease | User
     place: GroupMember | None = None
 
     @property

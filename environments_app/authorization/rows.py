@@ -36,6 +36,7 @@ from environments_app.models import (
     Passkey,
     PasswordLink,
     PersonalToken,
+    ProgramRelease,
     ProvisionedGroup,
     ProvisionedUser,
     Recipient,
@@ -150,6 +151,7 @@ _KINDS: tuple[tuple[type[AuthenticatedRow], tuple[Any, ...]], ...] = (
     (ConnectedSignIn, ("user",)),
     (Approval, ("environment",)),
     (ApprovalEntry, ("approval",)),
+    (ProgramRelease, ("environment",)),
     (AccessRequest, ("environment", "requester", "decided_by")),
     (Departure, ("user",)),
     (Review, ()),
@@ -180,7 +182,7 @@ _CHANGES: Final = (
     Action.TRUST_DELETE, Action.TRUST_SIGN_IN, Action.TRUST_PURGE, Action.NOTIFICATION_CREATE,
     Action.NOTIFICATION_REMOVE, Action.APPROVAL_ASK, Action.APPROVAL_DECIDE, Action.APPROVAL_WITHDRAW,
     Action.APPROVAL_CARRY_OUT, Action.APPROVAL_EXPIRE, Action.REVIEW_START, Action.REVIEW_DECIDE,
-    Action.REVIEW_SIGN, Action.REVIEW_CANCEL,
+    Action.REVIEW_SIGN, Action.REVIEW_CANCEL, Action.SECRET_RELEASE, Action.SECRET_RELEASE_END,
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from environments_app.models import (
     Environment,
     Membership,
     PersonalToken,
+    ProgramRelease,
     SamlGroupMapping,
     ServiceToken,
     Trust,
@@ -172,4 +173,11 @@ PERSONAL_TOKENS = RestoreSuspension(
     name=str,
     detail=lambda token: f"{token.prefix}/" if token.prefix else "all names",
     living=Q(revoked_at__isnull=True),
+)
+PROGRAM_RELEASES = RestoreSuspension(
+    ProgramRelease,
+    kind="program-release",
+    name=str,
+    detail=lambda release: f"agreed by {release.agreed_by}",
+    living=Q(ended_at__isnull=True),
 )

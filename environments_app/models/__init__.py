@@ -25,6 +25,7 @@ from environments_app.models.event_sink import EventSink
 from environments_app.models.notification import Addressee, Alert, Delivery, DeliveryState, Recipient
 from environments_app.models.operator_job import AuditJob, AuditJobKind, JobState, OperatorJob
 from environments_app.models.personal_token import DeviceSignIn, PersonalToken
+from environments_app.models.program_release import ProgramKind, ProgramRelease
 from environments_app.models.provisioning import (
     OIDC_ISSUER,
     SAML_ISSUER,

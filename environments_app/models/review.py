@@ -137,6 +137,7 @@ class AccessKind(models.TextChoices):
     TOKEN = "token", "Service token"
     TRUST = "trust", "Trust"
     INSTALLATION = "installation", "Role in the installation"
+    RELEASE = "release", "Release for guarded secrets"
 
 
 class Decision(models.TextChoices):

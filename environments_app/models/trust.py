@@ -1,16 +1,24 @@
 """Trusts in the tokens that platforms give their workloads, and the tokens that were used up."""
 
-from typing import Any, ClassVar
+import hashlib
+from typing import Any, ClassVar, Final
 
 from django.db import models
 from django.utils import timezone
 
 from audit_app.integrity.row_authentication import AuthenticatedRow
+from core.canonical_json import canonical_json
 from core.clock import has_begun
 from core.db.columns import ExactCharField, optional_text, optional_timestamp, timestamp
 from environments_app.models.columns import path_prefix
 from environments_app.models.environment import Environment
 from environments_app.models.user import User
+
+# Not when it ends, and how long its tokens last.
+_DEFINED_BY: Final = (
+    "preset", "issuer", "jwks_url", "jwks", "audience", "algorithm", "claims", "role", "prefix", "cidrs",
+    "max_age_minutes", "single_use", "allows_pull_request_target",
+)  # fmt: skip
 
 
 class TrustPreset(models.TextChoices):
@@ -190,6 +198,12 @@ class Trust(AuthenticatedRow):
         expired = self.expires_at is not None and self.expires_at <= timezone.now()
         begun = self.expires_at is None or has_begun(self.valid_from)
         return self.disabled_at is None and self.suspended_at is None and not expired and begun
+
+    @property
+    def definition(self) -> str:
+        """What stands for whom it lets in and what they may do: 64 characters, others after a change."""
+        told = {name: getattr(self, name) for name in _DEFINED_BY}
+        return hashlib.sha256(canonical_json(told)).hexdigest()
 
     @property
     def networks(self) -> list[str]:

@@ -17,6 +17,7 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from core.canonical_json import Json, utc_text
 from core.errors import KeeperError
+from environments_app.approvals.program_releases import end_release
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Grant, Principal
 from environments_app.authorization.principals import refresh_principal, system_principal
@@ -28,6 +29,7 @@ from environments_app.models import (
     Decision,
     Environment,
     Membership,
+    ProgramRelease,
     Review,
     ReviewItem,
     ReviewState,
@@ -268,7 +270,8 @@ def _require_less(item: ReviewItem, line: Line, changes: Mapping[str, Any]) -> N
             raise InvalidField("role", f"{item}: an administrator becomes an auditor, and no other change.")
         return
     if line.kind not in _CHANGEABLE:
-        what = "a place in a group" if way.place else "a service token"
+        kinds = {AccessKind.TOKEN: "a service token", AccessKind.RELEASE: "a release"}
+        what = kinds.get(line.kind, "a place in a group")
         raise InvalidField("decision", f"{item}: {what} can't be made less. Keep it, or end it.")
     role, prefix = memberships.parse_role(changes.get("role", way.role)), changes.get("prefix", way.prefix)
     ends = changes.get("expires_at", way.expires_at)
@@ -305,6 +308,8 @@ def _end_line(actor: Principal, line: Line) -> None:
         tokens.revoke(actor=actor, token=row)
     elif isinstance(row, Trust):
         trusts.delete(actor=actor, trust=row)
+    elif isinstance(row, ProgramRelease):
+        end_release(actor=actor, release=row)
     else:
         accounts.update_user(actor=actor, user=row, role=UserRole.USER)
 

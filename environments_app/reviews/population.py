@@ -15,6 +15,7 @@ from audit_app.events.streams import environment_stream
 from audit_app.models import ManifestUse, UsageEntry
 from core.canonical_json import Json, canonical_json, utc_text
 from core.db.bulk import in_batches
+from environments_app.approvals.program_releases import ways_of_releases
 from environments_app.authorization.effective_access import FORGED, AccessPath, ways_into
 from environments_app.authorization.policy import Grant
 from environments_app.models import (
@@ -22,6 +23,7 @@ from environments_app.models import (
     Decision,
     Environment,
     Membership,
+    ProgramRelease,
     Review,
     ReviewItem,
     Role,
@@ -52,6 +54,8 @@ class Line:
             return AccessKind.GROUP if self.way.place else AccessKind.DIRECT
         if isinstance(row, ServiceToken):
             return AccessKind.TOKEN
+        if isinstance(row, ProgramRelease):
+            return AccessKind.RELEASE
         return AccessKind.TRUST if isinstance(row, Trust) else AccessKind.INSTALLATION
 
     @property
@@ -84,7 +88,8 @@ def key_of(item: ReviewItem) -> Key:
 
 def lines_of(environment: Environment | None, holders: Collection[UUID] | None = None) -> dict[Key, Line]:
     """Return every way into an environment (None: the installation) by its rows; or those of some holders."""
-    return {line.key: line for line in map(Line, ways_into(environment, holders))}
+    releases = ways_of_releases(environment, holders) if environment else ()
+    return {line.key: line for line in map(Line, (*ways_into(environment, holders), *releases))}
 
 
 def lines_for(items: Sequence[ReviewItem]) -> dict[Key, Line]:
@@ -95,7 +100,8 @@ def lines_for(items: Sequence[ReviewItem]) -> dict[Key, Line]:
     for model in (ServiceToken, Trust):
         # What was made again has another identity, and the same name.
         kind = AccessKind.TOKEN if model is ServiceToken else AccessKind.TRUST
-        names = {item.subject_name for item in items if (item.kind, item.decision) == (kind, Decision.END)}
+        ended = (item for item in items if item.decision == Decision.END)
+        names = {item.subject_name for item in ended if item.kind in {kind, AccessKind.RELEASE}}
         for batch in in_batches(sorted(names)):
             rows = model.objects.filter(name__in=batch).values_list("uuid", "environment__uuid")
             for row, place in rows:
@@ -176,6 +182,9 @@ def _item(
 ) -> ReviewItem:
     way, row = line.way, line.way.row
     granter = row.granted_by if isinstance(row, Membership) else getattr(row, "created_by", None)
+    granted_by: tuple[UUID | None, str] = (granter.uuid, granter.username) if granter else (None, "")
+    if isinstance(row, ProgramRelease):
+        granted_by = row.asked_by_uuid, row.asked_by_name
     last_used = max(
         filter(None, (used.get(way.uuid or row.uuid), getattr(row, "last_used_at", None))), default=None
     )
@@ -195,8 +204,8 @@ def _item(
         role=str(way.role),
         prefix=way.prefix,
         via=way.via,
-        granted_by_uuid=granter.uuid if granter else None,
-        granted_by_name=granter.username if granter else "",
+        granted_by_uuid=granted_by[0],
+        granted_by_name=granted_by[1],
         since=since,
         expires_at=way.expires_at,
         hindrances="; ".join(way.hindrances)[:300],
@@ -304,6 +313,9 @@ def _is_back(line: Line, item: ReviewItem) -> bool:
         return False
     if item.kind in {AccessKind.TOKEN, AccessKind.TRUST}:
         return line.kind == item.kind and way.who == item.subject_name
+    if AccessKind.RELEASE in {item.kind, line.kind}:
+        under = Grant.reaches(way.prefix, item.prefix) or Grant.reaches(item.prefix, way.prefix)
+        return line.kind == item.kind and way.who == item.subject_name and under
     if item.kind == AccessKind.INSTALLATION or way.uuid != item.subject_uuid:
         return False
     # Nothing holds since when a person is in a group.

@@ -27,6 +27,7 @@ ENDS_BY: Final[Mapping[str, Action]] = MappingProxyType(
         AccessKind.TOKEN: Action.TOKEN_REVOKE,
         AccessKind.TRUST: Action.TRUST_DELETE,
         AccessKind.INSTALLATION: Action.USER_CHANGE,
+        AccessKind.RELEASE: Action.SECRET_RELEASE_END,
     }
 )
 _OF_PEOPLE: Final = (AccessKind.DIRECT, AccessKind.GROUP, AccessKind.INSTALLATION)

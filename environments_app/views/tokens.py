@@ -28,6 +28,7 @@ from environments_app.tokens.personal import issue_personal
 from environments_app.views.base import act_page, attempt, form_of, render_page
 from environments_app.views.client_download import install_line
 from environments_app.views.profile import profile_page
+from environments_app.views.program_releases import release_panel
 
 _TOKENS_SHOWN: Final = 200
 _MOST_ENVIRONMENTS: Final = 50
@@ -217,7 +218,14 @@ def _page(
     may_change = token.is_live and allows(actor, Action.TOKEN_CHANGE, environment_id=place)
     may_rotate = may_change and allows(actor, Action.TOKEN_ISSUE, environment_id=place)
     successor = token.successors.first()
+    issued = environment if token.trust_uuid is None and token.parent_uuid is None else None
+    releases = (
+        release_panel(actor, issued, programs=[token.uuid], program=f"token-{token.pk}") if issued else {}
+    )
+    if not token.is_live:
+        releases.pop("release_url", None)
     context: dict[str, Any] = {
+        **releases,
         "environment": environment,
         "token": token,
         "state": token_status(token),

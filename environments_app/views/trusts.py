@@ -32,6 +32,7 @@ from environments_app.trusts.presets import PRESETS
 from environments_app.trusts.sign_in import try_token
 from environments_app.trusts.upkeep import trust_status
 from environments_app.views.base import act_page, attempt, render_page
+from environments_app.views.program_releases import release_panel
 
 
 def workflow_of(trust: Trust, *, server: str, secret: str = "") -> str:
@@ -207,6 +208,7 @@ def _page(
     }
     pages = ("change", "toggle", "delete", "test")
     context = {
+        **release_panel(actor, environment, programs=[trust.uuid], program=f"trust-{trust.pk}"),
         "environment": environment,
         "trust": trust,
         "state": trust_status(trust),

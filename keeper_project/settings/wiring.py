@@ -51,6 +51,7 @@ KEEPER_RESTORE_SUSPENDERS = [
     "environments_app.environments.restore_suspension.TOKENS",
     "environments_app.environments.restore_suspension.TRUSTS",
     "environments_app.environments.restore_suspension.PERSONAL_TOKENS",
+    "environments_app.environments.restore_suspension.PROGRAM_RELEASES",
     "secrets_app.services.share.SHARES",
     "secrets_app.services.wrapped_reads.WRAPPED_READS",
     "sync_app.runs.restore_suspension.TARGETS",

@@ -48,6 +48,7 @@ GROUPS: Final = (
             "environments_app.Departure",
             "environments_app.ServiceToken",
             "environments_app.Trust",
+            "environments_app.ProgramRelease",
             "environments_app.PersonalToken",
             "environments_app.Session",
             "environments_app.FailedSignIns",

@@ -125,6 +125,9 @@ class SecretsView(AccessView):
 
         Raises what `require_readable` raises. No value leaves, so that no read is recorded.
         """
+        if secret.guarded:
+            # Each read of a guarded value is decided and recorded.
+            return False
         if not is_known(secret.etag, known_etags(self.request.headers.get("If-None-Match", ""))):
             return False
         require_readable_version(secret, secret.current_number)

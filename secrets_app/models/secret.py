@@ -219,6 +219,11 @@ class Secret(AuthenticatedRow):
         }
 
     @property
+    def was_guarded(self) -> bool:
+        """Whether it is guarded as it is stored."""
+        return bool(self._stored.get("guarded"))
+
+    @property
     def uses_references(self) -> bool:
         """Whether `${environment/name}` in the value is resolved when it is delivered to a target."""
         return bool(self.resolves_as)

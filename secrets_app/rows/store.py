@@ -20,6 +20,7 @@ from core.db import prepared
 from core.db.prepared import Argument, PreparedQuery
 from core.db.statements import Precondition, write_all
 from environments_app.approvals.gate import ApprovalGrant
+from environments_app.approvals.program_releases import end_of_secret
 from secrets_app.errors import InvalidInput, NameTaken, StaleVersion
 from secrets_app.interfaces import Confirm
 from secrets_app.models import Secret, SecretVersion
@@ -167,7 +168,10 @@ def update_stored(
                 preconditions += _keep_guard(secret)
             elif not secret.guarded and "guarded" in secret.changed_fields():
                 preconditions.append(guards_as_before(secret.environment))
+            ends_releases = secret.was_guarded and not (secret.live and secret.guarded)
             claim(secret, version)
+            if ends_releases:
+                end_of_secret(actor=actor, environment=secret.environment, secret=secret.uuid)
             if places is not None:
                 references.store(secret, places)
             if confirm is not None:

@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 
 from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.recording.drafts import (
@@ -23,9 +24,10 @@ from audit_app.recording.drafts import (
 )
 from audit_app.recording.recorder import commit_records
 from core.canonical_json import Json
+from environments_app.approvals.program_releases import find_release
 from environments_app.authorization.policy import Principal, allows, record_denial, require, require_confirmed
 from environments_app.authorization.principals import refresh_principal
-from environments_app.models import Environment
+from environments_app.models import Environment, ProgramRelease
 from secrets_app.errors import (
     GuardedValue,
     KeyUnavailable,
@@ -151,13 +153,39 @@ def reveal(
 
     Raises NoSuchVersion, TamperedSecret, KeyUnavailable if the data key cannot be had,
     EnvelopeError if the stored value was tampered with, and Forbidden or Invisible. Each is
-    recorded. Raises GuardedValue for a guarded secret, which `guarded.open_released` shows.
+    recorded. Raises GuardedValue for a guarded secret, which `guarded.open_released` shows, but for a program
+    that is released for it.
     """
     require_on(actor=actor, action=Action.SECRET_REVEAL, secret=secret)
     require_authentic(secret)
     version = current_version_of(secret) if number is None else version_of(secret, number)
-    value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details=details)
+    if secret.guarded and actor.kind is ActorKind.TOKEN:
+        value = _open_for_program(actor, version, details)
+    else:
+        value = open_version(actor=actor, version=version, action=Action.SECRET_REVEAL, details=details)
     return RevealedValue(version=version, value=value)
+
+
+def _open_for_program(actor: Principal, version: SecretVersion, details: Mapping[str, Json]) -> str:
+    """Show a guarded value to a program that is released for it, and is so still once it was opened."""
+    secret, action = version.secret, Action.SECRET_REVEAL
+    release = _release_for(actor, secret)
+    if release is None:
+        refuse_guarded(actor, action, secret)
+    named = {**details, "release": str(release.uuid)}
+    value = open_version(actor=actor, version=version, action=action, details=named, released=True)
+    now, stored = refresh_principal(actor), Secret.objects.filter(pk=secret.pk).first()
+    if stored is None:
+        refuse_guarded(actor, action, secret)
+    stored.environment = secret.environment
+    require_on(actor=now, action=action, secret=stored)
+    if stored.guarded and _release_for(now, stored) is None:
+        refuse_guarded(actor, action, secret)
+    return value
+
+
+def _release_for(actor: Principal, secret: Secret) -> ProgramRelease | None:
+    return find_release(actor, environment=secret.environment, secret=secret.uuid, name=secret.name)
 
 
 def stage_number(secret: Secret, stage: Stage) -> int:
@@ -227,7 +255,7 @@ def refuse_guarded(actor: Principal, action: Action, secret: Secret) -> NoReturn
         object=secret.audit_object,
         reason="guarded",
     )
-    raise GuardedValue
+    raise GuardedValue(program=actor.kind is ActorKind.TOKEN)
 
 
 def reveal_environment(

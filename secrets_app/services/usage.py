@@ -6,7 +6,7 @@ what differs from the counts.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Final
@@ -18,14 +18,16 @@ from audit_app.models import AuditEvent, ManifestUse, ReadManifestItem, UsageEnt
 from audit_app.queries import usage_index
 from audit_app.queries.access_log import record_view
 from core.db.bulk import in_batches
+from environments_app.approvals.program_releases import standing
 from environments_app.authorization.effective_access import DISABLED, PERSON, AccessPath, explain_access
 from environments_app.authorization.policy import Principal, allows
-from environments_app.models import ServiceToken, User
+from environments_app.models import ProgramRelease, ServiceToken, User
 from secrets_app.exposure import uses_of
 from secrets_app.models import NO_SECRET, LastAsked, Secret
 
 # A larger group of people who never used it is one line.
 _FOLDED: Final = 20
+_NOT_RELEASED: Final = "guarded, and not released for it"
 
 
 @dataclass
@@ -119,6 +121,8 @@ def usage_report(*, actor: Principal, secret: Secret) -> UsageReport:
     record_view(viewer=actor, face="usage", filters={"object": secret.name}, always=True)
     behind = usage_index.catch_up()
     ways = explain_access(actor=actor, environment=secret.environment, name=secret.name) if everyone else []
+    if secret.guarded:
+        ways = _by_release(secret, ways)
     used = _used(secret)
     if not everyone:
         used = {uuid: reader for uuid, reader in used.items() if uuid == actor.uuid}
@@ -132,6 +136,23 @@ def usage_report(*, actor: Principal, secret: Secret) -> UsageReport:
         since=first.first(),
         behind=behind,
     )
+
+
+def _by_release(secret: Secret, ways: list[AccessPath]) -> list[AccessPath]:
+    """Return the ways to a guarded value: of a program only by its release."""
+    released = {
+        each.release.program_uuid: each.release
+        for each in standing(secret.environment, about=(secret.uuid, secret.name))
+        if not each.hindrance
+    }
+    return [_released(way, released.get(way.uuid) if way.uuid else None) for way in ways]
+
+
+def _released(way: AccessPath, release: ProgramRelease | None) -> AccessPath:
+    if release is not None:
+        until = f" until {release.expires_at:%d %b %Y}" if release.expires_at else ""
+        return replace(way, via=f"{way.via}, by release agreed by {release.agreed_by}{until}")
+    return way if way.kind == PERSON or not way.reads else replace(way, hindrances=(_NOT_RELEASED,))
 
 
 def _used(secret: Secret) -> dict[UUID, Reader]:

@@ -19,6 +19,7 @@ from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import SUSPENDED, Principal, allows, is_suspended
 from environments_app.models import Approval, ApprovalState
 from environments_app.views.base import is_partial, render_page
+from environments_app.views.program_releases import release_panel
 from secrets_app.errors import InvalidInput
 from secrets_app.exposure import seen_by
 from secrets_app.forms.secret import MAX_NUMBER, version_number
@@ -138,6 +139,17 @@ def _detail(request: HttpRequest, secret: Secret, *, revealed: dict[str, Any] | 
         "decoy_warnings": warnings_of(secret) if is_decoy else [],
         "read_within": duration_words(settings.KEEPER_READ_APPROVAL_MINUTES),
         "path_guarded": secret.environment.guards(secret.name),
+        **(
+            release_panel(
+                actor,
+                secret.environment,
+                about=(secret.uuid, secret.name),
+                reads="secret",
+                path=secret.name,
+            )
+            if secret.guarded
+            else {}
+        ),
         "released": _released(actor, secret) if secret.guarded else None,
         "purge_at": purge_time(secret),
         "structured": secret.secret_type in {SecretType.JSON, SecretType.YAML},

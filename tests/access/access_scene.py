@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 from django.conf import settings as configured
@@ -29,6 +30,7 @@ from environments_app.models import (
     Departure,
     Environment,
     Membership,
+    ProgramRelease,
     SamlGroupMapping,
     ScimClient,
     ServiceToken,
@@ -101,6 +103,7 @@ class Scene:
     trust_id: int = 987654
     webhook_id: int = 987654
     message_id: int = 987654
+    release_id: int = 987654
     target_id: int = 987654
     consent_id: int = 987654
     plan_id: int = 987654
@@ -154,6 +157,8 @@ class Scene:
             "api-recipients": {"environment": self.environment.name},
             "api-recipient": {"environment": self.environment.name, "id": self.recipient_id},
             "api-recipient-test": {"environment": self.environment.name, "id": self.recipient_id},
+            "api-releases": {"environment": self.environment.name},
+            "api-release": {"environment": self.environment.name, "id": self.release_id},
             "api-consents": {"environment": self.environment.name},
             "api-deliveries": {"environment": self.environment.name},
             "api-consent": {"environment": self.environment.name, "id": self.consent_id},
@@ -357,6 +362,7 @@ def furnish(place: Scene, route: str) -> None:
         place.departure_id, place.value_id = departure.pk, value.pk
     if "trust" in route:
         place.trust_id = trust_there(place, alice, has_keys="fetch-keys" in route).pk
+    release_there(place, route)
     ask_there(place, route)
     review_there(place, route)
     message_there(place, route)
@@ -382,6 +388,18 @@ def message_there(place: Scene, route: str) -> None:
             environment=place.environment, transport="email", addressee=place.environment.uuid, kind="test",
             subject="standing", state=DeliveryState.FAILED,
         ).pk  # fmt: skip
+
+
+def release_there(place: Scene, route: str) -> None:
+    """Give the scene a released program, for the routes that are about one."""
+    if route not in {"api-release", "release-end"}:
+        return
+    row = ProgramRelease.objects.create(
+        environment=place.environment, program_kind="token", program_uuid=uuid4(), program_name="ci",
+        path="part", reason="for the matrix", asked_by_uuid=place.cast.alice.uuid, asked_by_name="alice",
+        agreed_by="bob", approval=uuid4(),
+    )  # fmt: skip
+    place.release_id = row.pk
 
 
 def trust_there(place: Scene, alice: Principal, *, has_keys: bool = False) -> Trust:

@@ -140,6 +140,11 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-suspensions", "GET"): Rule("manager", admin=200),
     ("api-suspended-account", "POST"): Rule("manager", 409, body={"suspended_at": "2026-01-01T00:00:00Z"}),
     ("api-suspended-mapping", "POST"): Rule("manager", 409),
+    ("api-releases", "GET"): Rule("manager", admin=200),
+    # It names no program.
+    ("api-releases", "POST"): Rule("manager", 400, body={"path": "part", "reason": "for the access matrix"}),
+    ("api-release", "GET"): Rule("manager", admin=200),
+    ("api-release", "DELETE"): Rule("manager", 204, admin=204),
     ("api-recipients", "GET"): Rule("manager", admin=200),
     ("api-recipients", "POST"): Rule("manager", 201, admin=201, body={"email": "new@example.com"}),
     ("api-recipient", "DELETE"): Rule("manager", 204, admin=204),

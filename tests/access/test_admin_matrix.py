@@ -82,6 +82,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.PasswordLink": set(),
     "environments_app.PersonalSettings": set(),
     "environments_app.PersonalToken": {"delete"},
+    "environments_app.ProgramRelease": set(),
     "environments_app.ProvisionedGroup": set(),
     "environments_app.ProvisionedUser": set(),
     "environments_app.Recipient": {"add_recipient", "test"},

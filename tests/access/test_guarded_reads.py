@@ -315,6 +315,7 @@ _APPS: Final = (
 RELEASES: Final = {
     "secrets_app/services/emergency.py": "the environment allows it, and others are alerted before",
     "secrets_app/services/guarded.py": "a second person has agreed, and the release is used up",
+    "secrets_app/services/read.py": "two people released the program, and it is so still",
     "secrets_app/services/write.py": "a rollback: the value stays in the secret",
 }
 UNGUARDED: Final = {

@@ -27,6 +27,7 @@ from environments_app.models import (
     Environment,
     GroupMember,
     Membership,
+    ProgramRelease,
     Role,
     SamlGroupMapping,
     ServiceToken,
@@ -39,7 +40,7 @@ from environments_app.tokens import rotation as tokens_rotation
 from environments_app.tokens import service as tokens
 from environments_app.trusts import service as trusts
 from secrets_app.models import PendingValue, Secret, SecretVersion
-from secrets_app.services import bulk_create, decoys, guarded, lifecycle, transfer, versions, write
+from secrets_app.services import bulk_create, decoys, guarded, lifecycle, releases, transfer, versions, write
 from secrets_app.tests.kept import VALUE, keep
 from secrets_app.types.registry import SecretType
 from sync_app.applying import service as applying
@@ -262,6 +263,11 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
     Action.SECRET_DECOY_SET: {"decoy": lambda s, a: decoys.make_decoy(actor=a, secret=s.fresh(s.secret))},
     Action.SECRET_DECOY_END: {"end": lambda s, a: decoys.end_decoy(actor=a, secret=s.fresh(s.decoy))},
     Action.SECRET_UNGUARD: {"unguard": lambda s, a: guarded.unguard(actor=a, secret=s.fresh(s.guarded))},
+    Action.SECRET_RELEASE: {
+        "release": lambda s, a: releases.release(
+            actor=a, environment=s.place, program=s.fresh(s.token), path="app", reason="For the nightly job"
+        )
+    },
     Action.SECRET_PURGE: {"purge": lambda s, a: lifecycle.purge(actor=a, secret=s.fresh(s.deleted))},
     Action.SECRET_COPY: {
         "in": lambda s, a: transfer.copy(
@@ -379,6 +385,7 @@ ALONE: Final[dict[Action, str]] = {
         ),
         "it reads, and is recorded",
     ),
+    Action.SECRET_RELEASE_END: "it narrows access",
     **dict.fromkeys((Action.MEMBER_REVOKE, Action.TOKEN_REVOKE, Action.TRUST_DELETE), "it narrows access"),
     Action.ENVIRONMENT_RESTORE: "it brings back what two people deleted, as it was; it is recorded",
     Action.TRUST_TEST: "it lets nobody in, and is recorded",
@@ -427,6 +434,7 @@ def _state() -> dict[str, list[Any]]:
         (Membership, ("uuid", "role", "prefix", "expires_at")),
         (ServiceToken, ("uuid",)),
         (Trust, ("uuid", "row_mac")),
+        (ProgramRelease, ("uuid",)),
         (GroupMember, ("user", "group")),
         (SamlGroupMapping, ("group", "role")),
         (

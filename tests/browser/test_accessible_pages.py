@@ -5,6 +5,7 @@ from base64 import b32decode
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
@@ -13,7 +14,14 @@ from playwright.sync_api import expect
 from pytest_django import Settings
 
 from audit_app.models import AuditEvent, SavedView
-from environments_app.models import SAML_ISSUER, Departure, Environment, Membership
+from environments_app.models import (
+    SAML_ISSUER,
+    Departure,
+    Environment,
+    Membership,
+    ProgramRelease,
+    ServiceToken,
+)
 from environments_app.notifications.service import raise_alert
 from environments_app.reviews import service as reviews
 from environments_app.single_sign_on.connected import Offer
@@ -98,6 +106,7 @@ PAGES = {
     "new-review": "/reviews/new",
     "review": "/reviews/{review}",
     "emergency-read": "/emergency-reads/{emergency}",
+    "release-new": "/environments/development/releases/new?reads=secret&path=root/key",
 }
 # Reached by a form alone, or by whoever is not signed in: the tests below go there.
 ELSEWHERE = (
@@ -159,6 +168,21 @@ def test_pages_are_without_barriers(visitor: Visitor, cast: Cast, secret: Callab
             actor=cast.principal(cast.alice), environment=None, role="admin", name="terraform"
         )[0].pk,
     }
+    for path, secret_uuid in (("root/key", root.uuid), ("root", None)):
+        ProgramRelease.objects.create(
+            environment=cast.development,
+            program_kind="token",
+            program_uuid=ServiceToken.objects.get(pk=rows["token"]).uuid,
+            program_name="ci",
+            secret_uuid=secret_uuid,
+            path=path,
+            reason="The nightly job restores the vault",
+            asked_by_uuid=cast.alice.uuid,
+            asked_by_name="alice",
+            agreed_by="charlie",
+            approval=uuid4(),
+            expires_at=None if secret_uuid else timezone.now() + timedelta(days=30),
+        )
     rows["review"] = reviews.start(
         actor=cast.principal(cast.root), name="Q4", environments=[cast.development], installation=True
     ).pk

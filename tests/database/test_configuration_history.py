@@ -41,6 +41,7 @@ BY_EVENTS: Final = {
     "environments_app.AccessRequest": "access.ask and its answer",
     "environments_app.Approval": "approval.ask and its decision",
     "environments_app.ApprovalEntry": "approval.comment and approval.decide",
+    "environments_app.ProgramRelease": "secret.release and its end",
     "environments_app.Review": "review.start and its end",
     "environments_app.ReviewItem": "review.decide",
     "environments_app.SamlAssertion": "session.sign_in",

@@ -18,6 +18,7 @@ from environments_app import event_sinks
 from environments_app.access_requests import decisions as answers
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
+from environments_app.approvals.program_releases import end_release
 from environments_app.authentication import second_factor
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, token_principal, user_principal
@@ -33,6 +34,7 @@ from environments_app.models import (
     GroupMember,
     Membership,
     OidcProvider,
+    ProgramRelease,
     ProvisionedUser,
     Recipient,
     Review,
@@ -345,6 +347,14 @@ def deleted(scene: Scene) -> Environment:
     return deletion.delete_environment(actor=scene.root, environment=scene.cast.production)
 
 
+def released(scene: Scene) -> ProgramRelease:
+    return ProgramRelease.objects.create(
+        environment=scene.cast.production, program_kind="token", program_uuid=scene.program.uuid,
+        program_name="terraform", path="app", reason="known", asked_by_uuid=scene.alice.uuid,
+        asked_by_name="alice", agreed_by="mona", approval=scene.alice.uuid,
+    )  # fmt: skip
+
+
 OF_MANAGERS: dict[str, Ready] = {
     "grants": lambda s: partial(
         memberships.grant, actor=s.actor, environment=s.cast.production, user=s.cast.bob, role="reader"
@@ -385,6 +395,7 @@ OF_MANAGERS: dict[str, Ready] = {
     "keeps what is reviewed": lambda s: decision(s, "keep"),
     "ends what is reviewed": lambda s: decision(s, "end"),
     "confirms an account": confirmation,
+    "ends a release": lambda s: partial(end_release, actor=s.actor, release=released(s)),
     "confirms a mapping": lambda s: partial(confirm_mapping, actor=s.actor, mapping=mapped(s, "reader")),
 }
 # What a service token does of it as well.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -13,6 +14,8 @@ from pytest_django import Settings
 
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
+from environments_app.approvals.applying import approve_and_apply
+from environments_app.approvals.program_releases import find_release
 from environments_app.authorization.principals import token_principal
 from environments_app.environments import service as environments
 from environments_app.errors import AccessError, ApprovalNeeded
@@ -23,6 +26,7 @@ from environments_app.models import (
     Membership,
     PasswordLink,
     PersonalToken,
+    ProgramRelease,
     ReviewItem,
     Role,
     ServiceToken,
@@ -40,7 +44,7 @@ from environments_app.users import password_links
 from environments_app.users.password_mail import send_due
 from secrets_app.errors import WrappingEnded
 from secrets_app.models import Secret, Share, WrappedRead
-from secrets_app.services import share, wrapped_reads
+from secrets_app.services import releases, share, wrapped_reads
 from secrets_app.tests.kept import keep
 
 __all__ = ["ahead"]
@@ -154,6 +158,21 @@ def _wrapped_read(cast: Cast) -> Begun:
     return counts
 
 
+def _release(cast: Cast) -> Begun:
+    alice, place = cast.principal(cast.alice), cast.development
+    Membership.objects.create(environment=place, user=cast.charlie, role="manager")
+    token, _ = tokens.issue(actor=alice, environment=place, role="reader", name="ci", expires_at=None)
+    ends = timezone.now() + timedelta(hours=1)
+    with pytest.raises(ApprovalNeeded) as raised:
+        releases.release(
+            actor=alice, environment=place, program=token, path="a", reason="For the test", expires_at=ends
+        )
+    asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
+    assert approve_and_apply(actor=cast.principal(cast.charlie), approval=asked).done
+    row, actor = ProgramRelease.objects.get(), token_principal(token)
+    return lambda: find_release(actor, environment=place, secret=uuid4(), name="a") == row
+
+
 def _share(cast: Cast) -> Begun:
     secret = keep(cast)
     made, _ = share.share_once(actor=cast.principal(cast.alice), secret=secret, hours=1)
@@ -182,6 +201,7 @@ WAYS: Final[dict[str, tuple[type[models.Model] | None, Callable[[Cast], Begun]]]
     "invitation": (PasswordLink, lambda cast: _link(cast, "invitation")),
     "password reset": (PasswordLink, lambda cast: _link(cast, "reset")),
     "one-time link": (Share, _share),
+    "released program": (ProgramRelease, _release),
     "wrapped read": (WrappedRead, _wrapped_read),
     "/aws session": (None, _session),
 }

@@ -24,7 +24,7 @@ WRITE = {
     Action.TARGET_CONNECT, Action.ROTATION_RUN, Action.ROTATION_RESOLVE, Action.ROTATION_CONNECT,
 }  # fmt: skip
 MANAGE = {
-    Action.SECRET_PURGE, Action.SECRET_DESTROY, Action.SECRET_GUARD, Action.SECRET_UNGUARD, Action.SECRET_DECOY_SET, Action.SECRET_DECOY_END, Action.ENVIRONMENT_UPDATE, Action.TRAIL_VIEW,
+    Action.SECRET_PURGE, Action.SECRET_DESTROY, Action.SECRET_GUARD, Action.SECRET_UNGUARD, Action.SECRET_RELEASE, Action.SECRET_RELEASE_END, Action.SECRET_DECOY_SET, Action.SECRET_DECOY_END, Action.ENVIRONMENT_UPDATE, Action.TRAIL_VIEW,
     Action.ENVIRONMENT_DELETE, Action.ENVIRONMENT_RESTORE,
     Action.MEMBER_VIEW, Action.MEMBER_GRANT, Action.MEMBER_CHANGE, Action.MEMBER_REVOKE,
     Action.TOKEN_VIEW, Action.TOKEN_ISSUE, Action.TOKEN_CHANGE, Action.TOKEN_REVOKE, Action.ACCESS_CONFIRM,
@@ -42,7 +42,11 @@ EXPECTED = {
     Role.EDITOR: VIEW | READ | WRITE,
     Role.MANAGER: VIEW | READ | WRITE | MANAGE,
 }
-VALUES = {action for action in Action if action.startswith("secret.")} - {Action.SECRET_VIEW}
+# To end a release takes a value from a program.
+VALUES = {action for action in Action if action.startswith("secret.")} - {
+    Action.SECRET_VIEW,
+    Action.SECRET_RELEASE_END,
+}
 
 
 def principal(

@@ -91,6 +91,8 @@ FATE: Final[dict[str, str]] = {
     # One of days ago is dropped.
     "environments_app.AuditJob": AS_IT_WAS,
     "environments_app.PersonalToken": SUSPENDED,
+    # It may have been ended after the backup.
+    "environments_app.ProgramRelease": SUSPENDED,
     "environments_app.ProvisionedGroup": AS_IT_WAS,
     "environments_app.ProvisionedUser": AS_IT_WAS,
     "environments_app.ScimClient": AS_IT_WAS,

@@ -1,0 +1,210 @@
+"""Releases a program for guarded secrets: it reads them from then on, since two people agreed to that.
+
+The person who agrees is another one than the requester, and than whoever could act as the program: its
+issuer, and who made or changed its trust.
+"""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid5
+
+from django.db.models import Q
+
+from audit_app.events.actions import Action
+from audit_app.recording.drafts import AuditObject
+from core.canonical_json import Json
+from environments_app.approvals.gate import Line, Proposal, require_release
+from environments_app.approvals.program_releases import (
+    Program,
+    find_program,
+    reaches,
+    record_release,
+    standing,
+    state_of,
+)
+from environments_app.authorization.credential_custody import CustodyGraph
+from environments_app.authorization.permissions import ROLE_ACTIONS
+from environments_app.authorization.policy import Principal, require
+from environments_app.authorization.rows import isoformat, require_authentic, require_future
+from environments_app.errors import ApprovalVoid, Conflict, InvalidField, Invisible
+from environments_app.models import Environment, ProgramKind, ProgramRelease, Role, ServiceToken, Trust
+from environments_app.names import validate_prefix
+from environments_app.sessions.service import lock_actor
+from environments_app.tokens.service import find_token
+from environments_app.trusts.service import find_trust
+from secrets_app.models import Secret
+from secrets_app.queries.lookup import find_secret_by_names, require_not_deleted
+from secrets_app.queries.lookup import require_authentic as require_authentic_secret
+from secrets_app.services.guarded import MIN_REASON, checked_reason
+
+_UNGUARDED: Final = "This secret is not guarded: the program reads it without a release."
+
+
+def release(
+    *,
+    actor: Principal,
+    environment: Environment,
+    program: Program,
+    secret: Secret | None = None,
+    path: str = "",
+    reason: str,
+    expires_at: datetime | None = None,
+) -> ProgramRelease:
+    """Let a program read a guarded secret, or each one under a path, once a second person has approved that.
+
+    Raises ApprovalNeeded in any environment; InvalidField, InvalidInput or BadName; Conflict if the secret is
+    not guarded, or the program has ended, comes of another one or is released there already; Tampered,
+    TamperedSecret, StaleVersion; ApprovalVoid if the secret or program changed meanwhile; Forbidden or
+    Invisible.
+    """
+    name = secret.name if secret else validate_prefix(path)
+    if not name:
+        raise InvalidField("path", "Name the secret, or a path: a program is not released for everything.")
+    require(actor=actor, action=Action.SECRET_RELEASE, environment=environment)
+    _require_guarded(secret, environment)
+    _require_releasable(program, environment, secret, name)
+    reason = checked_reason(reason, MIN_REASON)
+    row = ProgramRelease(
+        environment=environment,
+        program_kind=ProgramKind.TRUST if isinstance(program, Trust) else ProgramKind.TOKEN,
+        program_uuid=program.uuid,
+        program_name=program.name,
+        program_state=state_of(program),
+        secret_uuid=secret.uuid if secret else None,
+        path=name,
+        expires_at=require_future(expires_at),
+        reason=reason,
+        asked_by_uuid=actor.uuid,
+        asked_by_name=actor.name,
+    )
+    clearance = require_release(actor=actor, proposal=_releasing(row, program, secret))
+    with lock_actor(actor, Action.SECRET_RELEASE, environment):
+        _require_unchanged(row, secret)
+        approved = clearance.consume(environment, actor=actor)
+        row.approval, row.agreed_by = UUID(str(approved["approval"])), str(approved["approved_by"])
+        row.save(force_insert=True)
+        record_release(actor, Action.SECRET_RELEASE, row, {"reason": reason, **approved})
+    return row
+
+
+def release_by_name(
+    *,
+    actor: Principal,
+    environment: Environment,
+    token: int | None = None,
+    trust: int | None = None,
+    secret: str | None = None,
+    path: str = "",
+    reason: str,
+    expires_at: datetime | None = None,
+) -> ProgramRelease:
+    """Do what `release` does for the id of a token or trust, and the name of a secret or a path."""
+    require(actor=actor, action=Action.TOKEN_VIEW, environment=environment)
+    require(actor=actor, action=Action.SECRET_RELEASE, environment=environment)
+    if (token is None) == (trust is None):
+        raise InvalidField("token", "Choose one program: a service token or a trust.")
+    if bool(secret) == bool(path):
+        raise InvalidField("path", "Name one secret, or a path.")
+    program: Program = (
+        find_token(actor=actor, environment=environment, id=token)
+        if token is not None
+        else find_trust(actor=actor, environment=environment, id=int(trust or 0))
+    )
+    found = find_secret_by_names(actor=actor, environment=environment.name, name=secret) if secret else None
+    return release(
+        actor=actor,
+        environment=environment,
+        program=program,
+        secret=found,
+        path=path,
+        reason=reason,
+        expires_at=expires_at,
+    )
+
+
+def _require_guarded(secret: Secret | None, environment: Environment) -> None:
+    if secret is None:
+        return
+    if secret.environment_id != environment.pk:
+        raise Invisible("Not found.")
+    require_not_deleted(secret)
+    require_authentic_secret(secret)
+    if not secret.guarded:
+        raise Conflict(_UNGUARDED)
+
+
+def _require_releasable(program: Program, environment: Environment, secret: Secret | None, name: str) -> None:
+    if program.environment_id != environment.pk:
+        raise Invisible("Not found.")
+    require_authentic(program)
+    if isinstance(program, ServiceToken) and (program.trust_uuid or program.parent_uuid):
+        raise Conflict("This token comes of a trust or of another token. Release that one.")
+    if not program.is_live or getattr(program, "decoy", None):
+        raise Conflict("This program opens nothing: it has ended, or is a decoy. Release another one.")
+    reads = Action.SECRET_REVEAL in ROLE_ACTIONS[Role(program.role)]
+    if not reads or not reaches(program, name, whole=secret is None):
+        raise InvalidField("path", f"{program.name} may not read there, guarded or not.")
+    about = (secret.uuid if secret else None, name)
+    for row, hindrance in standing(environment, programs=[program.uuid]):
+        if not hindrance and (row.secret_uuid, row.path) == about:
+            raise Conflict(f"{program.name} is released for this already.")
+
+
+def _require_unchanged(row: ProgramRelease, secret: Secret | None) -> None:
+    """Lock what is released, and for what; raise ApprovalVoid if either is another one by now."""
+    if secret is not None:
+        # The secret first, as those do who end what belongs to it.
+        locked = Secret.objects.select_for_update().filter(pk=secret.pk).first()
+        if locked is None or not locked.live or not locked.guarded or locked.name != row.path:
+            raise ApprovalVoid("The secret was deleted or renamed, or its guard ended. Nothing was released.")
+    program = find_program(row.environment, kind=row.program_kind, uuid=row.program_uuid, lock=True)
+    if program is None or not program.is_live or state_of(program) != row.program_state:
+        raise ApprovalVoid("The program was changed, or has ended. Nothing was released.")
+
+
+def _releasing(row: ProgramRelease, program: Program, secret: Secret | None) -> Proposal:
+    environment = row.environment
+    behind = CustodyGraph().others_behind(program.uuid, environment=environment)
+    kind = ProgramKind(row.program_kind).label.lower()
+    arguments: dict[str, Json] = {
+        "kind": str(row.program_kind),
+        # Whoever could act as the program is no second person.
+        "asked_by": str(program.uuid),
+        "secret": secret.pk if secret else None,
+        "path": row.path,
+        "expires_at": isoformat(row.expires_at),
+    }
+    return Proposal(
+        action=Action.SECRET_RELEASE,
+        environment=environment,
+        object=AuditObject(
+            "release",
+            uuid5(environment.uuid, f"release {program.uuid} {row.secret_uuid or ''} {row.path}"),
+            row.audit_object.name,
+        ),
+        expected=row.program_state,
+        arguments=arguments,
+        summary=[
+            Line("Program", "", f"{program.name} ({kind}, {program.role})"),
+            *_workloads(program),
+            Line("Who could act as it", "", ", ".join(behind) or "Nobody whom Keeper knows"),
+            Line("Reads, whenever it asks", "", _what(row)),
+            Line("Until", "", f"{row.expires_at:%Y-%m-%d %H:%M UTC}" if row.expires_at else "It is ended"),
+        ],
+        reason=row.reason,
+    )
+
+
+def _workloads(program: Program) -> list[Line]:
+    if not isinstance(program, Trust):
+        return []
+    claims = ", ".join(f"{name} = {value}" for name, value in program.demands)
+    return [Line("Workloads", "", f"{program.issuer}: {claims}")]
+
+
+def _what(row: ProgramRelease) -> str:
+    if row.secret_uuid is not None:
+        return str(row.path)
+    under = Q(name=row.path) | Q(name__startswith=f"{row.path}/")
+    count = Secret.objects.filter(under, environment=row.environment, live=True, guarded=True).count()
+    return f"Each guarded secret under {row.path}/, later ones too: {count} now"

@@ -1,0 +1,552 @@
+"""A program reads guarded values without asking each time only while two people's release of it stands."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+
+import orjson
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from audit_app.models import AuditEvent
+from environments_app.approvals import service as approvals
+from environments_app.approvals.applying import approve_and_apply
+from environments_app.approvals.program_releases import end_release, standing
+from environments_app.authorization.policy import Principal
+from environments_app.authorization.principals import token_principal
+from environments_app.authorization.rows import access_rows
+from environments_app.environments import service as environments
+from environments_app.environments.memberships import revoke_membership
+from environments_app.environments.restore_suspension import PROGRAM_RELEASES
+from environments_app.errors import ApprovalNeeded, Conflict, Forbidden, InvalidField, Invisible
+from environments_app.models import Approval, Membership, ProgramRelease, Role, ServiceToken, Trust
+from environments_app.tests.cast import Cast
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
+from environments_app.tokens import rotation
+from environments_app.tokens import service as tokens
+from environments_app.tokens.children import issue_child
+from environments_app.trusts import service as trusts
+from gateway_app.engine.reads import ReadRequest, serve
+from gateway_app.tests.aws.conftest import send as send_aws
+from gateway_app.tests.aws.conftest import session_of, signed
+from secrets_app.errors import GuardedValue, InvalidInput
+from secrets_app.models import Secret
+from secrets_app.services import guarded, lifecycle, read, releases, transfer, wrapped_reads
+from secrets_app.services.usage import usage_report
+from secrets_app.tests.kept import VALUE, change, keep
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+WHY: Final = "The nightly job restores the vault"
+
+
+@pytest.fixture
+def secret(cast: Cast) -> Secret:
+    """Return a secret of development that alice guarded; charlie is a manager there as well."""
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
+    kept = keep(cast, "app/db")
+    guarded.guard(actor=cast.principal(cast.alice), secret=kept)
+    return stored(kept)
+
+
+@pytest.fixture
+def issued(cast: Cast) -> tuple[ServiceToken, str]:
+    return tokens.issue(
+        actor=cast.principal(cast.alice), environment=cast.development, role="editor", name="ci"
+    )
+
+
+@pytest.fixture
+def token(issued: tuple[ServiceToken, str]) -> ServiceToken:
+    return ServiceToken.objects.select_related("environment").get(pk=issued[0].pk)
+
+
+def stored(secret: Secret) -> Secret:
+    return Secret.objects.select_related("environment").get(pk=secret.pk)
+
+
+def ask(who: Principal, program: Any, **options: Any) -> Approval:
+    given = {"environment": program.environment, "reason": WHY, **options}
+    with pytest.raises(ApprovalNeeded) as raised:
+        releases.release(actor=who, program=program, **given)
+    return Approval.objects.select_related("environment").get(pk=raised.value.approval)
+
+
+def released(cast: Cast, program: Any, **options: Any) -> ProgramRelease:
+    """Return the release that alice asked for and charlie agreed to."""
+    asked = ask(cast.principal(cast.alice), program, **options)
+    applied = approve_and_apply(actor=cast.principal(cast.charlie), approval=asked)
+    assert applied.done, applied.reason
+    return ProgramRelease.objects.select_related("environment").latest("pk")
+
+
+def value_for(token: ServiceToken, secret: Secret, number: int | None = None) -> str:
+    fresh = ServiceToken.objects.select_related("environment").get(pk=token.pk)
+    return read.reveal(actor=token_principal(fresh), secret=stored(secret), number=number).value
+
+
+def refused(token: ServiceToken, secret: Secret) -> bool:
+    before = AuditEvent.objects.filter(action="secret.reveal", outcome="denied").count()
+    try:
+        value_for(token, secret)
+    except GuardedValue:
+        return AuditEvent.objects.filter(action="secret.reveal", outcome="denied").count() == before + 1
+    return False
+
+
+def sql(statement: str, *values: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+
+
+def test_it_reads_what_two_people_agreed_to(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    assert refused(token, secret)
+    asked = ask(cast.principal(cast.alice), token, secret=secret)
+    assert refused(token, secret)
+    assert ask(cast.principal(cast.alice), token, secret=secret).pk == asked.pk
+    assert approve_and_apply(actor=cast.principal(cast.charlie), approval=asked).done
+    row = ProgramRelease.objects.get()
+    assert (row.asked_by_name, row.agreed_by, row.reason, row.path) == ("alice", "charlie", WHY, "app/db")
+    for _ in range(2):
+        assert value_for(token, secret) == VALUE
+    events = AuditEvent.objects.filter(action="secret.reveal", outcome="allowed", object_uuid=secret.uuid)
+    assert [str(row.uuid) in event.details for event in events] == [True, True]
+    (event,) = AuditEvent.objects.filter(action="secret.release")
+    details = json.loads(event.details)
+    assert (details["approved_by"], details["program_uuid"]) == ("charlie", str(token.uuid))
+    assert list(access_rows()) == []
+
+
+def test_an_older_version_is_of_the_same_secret(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    """The release is for the secret: what the program may name of any other one, it may name of this one."""
+    released(cast, token, secret=secret)
+    change(cast, secret, "second")
+    assert (value_for(token, secret), value_for(token, secret, 1)) == ("second", VALUE)
+
+
+def test_people_and_other_programs_are_refused_as_before(
+    cast: Cast, secret: Secret, token: ServiceToken
+) -> None:
+    released(cast, token, secret=secret)
+    alice = cast.principal(cast.alice)
+    other, _ = tokens.issue(actor=alice, environment=cast.development, role="editor", name="other")
+    assert refused(other, secret)
+    with pytest.raises(GuardedValue):
+        read.reveal(actor=alice, secret=secret)
+
+
+def test_it_takes_the_value_nowhere_else(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    released(cast, token, secret=secret)
+    actor = token_principal(token)
+    ways: list[Callable[[], Any]] = [
+        lambda: transfer.copy(actor=actor, secret=stored(secret), environment=cast.development, name="b"),
+        lambda: transfer.move(actor=actor, secret=stored(secret), environment=cast.development, name="b"),
+        lambda: read.require_readable(actor=actor, secret=stored(secret)),
+        lambda: wrapped_reads.wrap_read(
+            actor=actor, secret=stored(secret), path="x", lifetime=timedelta(hours=1)
+        ),
+    ]
+    for way in ways:
+        with pytest.raises(GuardedValue):
+            way()
+    shown = read.reveal_environment(actor=actor, environment=cast.development)
+    assert (list(shown), shown.left_out) == ([], ["app/db"])
+
+
+# --- Who agrees ----------------------------------------------------------------------------------------
+
+
+def test_who_could_act_as_the_program_is_no_second_person(
+    cast: Cast, secret: Secret, token: ServiceToken
+) -> None:
+    """Alice issued the token: she has seen its text."""
+    asked = ask(cast.principal(cast.charlie), token, secret=secret)
+    for user in (cast.alice, cast.charlie, cast.erin, cast.root):
+        with pytest.raises((Forbidden, Invisible)):
+            approvals.approve(actor=cast.principal(user), approval=asked)
+    assert "alice" in str(asked.summary)
+
+
+def test_the_maker_of_a_trust_and_who_changed_it_are_no_second_person(cast: Cast, secret: Secret) -> None:
+    trust = make_trust(cast, Issuer(), environment=cast.development)
+    asked = ask(cast.principal(cast.charlie), trust, secret=secret)
+    with pytest.raises(Forbidden):
+        approvals.approve(actor=cast.principal(cast.alice), approval=asked)
+    # Who agreed, and changed the trust before the release was made, is behind it by then.
+    again = ask(cast.principal(cast.alice), trust, path="app")
+    agreed = approvals.approve(actor=cast.principal(cast.charlie), approval=again)
+    trusts.change(actor=cast.principal(cast.charlie), trust=trust, claims={"sub": "mine"})
+    with pytest.raises(Exception, match=r"changed|permission"):
+        approvals.carry_out(actor=cast.principal(cast.alice), approval=agreed)
+    assert not ProgramRelease.objects.exists()
+
+
+def test_an_approver_who_lost_the_right_gives_none(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    asked = ask(cast.principal(cast.alice), token, secret=secret)
+    agreed = approvals.approve(actor=cast.principal(cast.charlie), approval=asked)
+    row = Membership.objects.get(user=cast.charlie)
+    revoke_membership(actor=cast.principal(cast.alice), membership=row)
+    with pytest.raises(Exception, match="permission"):
+        approvals.carry_out(actor=cast.principal(cast.alice), approval=agreed)
+    assert refused(token, secret)
+
+
+def test_only_managers_ask(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    for user in (cast.erin, cast.bob, cast.vera, cast.root):
+        with pytest.raises(Forbidden):
+            releases.release(
+                actor=cast.principal(user),
+                environment=cast.development,
+                program=token,
+                secret=secret,
+                reason=WHY,
+            )
+
+
+def test_what_opens_nothing_is_not_released(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    alice, place = cast.principal(cast.alice), cast.development
+
+    def fails(error: type[Exception], program: Any = token, **given: Any) -> None:
+        options: dict[str, Any] = {"secret": secret, "reason": WHY} | given
+        with pytest.raises(error):
+            releases.release(actor=alice, environment=place, program=program, **options)
+
+    issue = tokens.issue
+    viewer, _ = issue(actor=alice, environment=place, role="viewer", name="v")
+    outside, _ = issue(actor=alice, environment=place, role="reader", name="o", prefix="shop")
+    decoy, _ = issue(actor=alice, environment=place, role="reader", name="d", decoy=True)
+    elsewhere, _ = issue(actor=alice, environment=cast.production, role="reader", name="e")
+    child, _ = issue_child(actor=token_principal(token), parent=token, less={})
+    fails(InvalidField, viewer)
+    fails(InvalidField, outside)
+    fails(InvalidField, outside, secret=None, path="app")
+    fails(InvalidField, secret=None, path="")
+    fails(Conflict, decoy)
+    fails(Conflict, child)
+    fails(Invisible, elsewhere)
+    fails(InvalidInput, reason="short")
+    fails(InvalidField, expires_at=timezone.now() - timedelta(hours=1))
+    fails(Conflict, secret=keep(cast, "plain"))
+    released(cast, token, secret=secret)
+    fails(Conflict)
+    tokens.revoke(actor=alice, token=token)
+    token.refresh_from_db()
+    fails(Conflict, secret=None, path="app")
+
+
+# --- Where it ends -------------------------------------------------------------------------------------
+
+
+def test_a_path_counts_by_whole_segments(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    guard_paths(cast, "app z")
+    inside = [keep(cast, name) for name in ("app/root", "app/root/a", "app/root/a/b")]
+    outside = [keep(cast, name) for name in ("app/rooted", "app/roo", "app/ROOT/a", "z/app/root")]
+    released(cast, token, path="app/root/")
+    assert [value_for(token, row) for row in inside] == [VALUE] * 3
+    assert all(refused(token, row) for row in [secret, *outside])
+    # What is made there later is read as well.
+    assert value_for(token, keep(cast, "app/root/later")) == VALUE
+
+
+def guard_paths(cast: Cast, paths: str) -> None:
+    """Guard paths of development, as alice."""
+    environments.update_environment(
+        actor=cast.principal(cast.alice), environment=cast.development, guarded_prefixes=paths
+    )
+    cast.development.refresh_from_db()
+
+
+def rename(cast: Cast, secret: Secret, name: str) -> None:
+    """Rename a guarded secret, as alice, with charlie's approval."""
+    with pytest.raises(ApprovalNeeded) as raised:
+        lifecycle.rename(actor=cast.principal(cast.alice), secret=stored(secret), name=name)
+    asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
+    assert approve_and_apply(actor=cast.principal(cast.charlie), approval=asked).done
+
+
+def test_a_renamed_secret_leaves_its_release_and_meets_that_of_its_new_path(
+    cast: Cast, secret: Secret, token: ServiceToken
+) -> None:
+    released(cast, token, secret=secret)
+    rename(cast, secret, "other/db")
+    assert refused(token, secret)
+    released(cast, token, path="other")
+    assert value_for(token, secret) == VALUE
+    rename(cast, secret, "third/db")
+    assert refused(token, secret)
+    rename(cast, secret, "app/db")
+    assert value_for(token, secret) == VALUE
+
+
+def test_any_manager_ends_it_alone_at_once(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    row = released(cast, token, secret=secret)
+    for user in (cast.erin, cast.bob):
+        with pytest.raises(Forbidden):
+            end_release(actor=cast.principal(user), release=row)
+    end_release(actor=cast.principal(cast.charlie), release=row)
+    assert refused(token, secret)
+    end_release(actor=cast.principal(cast.charlie), release=row)
+    assert AuditEvent.objects.filter(action="secret.release_end", outcome="allowed").count() == 1
+    assert ProgramRelease.objects.get().ended_by == "charlie"
+    assert list(access_rows()) == []
+
+
+def test_it_ends_at_its_time(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    row = released(cast, token, secret=secret, expires_at=timezone.now() + timedelta(days=1))
+    assert value_for(token, secret) == VALUE
+    row.expires_at = timezone.now() - timedelta(seconds=1)
+    row.save()
+    assert refused(token, secret)
+
+
+@pytest.mark.parametrize(
+    "edit", ["path = 'app'", "secret_uuid = NULL", "program_uuid = %s", "ended_at = NULL"]
+)
+def test_an_edited_row_releases_nothing(cast: Cast, secret: Secret, token: ServiceToken, edit: str) -> None:
+    row = released(cast, token, secret=secret)
+    other, _ = tokens.issue(
+        actor=cast.principal(cast.alice), environment=cast.development, role="editor", name="other"
+    )
+    reader = other if "program" in edit else token
+    if "ended" in edit:
+        before = bytes(row.row_mac)
+        end_release(actor=cast.principal(cast.alice), release=row)
+        # The older state as it was: its MAC is genuine.
+        table = "environments_app_programrelease"
+        sql(f"UPDATE {table} SET ended_at = NULL, ended_by = '', row_mac = %s", before)
+        assert ProgramRelease.objects.select_related("environment").get().is_authentic()
+    else:
+        values = (
+            [other.uuid.hex if connection.vendor == "sqlite" else str(other.uuid)] if "%s" in edit else []
+        )
+        sql(f"UPDATE environments_app_programrelease SET {edit}", *values)
+    assert refused(reader, secret)
+    assert AuditEvent.objects.filter(action="integrity.violation").exists()
+
+
+def test_a_token_made_again_is_another_program(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    alice = cast.principal(cast.alice)
+    released(cast, token, secret=secret)
+    tokens.revoke(actor=alice, token=token)
+    again, _ = tokens.issue(actor=alice, environment=cast.development, role="editor", name="ci")
+    assert refused(again, secret)
+    assert standing(cast.development) == []
+
+
+def test_a_rotated_token_is_released_again(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    """Who rotates it has seen the new text: alone, without the second person."""
+    released(cast, token, secret=secret)
+    new, _ = rotation.rotate(actor=cast.principal(cast.alice), token=token)
+    assert refused(new, secret)
+    # Until its overlap ends.
+    assert value_for(token, secret) == VALUE
+    # No MAC covers which token one replaces.
+    ServiceToken.objects.filter(pk=token.pk).update(replaces=new)
+    assert refused(new, secret)
+
+
+def test_what_comes_of_the_token_reads_as_it_does(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    child, _ = issue_child(actor=token_principal(token), parent=token, less={"role": "reader"})
+    grandchild, _ = issue_child(actor=token_principal(child), parent=child, less={})
+    assert refused(grandchild, secret)
+    released(cast, token, secret=secret)
+    assert value_for(grandchild, secret) == VALUE
+    sql("UPDATE environments_app_servicetoken SET prefix = 'app' WHERE id = %s", child.pk)
+    with pytest.raises((Forbidden, Invisible)):
+        value_for(grandchild, secret)
+
+
+def workload(trust: Trust) -> ServiceToken:
+    row = ServiceToken(
+        environment=trust.environment,
+        role=trust.role,
+        name=trust.name,
+        trust_uuid=trust.uuid,
+        expires_at=timezone.now() + timedelta(minutes=15),
+    )
+    tokens.set_secret(row)
+    row.save()
+    return row
+
+
+def test_workloads_read_by_their_trust_until_it_is_another(cast: Cast, secret: Secret) -> None:
+    alice = cast.principal(cast.alice)
+    trust = make_trust(cast, signer := Issuer(), environment=cast.development)
+    assert refused(workload(trust), secret)
+    released(cast, trust, secret=secret)
+    assert value_for(workload(trust), secret) == VALUE
+    for enabled in (False, True):
+        trust = trusts.change(actor=alice, trust=trust, enabled=enabled)
+    assert value_for(workload(trust), secret) == VALUE
+    # Charlie agreed to who signs in; alice alone lets another one in.
+    changed = trusts.change(actor=alice, trust=trust, claims={"sub": "alice"})
+    assert refused(workload(changed), secret)
+    assert [each.hindrance for each in standing(cast.development)] == ["the trust was changed since"]
+    back = trusts.change(actor=alice, trust=changed, claims={"sub": "a-service"})
+    assert value_for(workload(back), secret) == VALUE
+    trusts.delete(actor=alice, trust=back)
+    assert standing(cast.development) == []
+    again = make_trust(cast, signer, environment=cast.development)
+    assert refused(workload(again), secret)
+
+
+def test_it_ends_with_the_secret_and_with_its_guard(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    alice = cast.principal(cast.alice)
+    released(cast, token, secret=secret)
+    lifecycle.delete(actor=alice, secret=stored(secret))
+    lifecycle.restore(actor=alice, secret=stored(secret))
+    assert stored(secret).guarded
+    assert refused(token, secret)
+    released(cast, token, secret=secret)
+    with pytest.raises(ApprovalNeeded) as raised:
+        guarded.unguard(actor=alice, secret=stored(secret))
+    asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
+    assert approve_and_apply(actor=cast.principal(cast.charlie), approval=asked).done
+    assert value_for(token, secret) == VALUE
+    guarded.guard(actor=alice, secret=stored(secret))
+    assert refused(token, secret)
+    assert AuditEvent.objects.filter(action="secret.release_end").count() == 2
+    # A secret that gets the name of a deleted one is guarded, and another one.
+    released(cast, token, secret=secret)
+    lifecycle.delete(actor=alice, secret=stored(secret))
+    assert refused(token, keep(cast, "app/db"))
+
+
+def test_a_path_is_taken_away_and_put_back(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    """The release of a path outlives that of its guard: it reads nothing that is not guarded, or all of it."""
+    alice = cast.principal(cast.alice)
+    guard_paths(cast, "app/root")
+    row = keep(cast, "app/root/a")
+    released(cast, token, path="app/root")
+    place = stored(row).environment
+    with pytest.raises(ApprovalNeeded) as raised:
+        environments.update_environment(actor=alice, environment=place, guarded_prefixes="")
+    asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
+    assert approve_and_apply(actor=cast.principal(cast.charlie), approval=asked).done
+    assert value_for(token, row) == VALUE
+    guard_paths(cast, "app")
+    assert value_for(token, row) == VALUE
+    assert refused(token, keep(cast, "app/other"))
+
+
+def test_a_restore_suspends_it(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    released(cast, token, secret=secret)
+    since = timezone.now()
+    assert PROGRAM_RELEASES.suspend(actor=cast.principal(cast.root), at=since) == 1
+    assert refused(token, secret)
+    (waiting,) = PROGRAM_RELEASES.waiting(since)
+    PROGRAM_RELEASES.release(actor=cast.principal(cast.root), uuid=waiting.uuid, since=since)
+    assert value_for(token, secret) == VALUE
+    assert list(access_rows()) == []
+
+
+# --- Meanwhile -----------------------------------------------------------------------------------------
+
+
+def _ends(cast: Cast, _secret: Secret, _token: ServiceToken) -> None:
+    end_release(
+        actor=cast.principal(cast.alice), release=ProgramRelease.objects.select_related("environment").get()
+    )
+
+
+def _revokes(cast: Cast, _secret: Secret, token: ServiceToken) -> None:
+    tokens.revoke(actor=cast.principal(cast.alice), token=token)
+
+
+def _renames(cast: Cast, secret: Secret, _token: ServiceToken) -> None:
+    rename(cast, secret, "other/db")
+
+
+def _deletes(cast: Cast, secret: Secret, _token: ServiceToken) -> None:
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=stored(secret))
+
+
+@pytest.mark.parametrize("act", [_ends, _revokes, _renames, _deletes])
+def test_what_ends_between_verdict_and_answer_gives_nothing(
+    cast: Cast,
+    secret: Secret,
+    token: ServiceToken,
+    act: Callable[[Cast, Secret, ServiceToken], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    released(cast, token, secret=secret)
+    opened = read.open_granted
+
+    def meanwhile(*arguments: Any) -> str:
+        value = opened(*arguments)
+        act(cast, secret, token)
+        return value
+
+    monkeypatch.setattr(read, "open_granted", meanwhile)
+    with pytest.raises((GuardedValue, Forbidden, Invisible)):
+        value_for(token, secret)
+    assert AuditEvent.objects.filter(action="secret.reveal", outcome="denied").exists()
+
+
+# --- By each protocol ----------------------------------------------------------------------------------
+
+
+def test_each_protocol_decides_by_it(cast: Cast, secret: Secret, issued: tuple[ServiceToken, str]) -> None:
+    token, text = issued[0], issued[1]
+    session = session_of(text)
+    change(cast, secret, json.dumps({"password": VALUE}))
+
+    def rest(path: str = f"/api/secrets/{secret.pk}", **headers: str) -> Any:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return Client().get(path, headers={"authorization": f"Bearer {text}", **named})
+
+    def vault(path: str = "data/app/db", **headers: str) -> Any:
+        return Client().get(f"/vault/v1/secret/{path}", headers={"X-Vault-Token": text, **headers})
+
+    def aws(operation: str = "GetSecretValue", **members: Any) -> Any:
+        body = orjson.dumps(members or {"SecretId": "app/db"})
+        return send_aws(signed(session, operation, body), body)
+
+    def answers() -> list[tuple[int, bool]]:
+        batch = aws("BatchGetSecretValue", SecretIdList=["app/db"])
+        by_name = rest("/api/environments/development/secrets/app/db")
+        found = [rest(), by_name, vault(), aws(), batch]
+        return [(each.status_code, VALUE in each.content.decode()) for each in found]
+
+    closed = [(403, False), (403, False), (403, False), (400, False), (200, False)]
+    assert answers() == closed
+    assert vault("metadata/app/db").status_code == 200
+    row = released(cast, token, secret=secret)
+    assert answers() == [(200, True)] * 5
+    # Each read is decided and recorded: nothing is confirmed as unchanged.
+    etag = rest().headers["ETag"]
+    assert VALUE in rest(if_none_match=etag).content.decode()
+    export = rest("/api/environments/development/export")
+    assert (export.json(), export.headers["Keeper-Left-Out"]) == ({}, "1")
+    wrapped = Client().get(
+        "/vault/v1/secret/data/app/db", headers={"X-Vault-Token": text, "X-Vault-Wrap-TTL": "60"}
+    )
+    assert (wrapped.status_code, VALUE in wrapped.content.decode()) == (403, False)
+    public_id, key = text.removeprefix("kpr_")[:22], text.removeprefix("kpr_")[23:]
+    # The read engine leaves it to the general path.
+    assert serve([ReadRequest(public_id, key, "192.0.2.1", "r", secret_id=secret.pk)]) == [None]
+    end_release(actor=cast.principal(cast.alice), release=row)
+    assert answers() == closed
+    for known in (etag, "*"):
+        answer = rest(if_none_match=known)
+        assert (answer.status_code, VALUE in answer.content.decode()) == (403, False)
+        assert answer.json()["title"] == "A second person is needed"
+
+
+def test_usage_names_the_release_as_the_way(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    def why() -> list[str]:
+        report = usage_report(actor=cast.principal(cast.alice), secret=stored(secret))
+        return [line for reader in report.readers if reader.name == "ci" for line in reader.why]
+
+    assert why() == []
+    row = released(cast, token, secret=secret)
+    (line,) = why()
+    assert "release agreed by charlie" in line
+    value_for(token, secret)
+    end_release(actor=cast.principal(cast.alice), release=row)
+    assert why() == []
+    (ghost,) = usage_report(actor=cast.principal(cast.alice), secret=stored(secret)).ghosts
+    assert (ghost.name, ghost.hindrances) == ("ci", ["guarded, and not released for it"])
