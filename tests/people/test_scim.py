@@ -10,7 +10,9 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -52,7 +54,7 @@ from environments_app.tokens import service as tokens
 from environments_app.tokens.personal import issue_personal
 from environments_app.users.accounts import create_provider_user, update_user
 from environments_app.users.suspensions import confirm_account
-from gateway_app.scim import filters, resources
+from gateway_app.scim import filters, resources, users
 from gateway_app.scim.schema import GROUP, MESSAGES, USER
 from secrets_app.departures import decisions, following
 from secrets_app.departures.ending import LAST_ADMINISTRATOR, offboard
@@ -1007,3 +1009,21 @@ def test_the_database_leaves_out_nobody_who_fits(scim: Scim, text: str, looked_a
     with patch.object(resources, "fits", wraps=filters.fits) as judged:
         assert scim.listed(f"?filter={quote(text)}") == expected
     assert judged.call_count == looked_at
+
+
+def test_people_are_judged_some_at_a_time(scim: Scim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users, "BATCH", 2)
+    told: list[int] = []
+    real = users.UserResources.compared
+
+    def compared(view: Any, rows: Any, names: set[str]) -> Any:
+        with CaptureQueriesContext(connection) as asked:
+            yield from real(view, rows, names)
+        told.append(sum('"attributes"' in each["sql"].replace("`", '"') for each in asked.captured_queries))
+
+    monkeypatch.setattr(users.UserResources, "compared", compared)
+    for name in ("a", "b", "c", "d", "e"):
+        scim.created(f"{name}@example.com", emails=[{"value": f"{name}@mail.example", "primary": True}])
+    query = quote('emails co "@mail.example" and not (emails eq "b@mail.example")')
+    assert scim.listed(f"?filter={query}") == [f"{name}@example.com" for name in "acde"]
+    assert told == [3]
