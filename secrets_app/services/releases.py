@@ -110,7 +110,7 @@ def release_by_name(
         if token is not None
         else find_trust(actor=actor, environment=environment, id=int(trust or 0))
     )
-    found = find_secret_by_names(actor=actor, environment=environment.name, name=secret) if secret else None
+    found = _secret_named(actor, environment, secret) if secret else None
     return release(
         actor=actor,
         environment=environment,
@@ -120,6 +120,13 @@ def release_by_name(
         reason=reason,
         expires_at=expires_at,
     )
+
+
+def _secret_named(actor: Principal, environment: Environment, name: str) -> Secret:
+    try:
+        return find_secret_by_names(actor=actor, environment=environment.name, name=name)
+    except Invisible as error:
+        raise InvalidField("secret", f"There is no secret {name} in {environment.name}.") from error
 
 
 def _require_guarded(secret: Secret | None, environment: Environment) -> None:

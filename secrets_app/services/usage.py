@@ -140,11 +140,11 @@ def usage_report(*, actor: Principal, secret: Secret) -> UsageReport:
 
 def _by_release(secret: Secret, ways: list[AccessPath]) -> list[AccessPath]:
     """Return the ways to a guarded value: of a program only by its release."""
-    released = {
-        each.release.program_uuid: each.release
-        for each in standing(secret.environment, about=(secret.uuid, secret.name))
-        if not each.hindrance
-    }
+    found = standing(secret.environment, about=(secret.uuid, secret.name))
+    rows = [each.release for each in found if not each.hindrance]
+    # Of several, the one that ends last.
+    rows.sort(key=lambda row: (row.expires_at is None, row.expires_at or row.created_at))
+    released = {row.program_uuid: row for row in rows}
     return [_released(way, released.get(way.uuid) if way.uuid else None) for way in ways]
 
 

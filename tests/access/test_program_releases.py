@@ -22,8 +22,22 @@ from environments_app.environments import service as environments
 from environments_app.environments.memberships import revoke_membership
 from environments_app.environments.restore_suspension import PROGRAM_RELEASES
 from environments_app.errors import ApprovalNeeded, Conflict, Forbidden, InvalidField, Invisible
-from environments_app.models import Approval, Membership, ProgramRelease, Role, ServiceToken, Trust
+from environments_app.models import (
+    Approval,
+    Membership,
+    ProgramRelease,
+    ReviewItem,
+    Role,
+    ServiceToken,
+    Trust,
+    User,
+)
+from environments_app.reviews import service as reviews
+from environments_app.reviews.decisions import Less, decide
+from environments_app.reviews.population import given_since, lines_for, unsettled
+from environments_app.reviews.service import listed_keys
 from environments_app.tests.cast import Cast
+from environments_app.tests.reviews.test_service import seen
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens import rotation
@@ -37,7 +51,7 @@ from secrets_app.errors import GuardedValue, InvalidInput
 from secrets_app.models import Secret
 from secrets_app.services import guarded, lifecycle, read, releases, transfer, wrapped_reads
 from secrets_app.services.usage import usage_report
-from secrets_app.tests.kept import VALUE, change, keep
+from secrets_app.tests.kept import VALUE, change, keep, send
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 WHY: Final = "The nightly job restores the vault"
@@ -550,3 +564,115 @@ def test_usage_names_the_release_as_the_way(cast: Cast, secret: Secret, token: S
     assert why() == []
     (ghost,) = usage_report(actor=cast.principal(cast.alice), secret=stored(secret)).ghosts
     assert (ghost.name, ghost.hindrances) == ("ci", ["guarded, and not released for it"])
+
+
+# --- On pages, by the API, and in reviews --------------------------------------------------------------
+
+
+def test_a_manager_asks_and_ends_on_pages(
+    cast: Cast, secret: Secret, token: ServiceToken, signed_in: Callable[[User], Client]
+) -> None:
+    client = signed_in(cast.alice)
+    page = client.get(f"/secrets/{secret.pk}").content.decode()
+    assert "No program reads it." in page
+    form = "/environments/development/releases/new"
+    assert f"{form}?reads=secret&amp;path=app%2Fdb" in page
+    given = {"program": f"token-{token.pk}", "reads": "secret", "path": "app/db", "reason": WHY}
+    for wrong in ({"program": "token-0"}, {"reason": "short"}, {"path": "app/none"}, {"path": ""}):
+        assert client.post(form, given | wrong).status_code == 422, wrong
+    asked = client.post(form, given)
+    assert asked.status_code == 302
+    approval = Approval.objects.get()
+    assert asked["Location"].endswith(f"/approvals/{approval.pk}")
+    signed_in(cast.charlie).post(f"/approvals/{approval.pk}/approve", {"comment": "fine"})
+    row = ProgramRelease.objects.get()
+    for address in (f"/secrets/{secret.pk}", f"/environments/development/tokens/{token.pk}"):
+        shown = client.get(address).content.decode()
+        assert "alice and charlie" in shown
+        assert WHY in shown
+    done = client.get(f"/approvals/{approval.pk}").content.decode()
+    assert "Reads, whenever it asks" in done
+    end = f"/environments/development/releases/{row.pk}/end"
+    assert signed_in(cast.erin).post(end).status_code == 403
+    for back, leads in (("https://evil.example/", "/environments/development"), ("/secrets", "/secrets")):
+        answer = client.post(end, {"back": back})
+        assert (answer.status_code, answer["Location"]) == (302, leads)
+    assert refused(token, secret)
+    assert "alice and charlie" not in client.get(f"/secrets/{secret.pk}").content.decode()
+
+
+def test_readers_see_nothing_of_it(
+    cast: Cast, secret: Secret, token: ServiceToken, signed_in: Callable[[User], Client]
+) -> None:
+    released(cast, token, secret=secret)
+    page = signed_in(cast.bob).get(f"/secrets/{secret.pk}").content.decode()
+    assert "Released programs" not in page
+    assert WHY not in page
+
+
+def test_the_api_asks_lists_and_ends(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    alice = cast.principal(cast.alice)
+    _, manager = tokens.issue(actor=alice, environment=cast.development, role="manager", name="terraform")
+    path = "/api/environments/development/releases"
+
+    def call(method: str, address: str = path, body: Any = None) -> Any:
+        return send(Client(headers={"authorization": f"Bearer {manager}"}), method, address, body)
+
+    for wrong in (
+        {"path": "app"},
+        {"token": token.pk, "trust": 1, "path": "app"},
+        {"token": token.pk},
+        {"token": token.pk, "path": "app", "secret": "app/db"},
+        {"token": token.pk, "path": "app", "nonsense": 1},
+    ):
+        assert call("POST", body={"reason": WHY, **wrong}).status_code == 400, wrong
+    body = {"token": token.pk, "secret": "app/db", "reason": WHY}
+    assert call("POST", body=body | {"secret": "app/none"}).status_code == 400
+    asked = call("POST", body=body)
+    assert asked.status_code == 202
+    approval = Approval.objects.select_related("environment").get()
+    # Alice issued the token that asked, and the one that is to be released.
+    with pytest.raises(Forbidden):
+        approvals.approve(actor=alice, approval=approval)
+    assert approve_and_apply(actor=cast.principal(cast.charlie), approval=approval).done
+    (row,) = call("GET").json()["results"]
+    assert (row["program"], row["path"], row["agreed_by"], row["hindrance"]) == (
+        "ci",
+        "app/db",
+        "charlie",
+        "",
+    )
+    assert call("POST", body=body).status_code == 409
+    one = f"{path}/{row['id']}"
+    assert call("GET", one).json() == row
+    assert call("DELETE", one).status_code == 204
+    assert call("GET", one).json()["hindrance"] == "ended"
+    assert refused(token, secret)
+
+
+def test_each_review_lists_it_and_ends_it(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    kept = released(cast, token, path="app")
+    ended = released(cast, token, secret=secret)
+    review = reviews.start(actor=cast.principal(cast.root), name="Q4", environments=[cast.development])
+    items = {item.row_uuid: item for item in review.items.filter(kind="release")}
+    assert items.keys() == {kept.uuid, ended.uuid}
+    item = items[ended.uuid]
+    assert (item.subject_name, item.prefix, item.granted_by_name) == ("ci", "app/db", "alice")
+    assert "agreed by charlie" in item.via
+    # Alice issued the token: the release is as her own.
+    assert {each.reviewer_name for each in items.values()} == {"charlie"}
+    with pytest.raises(Forbidden):
+        decide(actor=cast.principal(cast.alice), item=item, decision="end", state=seen(item))
+    charlie = cast.principal(cast.charlie)
+    with pytest.raises(InvalidField):
+        decide(actor=charlie, item=item, decision="change", state=seen(item), less=Less("viewer"))
+    decide(actor=charlie, item=item, decision="end", state=seen(item))
+    decide(actor=charlie, item=items[kept.uuid], decision="keep", state=seen(items[kept.uuid]))
+    assert [row.release.pk for row in standing(cast.development)] == [kept.pk]
+    assert value_for(token, secret) == VALUE
+    # What is released again for the same has to be decided again.
+    fresh = ReviewItem.objects.select_related("review").get(pk=item.pk)
+    assert unsettled(fresh, lines_for([fresh]), listed_keys(review)) == ""
+    again = released(cast, token, secret=secret)
+    assert "again" in unsettled(fresh, lines_for([fresh]), listed_keys(review))
+    assert [given["row"] for given in given_since(review)] == [str(again.uuid)]
