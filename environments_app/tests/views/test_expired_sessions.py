@@ -33,7 +33,8 @@ def sent(path: str, *, referer: str = "", **headers: str) -> Any:
         ("/secrets/bulk", f"{SITE}/secrets?q=a&type=JSON", "%2Fsecrets%3Fq%3Da%26type%3DJSON"),
         # The preview of a bulk action is the answer to a form: its address takes no GET.
         ("/secrets/bulk", f"{SITE}/secrets/bulk", "%2Fsecrets"),
-        ("/environments/x/members", f"{SITE}/environments/x/members", "%2Fenvironments%2Fx"),
+        # Of one that takes a GET, that leads on to its page.
+            ("/environments/x/members", f"{SITE}/environments/x/members", "%2Fenvironments%2Fx%2Fmembers"),
         ("/profile/password", "", "%2Fprofile%2Fpassword"),
         ("/secrets/3/rollback", "", "%2Fsecrets%2F3"),
         ("/secrets/3/rollback", "https://evil.example/secrets/4", "%2Fsecrets%2F3"),

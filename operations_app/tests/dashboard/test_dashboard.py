@@ -15,6 +15,7 @@ from pytest_django import Settings
 from audit_app.checkpoints.signing import SIGNING
 from audit_app.models import SinkState
 from environments_app.access_requests import service as access_requests
+from environments_app.environments import memberships
 from environments_app.models import Alert, Membership, Role, ServiceToken, User
 from environments_app.notifications.service import raise_alert
 from environments_app.tests.cast import Cast
@@ -50,6 +51,32 @@ def test_it_says_what_needs_someone_with_a_link_to_exactly_those(
     assert [(need.count, need.url) for need in needs] == [(1, "/secrets?state=expiring")]
     assert 'href="/secrets/' in person.get(needs[0].url).content.decode()
     assert signed_in(cast.charlie).get("/").context["needs"] == []
+
+
+def test_a_person_with_hundreds_of_paths_sees_every_page(cast: Cast, signed_in: SignedIn) -> None:
+    keep(cast, "p7/seen")
+    keep(cast, "elsewhere")
+    for number in range(600):
+        memberships.grant(
+            actor=cast.principal(cast.alice),
+            environment=cast.development,
+            user=cast.charlie,
+            role=Role.READER,
+            prefix=f"p{number}",
+        )
+    person = signed_in(cast.charlie)
+    for path in (
+        "/",
+        "/secrets",
+        "/activity",
+        "/shared",
+        "/environments/development",
+        "/api/secrets",
+        "/api/events",
+    ):
+        answer = person.get(path)
+        assert answer.status_code == 200, path
+    assert [row["name"] for row in person.get("/api/secrets").json()["results"]] == ["p7/seen"]
 
 
 def test_it_says_what_did_not_arrive_with_a_link_to_exactly_those(cast: Cast, signed_in: SignedIn) -> None:
