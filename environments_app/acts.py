@@ -129,7 +129,7 @@ def _has_ended(token: ServiceToken) -> str:
 
 
 def _why_not_handed_over(user: User) -> str:
-    managed = ProvisionedUser.managing(user)
+    managed = ProvisionedUser.managing(user) if user.is_active else None
     return f"{managed.client.name} manages it already." if managed else ""
 
 
@@ -150,7 +150,8 @@ HAND_OVER: Final = Act(
     takes="user",
     form=HandOverForm,
     confirmation="The SCIM client changes and ends the account from now on. Whoever proves the external "
-    "ID at its identity provider signs in with it; the password ends then. Sessions and personal tokens "
+    "ID at its identity provider signs in with it; the password ends then, and by another external ID than "
+    "before, the earlier sign-in ends now. Sessions and personal tokens "
     "end now. An account without single sign-on shows names alone until managers confirm it; a role in "
     "the installation stays in force. Where the person has access, this is a break-glass act.",
     done="Handed over.",

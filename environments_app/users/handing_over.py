@@ -37,10 +37,11 @@ def hand_over(
 
     Sessions and personal tokens end. An account without single sign-on shows names alone until managers
     confirm it: another person could be at the other end, such as the actor or who has the client's tokens.
-    An account with access breaks the glass.
+    An account with access breaks the glass. One that the client manages is handed over again once it has
+    ended; by another external ID, the subject that signed in with it does so no more.
     Raises Forbidden, ConfirmationNeeded, Suspended, InvalidField, NameInUse, Tampered, or Conflict for the
-    actor's own account, a removed client, an account that is managed, one of another provider, and a
-    subject that another account signs in by.
+    actor's own account, a removed client, an active account that is managed, one of another client or
+    provider, and a subject that another account signs in by.
     """
     require_may_hand_over(actor)
     if actor.uuid == user.uuid:
@@ -70,7 +71,8 @@ def _hand_over(
         raise Conflict("This SCIM client was removed. Choose another one.")
     if user.saml_issuer is not None and _sign_in_of(user.saml_issuer) != client.issuer:
         raise Conflict("This person signs in by another identity provider than the people of this client.")
-    if ProvisionedUser.objects.filter(user=user, live=True, client__removed_at=None).exists():
+    managed = ProvisionedUser.objects.filter(user=user, live=True, client__removed_at=None).first()
+    if managed is not None and (user.is_active or managed.client_id != client.pk):
         raise Conflict("A SCIM client manages this account already.")
     other = User.objects.named_by(client, external_id)
     if other is not None and other != user:
@@ -78,10 +80,19 @@ def _hand_over(
             f"{other.username} signs in by this external ID already. Let {client.name} create the person "
             "with it: it adopts that account. Then disable this one."
         )
+    last = ProvisionedUser.objects.filter(user=user, client=client).order_by("-pk").first()
+    if last is not None:
+        require_authentic(last)
+        if last.external_id != external_id:
+            # Whom the earlier one named signs in with it no more.
+            user.saml_issuer = user.saml_name_id = None
+            user.save(update_fields=["saml_issuer", "saml_name_id"])
     release(actor, user)
     shown = {"displayName": user.display_name, "emails": user.email and [{"value": user.email}]}
     row = ProvisionedUser(client=client, user=user, user_name=fold_username(user_name), revision=0)
     row.external_id, row.handed_over_at = external_id, timezone.now()
+    # What the client ended, it enables.
+    row.ended_here = managed is not None and managed.ended_here
     row.attributes = {
         "userName": user_name,
         "externalId": external_id,

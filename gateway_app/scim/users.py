@@ -18,6 +18,8 @@ from gateway_app.scim.views import body_of
 from secrets_app.provisioning import groups, people
 
 BATCH: Final = 500
+# What decides whose the account is, and whether it is open, is said and not left out.
+_KEPT: Final = ("active", "externalId")
 _TEXT_LOOKUPS: Final = {"eq": "exact", "sw": "startswith", "ew": "endswith", "co": "contains"}
 
 
@@ -93,11 +95,11 @@ class UserView(UserResources):
         return self.unchanged(row) or self.shown(row)
 
     def put(self, request: HttpRequest, id: str) -> HttpResponse:
-        """Replace a user; what is not sent is cleared, except `active`. Raises as `people.change` does."""
+        """Replace a user; what is not sent is cleared, except _KEPT. Raises as `people.change` does."""
         sent = cleaned(USER, body_of(request))
 
         def replaced(before: Resource) -> Resource:
-            return {**({"active": before["active"]} if "active" in before else {}), **sent}
+            return {**{name: before[name] for name in _KEPT if name in before}, **sent}
 
         return self._changed(id, replaced)
 

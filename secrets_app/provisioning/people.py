@@ -48,6 +48,11 @@ Edit = Callable[[Attributes], Attributes]
 _NO_NAME_CHARACTER: Final = re.compile(r"[^\w.+-]+")
 _MAX_DISPLAY_NAME: Final = 150
 _SAME_NAMES: Final = 99
+_STAYS: Final = (
+    "The externalId of this user stays: the person has signed in, or the account has a role or a group of "
+    "Keeper. An administrator disables the account there and hands it over (People, its page, Hand over): by "
+    "the new ID if the person is the same, by another userName if not."
+)
 _FOREIGN: Final = (
     "An account of this name exists that this provider does not manage. Give the person another userName, or "
     "have an administrator of Keeper hand the account over: People, its page, Hand over."
@@ -189,7 +194,7 @@ def _change(actor: Principal, row: ProvisionedUser, before: Attributes, wanted: 
         # What no account could be made of is no new name either.
         _free_username(row.client, wanted["userName"])
     external_id = wanted.get("externalId")
-    is_renamed = external_id != row.external_id and row.client.issuer and user.saml_issuer is None
+    is_renamed = external_id != row.external_id
     if is_renamed:
         _require_renamable(row, external_id)
     # First, so that a return in the same request does not lift it.
@@ -217,11 +222,18 @@ def _account_of(row: ProvisionedUser, wanted: Attributes) -> tuple[str, User | N
         return "", None
     earlier = ProvisionedUser.objects.filter(client=row.client, external_id=external_id, live=None)
     last = next(iter(verified_rows(earlier.select_related("client", "user").order_by("-pk")[:1])), None)
+    if last is not None:
+        later = ProvisionedUser.objects.filter(client=row.client, user=last.user, pk__gt=last.pk)
+        if later.exclude(external_id=external_id).exists():
+            # An administrator handed the account over by another external ID: it is not this person's.
+            last = None
     user = last.user if last else User.objects.named_by(row.client, external_id)
     if user is None:
         return "", None
-    if ProvisionedUser.objects.filter(user=user, live=True, client__removed_at=None).exists():
-        raise NameInUse("Another provider manages the account of this person.")
+    managed = ProvisionedUser.objects.filter(user=user, live=True, client__removed_at=None).first()
+    if managed is not None:
+        whose = "user of this provider has" if managed.client_id == row.client_id else "provider manages"
+        raise NameInUse(f"Another {whose} the account of this person.")
     if last is not None:
         row.ended_here, row.handed_over_at = last.ended_here, last.handed_over_at
         return "returned", user
@@ -297,17 +309,15 @@ def _let_return(actor: Principal, user: User, row: ProvisionedUser, *, suspends:
 def _require_renamable(row: ProvisionedUser, external_id: str | None) -> None:
     """Raise Conflict unless the client alone decides whose a locked account is.
 
-    Whoever proves the external ID signs in with it first. So it stays where an administrator chose it, or
-    others gave the account something, and it is none that another account signs in by.
+    Whoever proves the external ID signs in with it first. So it stays once somebody has signed in, where an
+    administrator chose it, or others gave the account something. Another account signs in by none of these.
     """
     user = row.user
+    has_signed_in = user.saml_issuer is not None or user.last_login is not None
     places = GroupMember.objects.filter(user=user).exclude(group__provisioned__client=row.client)
     given = Membership.objects.filter(user=user).exists() or places.exists()
-    if row.handed_over_at is not None or user.role != UserRole.USER or given:
-        raise Conflict(
-            "The externalId of this user stays: an administrator of Keeper chose it, or gave the account a "
-            "role or a group. Delete the user; then an administrator hands the account over by the right one."
-        )
+    if has_signed_in or row.handed_over_at is not None or user.role != UserRole.USER or given:
+        raise Conflict(_STAYS)
     if external_id and User.objects.named_by(row.client, external_id) is not None:
         raise Conflict(
             "Another account of Keeper signs in by this externalId. Delete this user, then create the person "
@@ -385,8 +395,13 @@ def _require_free(client: ScimClient, wanted: Attributes, row: ProvisionedUser |
     same = Q(user_name=name) | Q(external_id=external_id) if external_id else Q(user_name=name)
     taken = others.filter(same).values_list("user_name", flat=True).first()
     if taken is not None:
-        which = "userName" if taken == name else "externalId"
-        raise NameInUse(f"Another user of this provider has this {which}.")
+        if taken != name:
+            raise NameInUse("Another user of this provider has this externalId.")
+        raise NameInUse(
+            "Another user of this provider has this userName. If that person left, delete that user, or have "
+            "an administrator of Keeper hand the account over by another userName: People, its page, Hand "
+            "over."
+        )
 
 
 def _folded(wanted: Attributes) -> str:

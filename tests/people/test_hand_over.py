@@ -32,6 +32,7 @@ from environments_app.tests.cast import PASSWORD, Cast, user_with_password
 from environments_app.tokens import scim_clients
 from environments_app.tokens.personal import issue_personal
 from environments_app.users import accounts, handing_over, password_links, suspensions
+from gateway_app.scim.schema import USER
 from secrets_app.services.share import share_once
 from secrets_app.tests.kept import keep
 from tests.people.test_scim import Scim, vouched
@@ -40,6 +41,7 @@ pytestmark = pytest.mark.django_db
 
 Events = Callable[..., list[AuditEvent]]
 NAME, ID = "bob@example.com", "00u-bob"
+BEA = "bea@example.com"
 
 
 @pytest.fixture
@@ -208,6 +210,71 @@ def test_the_client_binds_nobody_else_to_what_an_administrator_bound(
     # A row that says otherwise is forged.
     ProvisionedUser.objects.filter(uuid=key).update(handed_over_at=None)
     assert scim.call("get", f"/Users/{key}").status_code == 404
+
+
+@pytest.mark.every_database
+def test_an_account_that_ended_is_handed_over_to_the_same_person_by_another_external_id(
+    cast: Cast, scim: Scim
+) -> None:
+    """The way out of Okta's rehire: the earlier subject is out, and the new one waits for a manager."""
+    key, user = scim.created(BEA, externalId="00u-old", active=True)
+    assert come("00u-old") == user
+    Membership.objects.create(environment=cast.development, user=user, role="editor")
+    with pytest.raises(Conflict, match="manages this account already"):
+        hand_over(cast, scim, user)
+    assert scim.activate(key, False).status_code == 200
+    root = Client()
+    root.post("/sign-in", {"username": "root", "password": PASSWORD})
+    assert b"Hand over to a SCIM client" in root.get(f"/people/{user.username}").content
+    path = reverse("admin:environments_app_user_object_act", args=[user.pk, "hand_over"])
+    form = {"client": scim.row.pk, "external_id": "00u-new", "user_name": BEA}
+    assert root.post(path, form).status_code == 302
+    user.refresh_from_db()
+    assert (user.saml_issuer, user.saml_name_id, user.is_active) == (None, None, False)
+
+    # Okta tries again: it finds the user, and sends the whole of it.
+    whole = {"schemas": [USER.urn], "userName": BEA, "externalId": "00u-new", "active": True}
+    again = scim.call("get", f'/Users?filter=userName eq "{BEA}"').json()["Resources"][0]["id"]
+    assert again != key
+    assert scim.call("put", f"/Users/{again}", whole).status_code == 200
+    with pytest.raises(SignOnRefused):
+        come("00u-old")
+    assert come("00u-new") == user
+    principal = user_principal(User.objects.get(pk=user.pk))
+    assert (principal.suspended, {grant.role for grant in principal.grants}) == (True, {"viewer"})
+
+    # The earlier external ID is nobody's from now on: another person, also once the new one is deleted.
+    for name in ("old@example.com", "older@example.com"):
+        old, other = scim.created(name, externalId="00u-old", active=True)
+        assert other != user
+        scim.call("delete", f"/Users/{old}")
+        scim.call("delete", f"/Users/{again}")
+    assert not [*run_checks()]
+
+
+def test_an_account_that_ended_is_handed_over_by_another_name_which_frees_the_name(
+    cast: Cast, scim: Scim
+) -> None:
+    key, user = scim.created(BEA, externalId="00u-old", active=True)
+    come("00u-old")
+    scim.activate(key, False)
+    # Another client gets it no more than one that is active.
+    with pytest.raises(Conflict, match=r"another identity provider|manages this account already"):
+        hand_over(cast, Scim(cast, name="Two"), user)
+    hand_over(cast, scim, user, external_id="00u-old", user_name="old-bea@example.com")
+    user.refresh_from_db()
+    assert (user.saml_name_id, user.is_active) == ("00u-old", False)
+    new, other = scim.created(BEA, externalId="00u-new", active=True)
+    assert (other != user, come("00u-new")) == (True, other)
+    with pytest.raises(SignOnRefused):
+        come("00u-old")
+    # What an administrator ended meanwhile, no client enables.
+    scim.activate(new, False)
+    accounts.update_user(actor=scim.root, user=other, is_active=True)
+    accounts.update_user(actor=scim.root, user=other, is_active=False)
+    row = hand_over(cast, scim, other, external_id="00u-third", user_name="third")
+    assert scim.activate(str(row.uuid), True).status_code == 409
+    assert not [*run_checks()]
 
 
 def test_a_subject_that_signs_in_to_another_account_already_is_refused(cast: Cast, scim: Scim) -> None:

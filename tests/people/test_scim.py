@@ -486,9 +486,10 @@ def test_the_first_sign_in_binds_the_account_of_the_external_id(cast: Cast, link
     user.refresh_from_db()
     assert (user.saml_issuer, user.saml_name_id) == ("oidc:okta", "00u1")
     assert user.is_authentic()
-    # From now on the subject alone decides, whatever the client writes.
+    # From now on the subject alone decides, and the external ID stays.
     row = ProvisionedUser.objects.get()
-    linked.patch(str(row.uuid), {"op": "replace", "path": "externalId", "value": "00u9"})
+    answer = linked.patch(str(row.uuid), {"op": "replace", "path": "externalId", "value": "00u9"})
+    assert (answer.status_code, answer.json()["scimType"]) == (409, "mutability")
     assert sign_on("00u1") == user
     with pytest.raises(SignOnRefused):
         sign_on("00u9")
@@ -587,8 +588,88 @@ def test_the_external_id_of_an_account_that_others_gave_something_stays(
     with pytest.raises(SignOnRefused):
         sign_on("mallory")
     assert sign_on("00u1") == user
-    # From then on the subject decides, and the client may call the person what it likes.
-    assert linked.patch(key, _RENAMED).status_code == 200
+
+
+def signs_in(subject: str) -> bool:
+    try:
+        return bool(sign_on(subject))
+    except SignOnRefused:
+        return False
+
+
+def whole(external_id: str, **more: Any) -> dict[str, Any]:
+    """Return a person as Okta sends one who is assigned: it looks for the userName, and puts all of it."""
+    return {
+        "schemas": [USER.urn],
+        "userName": "bea@example.com",
+        "externalId": external_id,
+        "active": True,
+        **more,
+    }
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("given", ["nothing", "membership", "administrator", "group"])
+def test_a_person_hired_again_by_another_external_id_does_not_get_the_account_of_who_signed_in(
+    cast: Cast, linked: Scim, given: str
+) -> None:
+    """Else the one who left would read again, and the one who came would stay outside."""
+    key, user = linked.created(externalId="00u1", active=True)
+    sign_on("00u1")
+    user.refresh_from_db()
+    if given == "membership":
+        with_role(cast, user)
+    elif given == "administrator":
+        update_user(actor=linked.root, user=user, role="admin")
+    elif given == "group":
+        in_its_group(cast, linked, key)
+    assert linked.patch(key, _OFF).status_code == 200
+    before = linked.call("get", f"/Users/{key}").json()
+    for answer in (
+        linked.call("put", f"/Users/{key}", whole("00u2")),
+        linked.patch(key, _ON, {**_RENAMED, "value": "00u2"}),
+        linked.patch(key, {"op": "remove", "path": "externalId"}),
+    ):
+        assert (answer.status_code, answer.json()["scimType"]) == (409, "mutability")
+        assert "hands it over (People, its page, Hand over)" in answer.json()["detail"]
+    assert linked.call("get", f"/Users/{key}").json() == before
+    assert "00u2" not in json.dumps(before)
+    assert (signs_in("00u1"), signs_in("00u2")) == (False, False)
+    # As a new person beside, the name is taken; the words say what frees it.
+    answer = linked.create(externalId="00u2", active=True)
+    assert (answer.status_code, answer.json()["scimType"]) == (409, "uniqueness")
+    assert "delete that user, or have an administrator of Keeper hand" in answer.json()["detail"]
+    # Once deleted, the new person has another account, which nobody gave anything.
+    assert linked.call("delete", f"/Users/{key}").status_code == 204
+    _, other = linked.created(externalId="00u2", active=True)
+    assert (other.username, user_principal(other).grants) == ("bea-2", ())
+    assert sign_on("00u2") == other
+    assert not signs_in("00u1")
+    # The one who left comes back by the same external ID, and to the same account.
+    again, same = linked.created("bea@old.example", externalId="00u1", active=True)
+    assert (same, same.suspended_at is None) == (user, False)
+    assert sign_on("00u1") == user
+    assert linked.patch(again, _OFF).status_code == 200
+    assert not [*run_checks()]
+
+
+def test_an_account_that_has_signed_in_otherwise_keeps_its_external_id_too(scim: Scim) -> None:
+    """Also where the client is linked to no sign-in."""
+    key, user = scim.created(externalId="00u1")
+    assert scim.patch(key, _RENAMED).status_code == 200
+    User.objects.filter(pk=user.pk).update(last_login=timezone.now())
+    assert scim.patch(key, {**_RENAMED, "value": "00u1"}).status_code == 409
+
+
+def test_a_put_without_an_external_id_leaves_it(linked: Scim) -> None:
+    """Okta's custom applications send none."""
+    key, user = linked.created(externalId="00u1")
+    sent = whole("")
+    del sent["externalId"]
+    for _ in range(2):
+        answer = linked.call("put", f"/Users/{key}", sent)
+        assert (answer.status_code, answer.json()["externalId"]) == (200, "00u1")
+        assert sign_on("00u1") == user
 
 
 def test_a_person_is_not_renamed_to_a_subject_that_signs_in_to_another_account(linked: Scim) -> None:
