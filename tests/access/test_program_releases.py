@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from audit_app.events.actors import system
 from audit_app.models import AuditEvent
 from environments_app.approvals import service as approvals
 from environments_app.approvals.applying import approve_and_apply
@@ -18,6 +19,7 @@ from environments_app.approvals.program_releases import end_release, standing
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import token_principal
 from environments_app.authorization.rows import access_rows
+from environments_app.environments import deletion
 from environments_app.environments import service as environments
 from environments_app.environments.memberships import revoke_membership
 from environments_app.environments.restore_suspension import PROGRAM_RELEASES
@@ -444,6 +446,21 @@ def test_a_path_is_taken_away_and_put_back(cast: Cast, secret: Secret, token: Se
     guard_paths(cast, "app")
     assert value_for(token, row) == VALUE
     assert refused(token, keep(cast, "app/other"))
+
+
+def test_a_deleted_environment_has_none_and_a_restored_one_has_it_again(
+    cast: Cast, secret: Secret, token: ServiceToken
+) -> None:
+    released(cast, token, secret=secret)
+    alice, root = cast.principal(cast.alice), cast.principal(cast.root)
+    gone = deletion.delete_environment(actor=alice, environment=stored(secret).environment)
+    with pytest.raises(Invisible):
+        value_for(token, secret)
+    deletion.restore_environment(actor=root, environment=gone)
+    assert value_for(token, secret) == VALUE
+    gone = deletion.delete_environment(actor=alice, environment=stored(secret).environment)
+    assert deletion.purge(actor=system(), environment=gone)
+    assert not ProgramRelease.objects.exists()
 
 
 def test_a_restore_suspends_it(cast: Cast, secret: Secret, token: ServiceToken) -> None:
