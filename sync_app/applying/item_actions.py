@@ -340,7 +340,7 @@ def _pull(backend: Backend, job: ItemJob) -> ItemResult:
 
 def _adopt(backend: Backend, job: ItemJob) -> ItemResult:
     now = backend.get_metadata(job.name)
-    if job.adoption is AdoptMode.OVERWRITE and now.version == job.token:
+    if job.adoption is AdoptMode.OVERWRITE and now.version == job.token and _is_taken_over(now, job):
         return ItemResult(metadata=now)
     if job.adoption is AdoptMode.OVERWRITE and job.repeated:
         _revert_earlier_attempt(backend, job)
@@ -369,6 +369,12 @@ def _adopt(backend: Backend, job: ItemJob) -> ItemResult:
         if now.mark is None:
             backend.unmark(ours)
         raise
+
+
+def _is_taken_over(now: SecretMetadata, job: ItemJob) -> bool:
+    """Return whether it is the planned secret with our mark: one of another identity may have any version."""
+    is_same = job.expected.remote_id in {"", now.remote_id} and now.presence is Presence.PRESENT
+    return is_same and now.mark == job.mark
 
 
 def _read_planned(backend: Backend, job: ItemJob) -> SecretValue:

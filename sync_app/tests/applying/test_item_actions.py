@@ -233,6 +233,35 @@ def test_what_is_adopted_already_is_not_written_again(value: str, version: str, 
     assert target.told == told
 
 
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        {"remote_id": "another"},
+        {"remote_id": "another", "mark": None},
+        {"presence": Presence.DELETED},
+        {"mark": OTHERS},
+        {"mark": None},
+    ],
+    ids=str,
+)
+def test_the_version_of_our_write_in_another_secret_proves_no_adoption(meanwhile: dict[str, Any]) -> None:
+    """Each client of AWS chooses the ids of versions: a copy may carry ours, and hold another value."""
+    expected = replace(SEEN, mark=None)
+    job = replace(
+        JOB,
+        act=Act.ADOPT,
+        expected=expected,
+        adoption=AdoptMode.OVERWRITE,
+        other_targets=frozenset({OTHERS.target}),
+    )
+    written = replace(SEEN, version=JOB.token)
+    assert carried_out(Willing(written), job).metadata == written
+    target = Willing(replace(written, **meanwhile), value="theirs")
+    with pytest.raises(ChangedSinceRead):
+        carried_out(target, job)
+    assert target.told == []
+
+
 def test_a_value_that_was_read_of_another_version_proves_no_adoption() -> None:
     job = replace(JOB, act=Act.ADOPT, adoption=AdoptMode.OVERWRITE)
     for read in (SecretValue(metadata=replace(SEEN, version="2"), value="ours"), None):
