@@ -296,8 +296,9 @@ def principal_among_deleted(actor: Principal) -> Principal:
     """Return the same person with what they may do in deleted environments, and nothing else."""
     nobody = Principal(kind=actor.kind, uuid=actor.uuid, name=actor.name, confirmed=actor.confirmed)
     user = _USER_BY_UUID.first(actor.uuid) if actor.kind is ActorKind.USER and actor.scope is None else None
-    if user is None or user.suspended_at is not None or user.is_auditor or not _counts(user):
+    if user is None or user.is_auditor or not _counts(user):
         return nobody
+    # Of a suspended account each grant is suspended: it restores nothing.
     return replace(nobody, grants=_grants_of(user, frozenset(), deleted=True))
 
 

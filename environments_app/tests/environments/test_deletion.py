@@ -94,6 +94,22 @@ def test_only_managers_and_administrators_delete_and_restore(cast: Cast) -> None
     restore_environment(actor=cast.principal(cast.root), environment=place)
 
 
+@pytest.mark.parametrize("what", ["account", "membership"])
+def test_who_is_suspended_finds_and_restores_nothing(cast: Cast, what: str) -> None:
+    place = deleted(cast)
+    assert deleted_environments(cast.principal(cast.alice)).exists()
+    alice = User.objects.get(pk=cast.alice.pk)
+    row = alice if what == "account" else Membership.objects.get(user=alice, environment=place)
+    row.suspended_at = timezone.now()
+    row.save(update_fields=["suspended_at"])
+    actor = cast.principal(alice)
+    assert not deleted_environments(actor).exists()
+    with pytest.raises(Invisible):
+        find_deleted(actor=actor, name="development")
+    with pytest.raises((Forbidden, Invisible)):
+        restore_environment(actor=actor, environment=place)
+
+
 def test_both_ask_for_a_fresh_proof(cast: Cast) -> None:
     stale = replace(cast.principal(cast.alice), confirmed=False)
     with pytest.raises(ConfirmationNeeded):
