@@ -92,9 +92,11 @@ def test_it_never_has_more_than_an_editor_and_administers_nothing(cast: Cast) ->
     [("", "", ""), ("", "a/b", "a/b"), ("a", "a/b", "a/b"), ("a/b", "a", "a/b"), ("a", "b", None), ("ab", "a", None)],
 )  # fmt: skip
 def test_a_prefix_leaves_what_both_reach(cast: Cast, own: str, wanted: str, left: str | None) -> None:
-    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.READER, prefix=own)
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER, prefix=own)
     actor = acting(token_of(cast, cast.charlie, environment="development", prefix=wanted))
-    assert [grant.prefix for grant in actor.grants] == ([] if left is None else [left])
+    # Never as a manager, by whichever of the two paths.
+    expected = [] if left is None else [(left, Role.EDITOR)]
+    assert [(grant.prefix, grant.role) for grant in actor.grants] == expected
     # Long work asks again, and gets no more.
     assert refresh_principal(actor).grants == actor.grants
     assert refresh_principal(actor).via == "kpr on laptop"

@@ -17,6 +17,7 @@ from audit_app import tasks
 from audit_app.checkpoints.inspection import since_checkpoint, whole_log
 from audit_app.checkpoints.schedule import anchor_log
 from audit_app.checks import retention as check_retention
+from audit_app.crypto.checkpoint_statement import Head
 from audit_app.errors import BadBundle, NothingToPrune, PruneRefused
 from audit_app.events import actors
 from audit_app.events.actions import Action, Outcome
@@ -35,7 +36,8 @@ from audit_app.sinks.registry import event_sinks
 from audit_app.tests.crypto.test_checkpoint_statement import set_back
 from audit_app.tests.events.test_audit_export import verified
 from audit_app.tests.trail import STREAM, entries, sql, write
-from audit_app.verification.prune_records import retained_problems
+from audit_app.verification.prune_records import newest_cut, retained_problems
+from audit_app.verification.stream_verifier import verify
 from audit_app.verification.stream_walker import VerificationStats
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
@@ -233,6 +235,12 @@ def no_sink(tmp_path: Path, settings: Settings) -> None:
     settings.KEEPER_AUDIT_SINKS = []
 
 
+def one_of_two_sinks(tmp_path: Path, settings: Settings) -> None:
+    """The other one was added later, and holds nothing of what would go."""
+    (tmp_path / "second").mkdir()
+    settings.KEEPER_AUDIT_SINKS = [*settings.KEEPER_AUDIT_SINKS, f"file:{tmp_path / 'second'}"]
+
+
 def damaged(tmp_path: Path, settings: Settings) -> None:
     sql("UPDATE audit_app_auditevent SET actor_name = 'x' WHERE stream = %s AND sequence = 2", STREAM)
 
@@ -247,8 +255,12 @@ def folder_in_the_way(tmp_path: Path, settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [sink_down, sink_lags, sink_lacks_a_stream, no_sink, damaged, bundle_there, folder_in_the_way]
-)
+    "fault",
+    [
+        sink_down, sink_lags, sink_lacks_a_stream, no_sink, one_of_two_sinks, damaged, bundle_there,
+        folder_in_the_way,
+    ],
+)  # fmt: skip
 def test_nothing_goes_that_is_not_covered_sound_and_sealed(
     archive: Path, settings: Settings, fault: Callable[[Path, Settings], None]
 ) -> None:
@@ -390,6 +402,16 @@ def test_an_event_that_was_cut_and_is_put_back_is_found(archive: Path) -> None:
     pruned(archive / "b")
     sql("INSERT INTO audit_app_auditevent SELECT * FROM was_here")
     assert {problem.kind for problem in whole_log()} == {"inserted"}
+
+
+def test_a_cut_that_goes_on_from_another_history_than_was_signed_is_found(archive: Path) -> None:
+    """The walk begins behind the place that the cut names: that place is compared by itself."""
+    pruned(archive / "b")
+    cut = newest_cut(STREAM)
+    assert cut
+    assert list(verify(STREAM, known={STREAM: [cut.head]})) == []
+    (problem,) = verify(STREAM, known={STREAM: [Head(cut.through, b"another".ljust(32))]})
+    assert (problem.kind, problem.sequence) == ("forked", cut.through)
 
 
 def test_a_database_older_than_a_checkpoint_is_found_before_and_after_a_cut(archive: Path) -> None:

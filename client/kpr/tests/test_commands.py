@@ -115,11 +115,12 @@ def test_a_wrong_token_is_not_stored(tmp_path: Path, server: Server, given: str)
     assert not (tmp_path / ".config").exists()
 
 
-def test_a_token_that_others_can_read_is_refused(tmp_path: Path, server: Server) -> None:
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_token_that_others_can_read_is_refused(tmp_path: Path, server: Server, mode: int) -> None:
     kpr = signed_out(tmp_path, {"KPR_SERVER": server.url})
     assert kpr("login", "--token", input=server.reader).returncode == 0
     path = tmp_path / ".config" / "kpr" / "credentials.json"
-    path.chmod(0o644)
+    path.chmod(mode)
     done = kpr("whoami")
     assert (done.returncode, b"chmod 600" in done.stderr) == (Exit.USAGE, True)
 

@@ -12,6 +12,7 @@ from audit_app.recording import event_store
 from audit_app.tests.trail import take_away
 from audit_app.verification.stream_verifier import verify
 from core.canonical_json import parsed_details
+from environments_app.approvals import service as approvals
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, Forbidden, Invisible
 from environments_app.models import Approval, Membership, Role
@@ -240,6 +241,33 @@ def test_what_a_second_person_could_not_approve_is_refused_before(
             ],
         )
     assert Secret.objects.count() == 1
+
+
+def test_other_values_than_were_approved_need_another_approval(cast: Cast) -> None:
+    """Also of the same names and lengths: the approval is of the values."""
+    Membership.objects.update_or_create(
+        environment=cast.production, user=cast.erin, defaults={"role": Role.MANAGER}
+    )
+    cast.production.protected = True
+    cast.production.save()
+    alice = cast.principal(cast.alice)
+
+    def asked(*values: str) -> Approval:
+        names = ("a", "b")
+        items = [
+            new(cast, name, value, environment=cast.production)
+            for name, value in zip(names, values, strict=True)
+        ]
+        with pytest.raises(ApprovalNeeded) as raised:
+            bulk_create.create_many(actor=alice, items=items)
+        return Approval.objects.select_related("environment").get(pk=raised.value.approval)
+
+    approval = asked("first", "value")
+    assert asked("first", "value") == approval
+    approvals.approve(actor=cast.principal(cast.erin), approval=approval)
+    assert asked("first", "other") != approval
+    assert asked("value", "first") != approval
+    assert nothing_was_stored()
 
 
 def test_of_many_faults_fifty_are_told(cast: Cast) -> None:

@@ -1,0 +1,68 @@
+"""Reports and evidence packs have each review that was open at some time of their period, and no other."""
+
+from datetime import datetime, timedelta
+from unittest import mock
+
+import pytest
+from django.utils import timezone
+
+from audit_app.queries.reports import Scope, sections
+from environments_app.models import Review, User, UserRole
+from environments_app.reviews import service as reviews
+from environments_app.reviews.evidence import begin_of, reviews_between
+from environments_app.tests.cast import Cast, user_with_password
+from environments_app.tests.reviews.test_service import decide_all, started
+
+pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
+NOW = timezone.now()
+
+
+@pytest.fixture
+def auditor(cast: Cast) -> User:
+    return user_with_password("audrey", role=UserRole.AUDITOR)
+
+
+def ago(days: int) -> datetime:
+    return NOW - timedelta(days=days)
+
+
+def lasted(review: Review, name: str, began: int, ended: int | None) -> None:
+    """Let a review have begun and ended so many days ago, as Keeper would have written it."""
+    review.name, review.population_at = name, ago(began)
+    review.closed_at = None if ended is None else ago(ended)
+    review.save()
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "expected"),
+    [
+        (50, 45, set()),
+        (50, 35, {"over"}),
+        (35, 32, {"over"}),
+        (25, 22, set()),
+        (35, 10, {"over", "running"}),
+        (10, 5, {"running"}),
+    ],
+)
+def test_a_period_has_what_was_open_in_it(
+    cast: Cast, auditor: User, since: int, until: int, expected: set[str]
+) -> None:
+    lasted(started(cast), "over", 40, 30)
+    lasted(started(cast), "running", 20, None)
+    scope = Scope(viewer=cast.principal(auditor), since=ago(since), until=ago(until))
+    assert {row[0] for row in sections()["reviews"].rows(scope)} == expected
+    assert {review.name for review in reviews_between(scope.since, scope.until)} == expected
+
+
+@pytest.mark.parametrize("how", ["signed off", "canceled", "running"])
+def test_the_log_of_a_period_begins_with_what_was_open_in_it(cast: Cast, auditor: User, how: str) -> None:
+    """By its events: a row that was deleted must be missed."""
+    with mock.patch.object(timezone, "now", return_value=ago(100)):
+        review = started(cast)
+        if how == "signed off":
+            decide_all(cast, review)
+            reviews.sign(actor=cast.principal(auditor), review=review)
+        elif how == "canceled":
+            reviews.cancel(actor=cast.principal(cast.root), review=review, comment="wrong scope")
+    assert begin_of(ago(10), []) == (ago(100) if how == "running" else ago(10))
+    assert begin_of(ago(110), []) == ago(110)
