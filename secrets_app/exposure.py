@@ -34,6 +34,7 @@ from environments_app.errors import Invisible
 from environments_app.models import ServiceToken, Trust, User
 from environments_app.users.password_backend import named_user
 from secrets_app.models import Secret
+from secrets_app.outlets import Outlet, outlets_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,7 @@ class OffboardingReport:
     known: Sequence[Known]
     tokens: Sequence[ServiceToken]
     trusts: Sequence[Trust]
+    outlets: Sequence[Outlet]
     # That the person could sign in as.
     accounts: Sequence[User]
     # None while the account is enabled.
@@ -144,6 +146,7 @@ def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
         known=known_to(UUID(str(user.uuid))),
         tokens=tokens_in_hands(user, hands),
         trusts=[trust for trust in _held(user, Trust.objects.all(), hands) if trust.is_live],
+        outlets=outlets_of([user], hands)[user.uuid],
         accounts=_held(user, others, hands),
         disabled=when_disabled([user]).get(user.uuid),
     )

@@ -69,6 +69,11 @@ API = [
         name="api-departure-continue",
     ),
     path(
+        "departures/<id:id>/outlets/<uuid:uuid>/keep",
+        departures_api.OutletKeepView.as_view(),
+        name="api-departure-outlet-keep",
+    ),
+    path(
         "departures/values/<id:id>/keep",
         departures_api.ValueKeepView.as_view(),
         name="api-departure-value-keep",
@@ -120,6 +125,11 @@ urlpatterns = [
     path("departures/<id:id>", departure_views.departure, name="departure"),
     path("departures/<id:id>/close", departure_views.departure_close, name="departure-close"),
     path("departures/<id:id>/continue", departure_views.departure_continue, name="departure-continue"),
+    path(
+        "departures/<id:id>/outlets/<uuid:uuid>/keep",
+        departure_views.outlet_keep,
+        name="departure-outlet-keep",
+    ),
     path("departures/values/<id:id>/keep", departure_views.value_keep, name="departure-value-keep"),
     path("departures/values/<id:id>/assign", departure_views.value_assign, name="departure-value-assign"),
     path("secrets", listing_views.secret_list, name="secret-list"),

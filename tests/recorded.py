@@ -138,6 +138,9 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-departure", "GET"): Action.TRAIL_VIEW,
     ("api-departure-close", "POST"): Action.USER_OFFBOARD,
     ("api-departure-continue", "POST"): Action.USER_OFFBOARD,
+    ("api-departure-outlet-keep", "POST"): Nothing(
+        "there is none of this id; see tests/people/test_departures.py"
+    ),
     ("api-departure-value-keep", "POST"): Nothing(
         "only people with a role decide; see tests/people/test_departures.py"
     ),
@@ -158,6 +161,9 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("departure", "GET"): Action.TRAIL_VIEW,
     ("departure-close", "POST"): Action.USER_OFFBOARD,
     ("departure-continue", "POST"): Action.USER_OFFBOARD,
+    ("departure-outlet-keep", "POST"): Nothing(
+        "there is none of this id; see tests/people/test_departures.py"
+    ),
     ("departure-value-keep", "POST"): Action.USER_OFFBOARD,
     ("departure-value-assign", "POST"): Action.USER_OFFBOARD,
     ("report-detail", "GET"): Action.REPORT_GENERATE,

@@ -37,7 +37,7 @@ class Departure(AuthenticatedRow):
         "ended_by_uuid",
         "at",
     )
-    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("closed_at", "closed_by", "reason", "held_at")
+    MAC_COVERS_IF_SET: ClassVar[tuple[str, ...]] = ("closed_at", "closed_by", "reason", "held_at", "kept")
 
     user = models.ForeignKey(
         User, on_delete=models.PROTECT, related_name="departures", help_text="The person who left or moved."
@@ -71,6 +71,13 @@ class Departure(AuthenticatedRow):
     held_at = optional_timestamp(
         "rotations wait since",
         "Set while rotations wait for an administrator, in UTC. Many people ended.",
+    )
+    # By the uuid of what stays: who decided it, and why.
+    kept = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="What they set up and what stays: who decided it, and why.",
     )
     closed_at = optional_timestamp("closed", "When nothing was open any more, in UTC.")
     closed_by = optional_text(

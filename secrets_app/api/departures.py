@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
+from uuid import UUID
 
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -11,6 +12,7 @@ from rest_framework.response import Response
 from environments_app.api.base import AccessView
 from environments_app.api.fields import StrictSerializer, Text
 from environments_app.models import Departure
+from secrets_app.api.offboarding import OutletDocument
 from secrets_app.departures import decisions
 
 
@@ -58,12 +60,25 @@ class DepartureValueDocument(serializers.Serializer[Any]):
     reason = serializers.CharField(read_only=True)
 
 
+class DecidedOutlet(OutletDocument):
+    """What the person set up, and what was decided."""
+
+    state = serializers.ChoiceField(choices=["waits", "kept", "paused"], read_only=True)
+    kept_by = serializers.CharField(read_only=True)
+    reason = serializers.CharField(read_only=True)
+
+
 class DepartureDetail(DepartureDocument):
     values = serializers.SerializerMethodField()
+    outlets = serializers.SerializerMethodField()
 
     class Meta(DepartureDocument.Meta):
-        fields = [*DepartureDocument.Meta.fields, "values"]
+        fields = [*DepartureDocument.Meta.fields, "values", "outlets"]
         read_only_fields = fields
+
+    @extend_schema_field(DecidedOutlet(many=True))
+    def get_outlets(self, _row: Departure) -> Any:
+        return DecidedOutlet(self.context["outlets"], many=True).data
 
     @extend_schema_field(DepartureValueDocument(many=True))
     def get_values(self, _row: Departure) -> Any:
@@ -97,9 +112,10 @@ class DepartureView(AccessView):
 
     @extend_schema(summary="Read a departure", responses=DepartureDetail)
     def get(self, request: Request, id: int) -> Response:
-        """Return what ended, and the values that the person knows, as far as the actor may see them."""
+        """Return what ended, the values that the person knows, and what they set up, as far as seen."""
         found, values = decisions.read_departure(actor=self.actor, id=id)
-        return Response(DepartureDetail(found, context={"values": values}).data)
+        outlets = decisions.visible_outlets(self.actor, found)
+        return Response(DepartureDetail(found, context={"values": values, "outlets": outlets}).data)
 
 
 class DepartureCloseView(AccessView):
@@ -124,6 +140,18 @@ class DepartureContinueView(AccessView):
         found = decisions.find_departure(actor=self.actor, id=id)
         continued = decisions.continue_rotations(actor=self.actor, departure=found)
         return Response(DepartureDocument(continued).data)
+
+
+class OutletKeepView(AccessView):
+    queryset = Departure.objects.none()
+    serializer_class = DecidedOutlet
+
+    @extend_schema(summary="Keep what somebody set up", request=Reason, responses=DecidedOutlet)
+    def post(self, request: Request, id: int, uuid: UUID) -> Response:
+        """State why a target, webhook, address, sink or trust of a person who left stays."""
+        found = decisions.find_departure(actor=self.actor, id=id)
+        kept = decisions.keep_outlet(actor=self.actor, departure=found, uuid=uuid, **self.given(Reason))
+        return Response(DecidedOutlet(kept).data)
 
 
 class ValueKeepView(AccessView):

@@ -46,6 +46,28 @@ class HeldToken(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(read_only=True, allow_null=True)
 
 
+class OutletDocument(serializers.Serializer[Any]):
+    """What lets values, names or events out of Keeper, or workloads in, as a person chose."""
+
+    uuid = serializers.UUIDField(read_only=True)
+    kind = serializers.CharField(read_only=True, help_text="Such as `Sync target` or `Event sink`.")
+    name = serializers.CharField(read_only=True)
+    environment = serializers.CharField(
+        source="environment.name",
+        read_only=True,
+        default=None,
+        allow_null=True,
+        help_text="Null: of the installation.",
+    )
+    made_by = serializers.CharField(read_only=True, help_text="Who set it up.")
+    chosen_by = serializers.CharField(
+        read_only=True,
+        help_text="Who gave it its address or credentials last.",
+    )
+    link = serializers.CharField(read_only=True, help_text="Its page, where it is ended or paused.")
+    paused = serializers.BooleanField(source="is_paused", read_only=True)
+
+
 class DossierDocument(serializers.Serializer[Any]):
     """The offboarding report of a user."""
 
@@ -59,6 +81,7 @@ class DossierDocument(serializers.Serializer[Any]):
     known = KnownSecret(many=True, read_only=True)
     tokens = HeldToken(many=True, read_only=True)
     trusts = HeldToken(many=True, read_only=True)
+    outlets = OutletDocument(many=True, read_only=True)
     accounts = serializers.ListField(
         child=serializers.CharField(),
         read_only=True,
@@ -80,7 +103,7 @@ class OffboardingView(AccessView):
 
     @extend_schema(summary="What somebody who leaves knows", responses=DossierDocument)
     def get(self, request: Request, username: str) -> Response:
-        """Return what a person could read, did read or write, and holds: tokens, trusts, accounts."""
+        """Return what a person could read, did read or write, holds (tokens, accounts) and set up."""
         user = find_person(actor=self.actor, username=username)
         return Response(DossierDocument(offboarding_report(actor=self.actor, user=user)).data)
 

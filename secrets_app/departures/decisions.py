@@ -3,11 +3,12 @@
 Administrators and auditors see all of it; others see the values that they may replace themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from audit_app.events import streams
 from audit_app.events.actions import Action
@@ -17,6 +18,7 @@ from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record, record
 from core.canonical_json import Json
 from core.workers import nudge
+from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import (
     Principal,
     allows,
@@ -27,12 +29,13 @@ from environments_app.authorization.policy import (
 )
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible
-from environments_app.models import Departure, ServiceToken, User
+from environments_app.models import Departure, DepartureKind, Environment, ServiceToken, User
 from environments_app.notifications.service import resolve_alert
 from environments_app.users.password_backend import named_user
 from secrets_app.departures import following
 from secrets_app.models import DepartureValue, Secret
-from secrets_app.queries.lookup import require_on
+from secrets_app.outlets import Outlet, outlets_of
+from secrets_app.queries.lookup import environments_where, require_on
 
 MAX_REASON: Final = 500
 # The alert that a SCIM client ended many people at once.
@@ -50,7 +53,108 @@ def visible_departures(actor: Principal) -> QuerySet[Departure]:
     if may_see_all(actor):
         return rows
     replaceable = Secret.objects.filter(visible(actor, Action.SECRET_UPDATE))
-    return rows.filter(values__secret__in=replaceable).distinct()
+    seen = Q(values__secret__in=replaceable) | Q(user__uuid__in=_whose_outlets_stand(actor), open=True)
+    return rows.filter(seen).distinct()
+
+
+def _managed(actor: Principal) -> QuerySet[Environment]:
+    """Return the environments about all of which the actor decides."""
+    places = environments_where(actor, Action.MEMBER_GRANT)
+    whole = [place.pk for place in places if allows(actor, Action.MEMBER_GRANT, environment_id=place.pk)]
+    return Environment.objects.filter(pk__in=whole)
+
+
+def _whose_outlets_stand(actor: Principal) -> list[UUID]:
+    """Return who left, and set up what leads out of an environment that the actor manages."""
+    places = _managed(actor)
+    if not places.exists():
+        return []
+    left = Departure.objects.filter(open=True, kind=DepartureKind.LEFT).select_related("user")
+    found = outlets_of([row.user for row in left], CustodyGraph(), places=places)
+    return [uuid for uuid, outlets in found.items() if outlets]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided(Outlet):
+    """An outlet of who left, and what was decided: `state` is `waits`, `kept` or `paused`."""
+
+    state: str
+    kept_by: str = ""
+    reason: str = ""
+    may_keep: bool = False
+
+
+def visible_outlets(actor: Principal, departure: Departure) -> list[Decided]:
+    """Return what a person who left set up and what was decided, as far as the actor may see it."""
+    kept = (departure.is_authentic() and departure.kept) or {}
+    found = _outlets(actor, departure)
+    return [_decided(actor, departure, outlet, kept.get(str(outlet.uuid), {})) for outlet in found]
+
+
+def _outlets(actor: Principal, departure: Departure) -> list[Outlet]:
+    if departure.kind != DepartureKind.LEFT:
+        return []
+    places = None if may_see_all(actor) else _managed(actor)
+    return outlets_of([departure.user], CustodyGraph(), places=places)[departure.user.uuid]
+
+
+def _decided(actor: Principal, departure: Departure, outlet: Outlet, kept: Mapping[str, str]) -> Decided:
+    if outlet.is_paused or kept:
+        state = "paused" if outlet.is_paused else "kept"
+        return Decided(**vars(outlet), state=state, kept_by=kept.get("by", ""), reason=kept.get("reason", ""))
+    place = outlet.environment.pk if outlet.environment else None
+    may = allows(actor, _right_on(outlet), environment_id=place)
+    may_keep = bool(departure.open and may) and _is_another_person(actor, departure.user)
+    return Decided(**vars(outlet), state="waits", may_keep=may_keep)
+
+
+def _right_on(outlet: Outlet) -> Action:
+    """Return the right to decide about an outlet: of managers, or of administrators for the installation."""
+    return Action.MEMBER_GRANT if outlet.environment else Action.USER_CHANGE
+
+
+def _is_another_person(actor: Principal, user: User) -> bool:
+    return actor.kind is ActorKind.USER and actor.uuid != user.uuid
+
+
+def keep_outlet(*, actor: Principal, departure: Departure, uuid: UUID, reason: str) -> Decided:
+    """State why what a person set up stays although they left; it holds the departure open no more.
+
+    Raises Invisible if there is none; Forbidden for all but managers of its environment and administrators;
+    InvalidField without a reason; Conflict if nothing is to be decided; Tampered.
+    """
+    found = _outlets(actor, departure)
+    outlet = next((each for each in found if each.uuid == uuid), None)
+    if outlet is None:
+        # It may exist where the actor decides nothing.
+        record_denial(
+            actor=actor, action=Action.MEMBER_GRANT, environment=None, object=departure.audit_object
+        )
+        raise Invisible("There is nothing of theirs with this ID.")
+    require(actor=actor, action=_right_on(outlet), environment=outlet.environment)
+    if not _is_another_person(actor, departure.user):
+        record_denial(
+            actor=actor,
+            action=_right_on(outlet),
+            environment=outlet.environment,
+            object=departure.audit_object,
+            reason="program" if actor.kind is not ActorKind.USER else "oneself",
+        )
+        raise Forbidden("Another person with a role here must decide this.")
+    why = _checked(reason)
+    with lock_authentic(departure) as stored:
+        if not stored.open or not following.is_undecided(stored, outlet):
+            raise Conflict("This is decided already. Reload the page.")
+        kept = {"by": actor.name, "reason": why}
+        stored.kept = {**(stored.kept or {}), str(uuid): kept}
+        stored.save(update_fields=["kept"])
+        following.record_step(
+            stored,
+            actor,
+            outlet.environment,
+            {"kept": outlet.name, "what": outlet.kind, "about": str(uuid), "reason": why},
+        )
+    return Decided(**vars(outlet), state="kept", kept_by=actor.name, reason=why)
 
 
 def find_departure(*, actor: Principal, id: int) -> Departure:

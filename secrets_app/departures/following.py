@@ -34,10 +34,19 @@ from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import allows, grants_allow, visible
 from environments_app.authorization.principals import user_principal
 from environments_app.authorization.rows import lock_authentic
-from environments_app.models import Departure, DepartureKind, Environment, ServiceToken, User, UserRole
+from environments_app.models import (
+    Alert,
+    Departure,
+    DepartureKind,
+    Environment,
+    ServiceToken,
+    User,
+    UserRole,
+)
 from environments_app.notifications.service import message_users, raise_alert, resolve_alert
 from secrets_app.exposure import Known, known_to, tokens_in_hands
 from secrets_app.models import DepartureValue, Secret
+from secrets_app.outlets import Outlet, outlets_of
 
 RUN: Final = "secrets_app.tasks.follow_departures"
 KIND: Final = "departure"
@@ -144,9 +153,24 @@ def tokens_of(departure: Departure) -> list[ServiceToken]:
     return tokens_in_hands(departure.user, CustodyGraph())
 
 
+def undecided(departure: Departure) -> list[Outlet]:
+    """Return what a person who left set up and still leads out of Keeper or in; somebody has to decide."""
+    if departure.kind != DepartureKind.LEFT:
+        return []
+    found = outlets_of([departure.user], CustodyGraph())[departure.user.uuid]
+    return [outlet for outlet in found if is_undecided(departure, outlet)]
+
+
+def is_undecided(departure: Departure, outlet: Outlet) -> bool:
+    """Return whether an outlet goes on, and nobody has said why."""
+    return not outlet.is_paused and str(outlet.uuid) not in (departure.kept or {})
+
+
 def is_done(departure: Departure) -> bool:
     """Return whether nothing is open that follows from a departure."""
-    return not any(row.is_open for row in values_of(departure)) and not tokens_of(departure)
+    if any(row.is_open for row in values_of(departure)):
+        return False
+    return not tokens_of(departure) and not undecided(departure)
 
 
 def close(departure: Departure, *, by: str = "", reason: str = "") -> None:
@@ -290,6 +314,7 @@ def _tell(departure: Departure, standing: Sequence[DepartureValue], *, late: boo
     """Raise the alerts of a departure: for administrators, and in each environment for its managers."""
     queued = sum(row.by_policy for row in standing)
     waits = [row for row in standing if not row.by_policy]
+    outlets = undecided(departure)
     administrators = User.objects.filter(role=UserRole.ADMIN, is_active=True).values_list("uuid", flat=True)
     raise_alert(
         kind=KIND,
@@ -303,25 +328,28 @@ def _tell(departure: Departure, standing: Sequence[DepartureValue], *, late: boo
                 else ["They may read these values no more, and know them."]
             ),
             f"{queued} rotate by policy, {len(waits)} wait for people.",
+            *_outlet_lines(outlets),
             *([f"They are open for more than {settings.KEEPER_DEPARTURE_DAYS} days."] if late else []),
             *(f"{name} has no manager any more." for name in unmanaged(departure)),
         ],
         link=_page(departure),
-        signature=f"{'late' if late else 'open'}-{len(standing)}",
+        signature=f"{'late' if late else 'open'}-{len(standing)}-{len(outlets)}",
         people=list(administrators),
     )
-    for environment, group in groupby(
-        (row for row in waits if late or row.assignee_id is None), key=lambda row: row.secret.environment
-    ):
-        own = list(group)
+    unassigned = [row for row in waits if late or row.assignee_id is None]
+    places = {row.secret.environment for row in unassigned}
+    places |= {outlet.environment for outlet in outlets if outlet.environment}
+    for environment in sorted(places, key=lambda place: place.pk):
+        own = [row for row in unassigned if row.secret.environment_id == environment.pk]
+        theirs = [outlet for outlet in outlets if outlet.environment == environment]
         raise_alert(
             kind=KIND,
             about=uuid5(departure.uuid, environment.uuid.hex),
             environment=environment,
             subject=f"{environment.name}: {_values(len(own))} that {departure.user.username} knew"[:200],
-            lines=[f"{_sentence(departure)}.", *_named(own)],
+            lines=[f"{_sentence(departure)}.", *_named(own), *_outlet_lines(theirs)],
             link=_page(departure),
-            signature=f"{'late' if late else 'open'}-{len(own)}",
+            signature=f"{'late' if late else 'open'}-{len(own)}-{len(theirs)}",
             people=[person.uuid for person in possible_managers(environment)],
         )
 
@@ -335,7 +363,7 @@ def _follow(departure: Departure) -> None:
     if departure.kind == DepartureKind.MOVED and standing:
         readable = readable_by(departure.user)
         standing = [row for row in standing if row.secret_id not in readable]
-    if not standing and not tokens_of(departure):
+    if not standing and not tokens_of(departure) and not undecided(departure):
         with lock_authentic(departure) as stored:
             if stored.open and (stored.kind == DepartureKind.MOVED or is_done(stored)):
                 close(stored)
@@ -401,10 +429,18 @@ def _named(rows: Iterable[DepartureValue]) -> Iterator[str]:
         yield f"and {len(found) - _NAMED} more"
 
 
+def _outlet_lines(outlets: Sequence[Outlet]) -> list[str]:
+    named = [
+        f"{outlet.kind} {outlet.name} is of their making, or has their credentials." for outlet in outlets
+    ]
+    rest = len(named) - _NAMED
+    return [*named[:_NAMED], *([f"and {rest} more"] if rest > 0 else [])]
+
+
 def _abouts(departure: Departure) -> set[UUID]:
-    """Return what the alerts of a departure in environments are about."""
-    places = Environment.objects.filter(secrets__departures__departure=departure).distinct()
-    return {uuid5(departure.uuid, place.uuid.hex) for place in places}
+    """Return what the open alerts of a departure in environments are about."""
+    places = {uuid5(departure.uuid, uuid.hex) for uuid in Environment.every.values_list("uuid", flat=True)}
+    return places & set(Alert.objects.filter(kind=KIND, open=True).values_list("about", flat=True))
 
 
 def _page(departure: Departure) -> str:

@@ -1,6 +1,7 @@
 """The pages of departures: what ended, which values are open, and what people decide about them."""
 
 from typing import Any, Final
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -49,6 +50,7 @@ def departure(request: HttpRequest, id: int) -> HttpResponse:
         "done": done,
         "total": total,
         "in_full": in_full,
+        "outlets": decisions.visible_outlets(actor, found),
         "may_close": found.open and allows(actor, Action.USER_CHANGE, environment_id=None),
     }
     if in_full:
@@ -80,6 +82,19 @@ def departure_continue(request: HttpRequest, id: int) -> HttpResponse:
         request,
         lambda: decisions.continue_rotations(actor=actor, departure=found),
         "Rotations go on.",
+        back=reverse("departure", args=[found.pk]),
+    )
+
+
+@require_POST
+def outlet_keep(request: HttpRequest, id: int, uuid: UUID) -> HttpResponse:
+    actor = principal_of(request)
+    found = decisions.find_departure(actor=actor, id=id)
+    reason = request.POST.get("reason", "")
+    return run_act(
+        request,
+        lambda: decisions.keep_outlet(actor=actor, departure=found, uuid=uuid, reason=reason),
+        lambda row: f"{row.name} stays as it is.",
         back=reverse("departure", args=[found.pk]),
     )
 

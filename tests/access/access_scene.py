@@ -189,10 +189,12 @@ class Scene:
         }
         return reverse(route, kwargs={"id": self.secret.pk} if of_secret else arguments.get(route, {}))
 
-    def of_departure(self, route: str) -> dict[str, int]:
+    def of_departure(self, route: str) -> dict[str, Any]:
         """Return the arguments of an address about departures, of the API or of a page."""
         if route.endswith("departures"):
             return {}
+        if "-outlet-" in route:
+            return {"id": self.departure_id, "uuid": uuid4()}
         return {"id": self.value_id if "-value-" in route else self.departure_id}
 
     def _path_of_target(self, route: str) -> str:

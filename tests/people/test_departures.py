@@ -14,10 +14,13 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from audit_app.recording.drafts import stream_and_object
+from audit_app.recording.recorder import record
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
+from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal
-from environments_app.authorization.principals import system_principal
+from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.environments import groups
 from environments_app.environments.memberships import grant
 from environments_app.environments.service import update_environment
@@ -30,6 +33,7 @@ from environments_app.errors import (
     Invisible,
     SessionEnded,
 )
+from environments_app.event_sinks import create_sink
 from environments_app.models import (
     AccessRequest,
     Alert,
@@ -42,6 +46,7 @@ from environments_app.models import (
     LinkPurpose,
     PasswordLink,
     PersonalToken,
+    Recipient,
     RequestState,
     SamlGroupMapping,
     ServiceToken,
@@ -49,21 +54,30 @@ from environments_app.models import (
     User,
     UserRole,
 )
+from environments_app.notifications.recipients import add_recipient, remove_addressee
 from environments_app.single_sign_on.group_mapping import apply_groups
 from environments_app.tests.cast import Cast, choose_password
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens import device
 from environments_app.tokens.personal import issue_personal
 from environments_app.tokens.service import issue, revoke
+from environments_app.trusts.service import change as change_trust
 from environments_app.users import accounts
 from environments_app.users.accounts import update_user
 from environments_app.users.suspensions import confirm_account
 from secrets_app.departures import decisions, ending, following
 from secrets_app.departures.ending import end_person, offboard
-from secrets_app.models import DepartureValue, Secret, Share
+from secrets_app.models import DepartureValue, Secret, Share, Webhook
+from secrets_app.outlets import outlets_of
 from secrets_app.services import write
 from secrets_app.services.read import reveal
 from secrets_app.services.share import share_once
 from secrets_app.tests.kept import change, keep
+from secrets_app.webhooks import add_webhook
+from sync_app.models import Target
+from sync_app.targets.service import pause as pause_target
+from sync_app.tests.shown import make_target
 
 pytestmark = pytest.mark.django_db
 
@@ -385,6 +399,181 @@ def test_a_service_token_that_they_saw_keeps_the_departure_open(cast: Cast) -> N
     revoke(actor=cast.principal(cast.root), token=token)
     following.run()
     assert Departure.objects.get().open is None
+
+
+def set_up(cast: Cast, person: Principal) -> list[str]:
+    """Let a person set up one of each kind of outlet; return their names."""
+    add_recipient(actor=person, environment=cast.development, email="private@example.org")
+    for name, style in (("alerts", "slack"), ("changes", "changes")):
+        add_webhook(
+            actor=person,
+            environment=cast.development,
+            name=name,
+            url="https://hooks.example.org/x",
+            style=style,
+        )
+    target = make_target(cast.development, "own-vault")
+    record(
+        actor=person,
+        action=Action.TARGET_CREATE,
+        **stream_and_object(target),
+        details={"endpoint": target.endpoint},
+    )
+    return ["own-vault", "private@example.org", "alerts", "changes"]
+
+
+@pytest.mark.every_database
+def test_what_they_set_up_holds_the_departure_open_until_each_is_decided(
+    cast: Cast, signed_in: Callable[[User], Client], events: Events
+) -> None:
+    names = set_up(cast, cast.principal(cast.alice))
+    manager = User.objects.create_user("manager", password="a long passphrase of theirs")
+    grant(actor=cast.principal(cast.alice), environment=cast.development, user=manager, role="manager")
+    add_recipient(actor=cast.principal(manager), environment=cast.development, email="team@example.org")
+    admin = signed_in(cast.root)
+    preview = admin.get("/api/users/alice/offboarding").json()
+    assert [each["name"] for each in preview["outlets"]] == names
+    assert {each["made_by"] for each in preview["outlets"]} == {"alice"}
+    page = admin.get("/people/alice/offboarding").content.decode()
+    assert all(name in page for name in names)
+    departure = end_person(actor=cast.principal(cast.root), user=cast.alice)
+    later(departure, minutes=3)
+    following.run()
+    following.run()
+    assert Departure.objects.get().open
+    told = Alert.objects.get(kind=following.KIND, environment=cast.development, open=True)
+    assert any("own-vault" in line for line in told.lines)
+    place = f"/departures/{departure.pk}"
+    browser = signed_in(manager)
+    page = browser.get(place).content.decode()
+    assert all(name in page for name in names)
+    assert "team@example.org" not in page
+    listed = browser.get(f"/api{place}").json()["outlets"]
+    assert {each["name"]: each["state"] for each in listed} == dict.fromkeys(names, "waits")
+    for each in listed[1:3]:
+        answer = browser.post(f"{place}/outlets/{each['uuid']}/keep", {"reason": "of the team"})
+        assert answer.status_code == 302
+    pages = browser.get(place).content.decode()
+    assert pages.count("manager: of the team") == 2
+    assert '"kept":"private@example.org"' in "".join(event.details for event in events(Action.USER_OFFBOARD))
+    remove_addressee(actor=cast.principal(manager), addressee=Webhook.objects.get(name="changes"))
+    following.run()
+    assert Departure.objects.get().open
+    pause_target(actor=cast.principal(manager), target=Target.objects.get())
+    following.run()
+    row = Departure.objects.get()
+    assert row.open is None
+    assert row.is_authentic()
+    assert not Alert.objects.filter(kind=following.KIND, open=True).exists()
+
+
+def test_who_is_no_manager_keeps_nothing_that_somebody_set_up_nor_does_a_program_or_the_leaver(
+    cast: Cast,
+) -> None:
+    alice = cast.principal(cast.alice)
+    add_recipient(actor=alice, environment=cast.development, email="private@example.org")
+    reveal(actor=alice, secret=keep(cast, "one"))
+    departure = end_person(actor=cast.principal(cast.root), user=cast.alice)
+    following.run()
+    row = Departure.objects.get()
+    uuid = Recipient.objects.get().uuid
+    assert decisions.visible_outlets(cast.principal(cast.erin), row) == []
+    with pytest.raises(Invisible):
+        decisions.keep_outlet(actor=cast.principal(cast.erin), departure=row, uuid=uuid, reason="x")
+    with pytest.raises(Forbidden, match="Another person"):
+        decisions.keep_outlet(actor=system_principal(is_admin=True), departure=row, uuid=uuid, reason="x")
+    root = cast.principal(cast.root)
+    with pytest.raises(InvalidField):
+        decisions.keep_outlet(actor=root, departure=row, uuid=uuid, reason=" ")
+    decisions.keep_outlet(actor=root, departure=row, uuid=uuid, reason="of the team")
+    with pytest.raises(Conflict):
+        decisions.keep_outlet(actor=root, departure=row, uuid=uuid, reason="again")
+    # A row that was edited in the database keeps nothing.
+    Departure.objects.filter(pk=departure.pk).update(kept={str(uuid): {"by": "nobody", "reason": "x"}})
+    [seen] = decisions.visible_outlets(root, Departure.objects.get())
+    assert seen.state == "waits"
+
+
+def test_who_gave_a_target_its_credentials_last_is_named_and_not_who_gave_the_ones_before(
+    cast: Cast,
+) -> None:
+    target = make_target(cast.development, "vault")
+    for person in (cast.bob, cast.erin, cast.alice):
+        record(
+            actor=cast.principal(person),
+            action=Action.TARGET_CREATE if person is cast.bob else Action.TARGET_CHANGE,
+            **stream_and_object(target),
+            details={"endpoint": target.endpoint},
+        )
+    # A change of a rule is no choice of where it leads.
+    record(
+        actor=cast.principal(cast.charlie),
+        action=Action.TARGET_CHANGE,
+        **stream_and_object(target),
+        details={"interval_seconds": 60},
+    )
+    people = [cast.alice, cast.bob, cast.charlie, cast.erin]
+    found = outlets_of(people, CustodyGraph())
+    assert {person.username: len(found[person.uuid]) for person in people} == {
+        "alice": 1, "bob": 1, "charlie": 0, "erin": 0
+    }  # fmt: skip
+    [outlet] = found[cast.alice.uuid]
+    assert (outlet.made_by, outlet.chosen_by) == ("bob", "alice")
+
+
+def test_what_a_token_of_theirs_set_up_and_their_event_sink_are_named(cast: Cast) -> None:
+    alice, root = cast.principal(cast.alice), cast.principal(cast.root)
+    token, _ = issue(actor=alice, environment=cast.development, role="manager", name="deploy")
+    add_recipient(actor=token_principal(token), environment=cast.development, email="private@example.org")
+    found = outlets_of([cast.alice, cast.erin], CustodyGraph())
+    assert [each.name for each in found[cast.alice.uuid]] == ["private@example.org"]
+    assert found[cast.erin.uuid] == []
+    create_sink(actor=root, name="siem", address="https://siem.example.org/x?format=ocsf")
+    found = outlets_of([cast.root, cast.alice], CustodyGraph())
+    assert [each.kind for each in found[cast.root.uuid]] == ["Event sink"]
+    assert "Event sink" not in [each.kind for each in found[cast.alice.uuid]]
+
+
+def test_a_trust_of_theirs_holds_the_departure_open_until_it_is_disabled_or_kept(cast: Cast) -> None:
+    trust = make_trust(cast, Issuer(), role="reader")
+    departure = end_person(actor=cast.principal(cast.root), user=cast.alice)
+    later(departure, minutes=3)
+    following.run()
+    following.run()
+    assert Departure.objects.get().open
+    change_trust(actor=cast.principal(cast.root), trust=trust, enabled=False)
+    following.run()
+    assert Departure.objects.get().open is None
+
+
+def test_more_outlets_and_more_people_take_no_more_statements(cast: Cast) -> None:
+    asked = []
+    people = [cast.alice]
+    for count in (1, 5):
+        for number in range(count):
+            add_recipient(
+                actor=cast.principal(cast.alice),
+                environment=cast.development,
+                email=f"{count}.{number}@example.org",
+            )
+        with CaptureQueriesContext(connection) as queries:
+            outlets_of(people, CustodyGraph())
+        asked.append(len(queries))
+        people = [cast.alice, cast.bob, cast.erin, cast.charlie]
+    assert asked[0] == asked[1]
+
+
+def test_no_page_says_that_nothing_is_known_while_keeper_is_counting(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    said = "The audit log shows no value"
+    place, browser = f"/departures/{departure.pk}", signed_in(cast.root)
+    page = browser.get(place).content.decode()
+    assert "Keeper is counting them." in page
+    assert said not in page
+    following.run()
+    assert said in browser.get(place).content.decode()
 
 
 def test_a_value_is_kept_with_a_reason_by_who_may_replace_it(cast: Cast) -> None:
