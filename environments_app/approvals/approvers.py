@@ -1,14 +1,17 @@
 """Who may approve: another person, who manages the environment; never a token."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from audit_app.events.actions import Action
+from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
+from audit_app.models import AuditEvent
+from core.canonical_json import parsed_details
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.permissions import ADMIN_ACTIONS
 from environments_app.authorization.policy import Principal, grants_allow
@@ -69,16 +72,59 @@ def approver_still_eligible(approval: Approval) -> bool:
     if approval.decided_by_uuid == NIL:
         return True
     needed = approval.environment.approvals_needed
-    given = [*approvals_given(approval)] if needed > 1 else []
-    return needed <= len(_who_count(approval, dict.fromkeys([*given, approval.decided_by_uuid])))
+    given = approvals_given(approval) if needed > 1 else {}
+    if not lapsed(approval, [(approval.decided_by_uuid, approval.decided_at)]):
+        given[approval.decided_by_uuid] = approval.decided_by_name
+    return needed <= len(_who_count(approval, given))
+
+
+def lapsed(approval: Approval, given: Collection[tuple[UUID, datetime | None]]) -> set[UUID]:
+    """Return whose approvals of a request, given with their times, count no more: their accounts ended since.
+
+    Also those of people who are back. After the request is over, nothing lapses.
+    """
+    times = [at for _, at in given if at is not None]
+    if not times:
+        return set()
+    events = AuditEvent.objects.filter(
+        object_uuid__in={uuid for uuid, _ in given},
+        action__unindexed__in=[Action.USER_CHANGE],
+        outcome=Outcome.ALLOWED,
+        at__gte=min(times),
+    )
+    if approval.finished_at is not None:
+        events = events.filter(at__lte=approval.finished_at)
+    ended: dict[UUID, datetime] = {}
+    for event in events.order_by("id"):
+        details = parsed_details(event.details)
+        # The last administrator is suspended in place of an end.
+        if details.get("is_active") is False or details.get("suspended") is True:
+            ended[event.object_uuid] = event.at
+    return {uuid for uuid, at in given if at is not None and uuid in ended and at <= ended[uuid]}
 
 
 def approvals_given(approval: Approval) -> dict[UUID, str]:
-    """Return who has approved a request so far, by uuid, where several people must."""
+    """Return who has approved a request so far and not left since, by uuid, where several people must."""
+    rows = _latest_entries(approval)
+    gone = lapsed(approval, [(row.author_uuid, row.at) for row in rows])
+    return {row.author_uuid: row.author_name for row in rows if row.author_uuid not in gone}
+
+
+def lapsed_names(approval: Approval) -> list[str]:
+    """Return the names of those whose approvals of an open request count no more, as they left since."""
+    given = {row.author_uuid: (row.author_name, row.at) for row in _latest_entries(approval)}
+    if approval.decided_by_uuid is not None and approval.decided_at is not None:
+        given[approval.decided_by_uuid] = (approval.decided_by_name, approval.decided_at)
+    gone = lapsed(approval, [(uuid, at) for uuid, (_, at) in given.items()])
+    return sorted(given[uuid][0] for uuid in gone)
+
+
+def _latest_entries(approval: Approval) -> Iterable[ApprovalEntry]:
+    """Return the last approval of each of several people; who came back may have given two."""
     if not approval.pk:
-        return {}
-    rows = ApprovalEntry.objects.filter(approval=approval, kind=EntryKind.APPROVAL).select_related("approval")
-    return {row.author_uuid: row.author_name for row in verified_rows(rows)}
+        return []
+    rows = ApprovalEntry.objects.filter(approval=approval, kind=EntryKind.APPROVAL).order_by("id")
+    return {row.author_uuid: row for row in verified_rows(rows.select_related("approval"))}.values()
 
 
 def approvals_that_count(approval: Approval) -> dict[UUID, str]:

@@ -216,8 +216,8 @@ def require_release(*, actor: Principal, proposal: Proposal) -> ApprovalGrant:
     if named is not None:
         raise ApprovalVoid(
             change_since(named.arguments, environment)
-            or "Something has changed since this was approved, or the approver no longer has permission. "
-            "Request approval again."
+            or "Something has changed since this was approved, or the approver no longer has permission "
+            "or was ended since. Request approval again."
         )
     asked = _matching(actor, proposal, message, ApprovalState.PENDING)
     guarded = proposal.action in _SAID or not needs_second_person(actor, environment)
@@ -299,7 +299,9 @@ def _require_standing(approval: Approval) -> None:
     if changed:
         raise ApprovalVoid(changed)
     if not approver_still_eligible(approval):
-        raise ApprovalVoid("The approver no longer has permission. Request approval again.")
+        raise ApprovalVoid(
+            "The approver no longer has permission, or their account was ended since. Request approval again."
+        )
 
 
 def _matching(actor: Principal, proposal: Proposal, message: bytes, state: ApprovalState) -> Approval | None:

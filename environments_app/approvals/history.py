@@ -11,7 +11,7 @@ from django.urls import reverse
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_authentication import verified_rows
-from environments_app.approvals.approvers import people_to_tell
+from environments_app.approvals.approvers import lapsed, people_to_tell
 from environments_app.approvals.gate import record_act
 from environments_app.authorization.policy import Principal, allows, environments_for, record_denial, require
 from environments_app.authorization.principals import user_principal
@@ -54,11 +54,15 @@ def comments_for(actor: Principal, waiting: Collection[Approval]) -> QuerySet[Ap
 
 
 def approved_by(actor: Principal, approvals: Iterable[Approval]) -> set[int]:
-    """Return the ids of those requests that this person has approved, as one of several."""
+    """Return the ids of those requests that this person has approved, as one of several, and counts for."""
     rows = ApprovalEntry.objects.filter(
         approval__in=list(approvals), kind=EntryKind.APPROVAL, author_uuid=actor.uuid
     )
-    return {row.approval_id for row in verified_rows(rows.select_related("approval"))}
+    return {
+        row.approval_id
+        for row in verified_rows(rows.select_related("approval"))
+        if not lapsed(row.approval, [(row.author_uuid, row.at)])
+    }
 
 
 def comment(*, actor: Principal, approval: Approval, text: str) -> ApprovalEntry:

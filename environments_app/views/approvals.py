@@ -19,7 +19,7 @@ from environments_app.access_requests import service as access_requests
 from environments_app.approvals import applying, history
 from environments_app.approvals import service as approvals
 from environments_app.approvals.access_proposals import duration_words
-from environments_app.approvals.approvers import approvals_that_count
+from environments_app.approvals.approvers import approvals_that_count, lapsed_names
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ApprovalVoid, ConfirmationNeeded, Conflict, InvalidField
 from environments_app.interfaces import READERS_DAYS
@@ -81,6 +81,7 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
         "may_comment": approval.is_live and (own or approvals.is_approver(actor, approval)),
         "entries": entries,
         "given": approvals_so_far,
+        "lapsed": lapsed_names(approval) if approval.is_live else [],
         "last_approval": len(approvals_so_far) + 1 >= approval.environment.approvals_needed,
         "max_text": history.MAX_TEXT,
         "may_withdraw": own and approval.is_live,

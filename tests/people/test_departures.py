@@ -18,9 +18,10 @@ from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
+from environments_app.approvals.applying import approve_and_apply
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal
-from environments_app.authorization.principals import system_principal, token_principal
+from environments_app.authorization.principals import system_principal, token_principal, user_principal
 from environments_app.environments import groups
 from environments_app.environments.memberships import grant
 from environments_app.environments.service import update_environment
@@ -42,6 +43,7 @@ from environments_app.models import (
     Delivery,
     Departure,
     DeviceSignIn,
+    Environment,
     GroupMember,
     LinkPurpose,
     PasswordLink,
@@ -200,6 +202,89 @@ def test_what_an_approver_approved_counts_no_more_once_they_left(cast: Cast) -> 
     with pytest.raises(ApprovalVoid, match="approver no longer has permission"):
         approvals.carry_out(actor=cast.principal(cast.erin), approval=Approval.objects.get())
     assert Secret.objects.get(pk=secret.pk).current_number == 1
+
+
+def ends(cast: Cast, user: User, way: str) -> None:
+    root = cast.principal(cast.root).proven()
+    if way == "disabled":
+        accounts.update_user(actor=root, user=user, is_active=False)
+    else:
+        end_person(actor=root, user=user)
+    accounts.update_user(actor=root, user=User.objects.get(pk=user.pk), is_active=True)
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("way", ["disabled", "offboarded"])
+def test_what_an_approver_approved_counts_no_more_once_they_are_back(
+    cast: Cast, way: str, signed_in: Callable[[User], Client]
+) -> None:
+    secret = keep(cast, "pay/db")
+    grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.charlie, role="manager")
+    protect(cast)
+    with pytest.raises(ApprovalNeeded):
+        write.update(actor=cast.principal(cast.erin), secret=Secret.objects.get(), value="next")
+    approval = Approval.objects.get()
+    approvals.explain(actor=cast.principal(cast.erin), approval=approval, reason="x", held=True)
+    approvals.approve(actor=cast.principal(cast.charlie), approval=Approval.objects.get())
+    ends(cast, cast.charlie, way)
+    with pytest.raises(ApprovalVoid, match="was ended since"):
+        approvals.carry_out(actor=cast.principal(cast.erin), approval=Approval.objects.get())
+    assert Secret.objects.get(pk=secret.pk).current_number == 1
+    page = signed_in(cast.erin).get(f"/approvals/{approval.pk}").content.decode()
+    assert "The account of charlie was ended after they approved this." in page
+    # Asked again, the person who is back may approve.
+    with pytest.raises(ApprovalNeeded):
+        write.update(actor=cast.principal(cast.erin), secret=Secret.objects.get(), value="next")
+    again = Approval.objects.latest("pk")
+    assert again.pk != approval.pk
+    approvals.approve(actor=cast.principal(cast.charlie), approval=again)
+    approvals.carry_out(actor=cast.principal(cast.erin), approval=Approval.objects.get(pk=again.pk))
+    assert Secret.objects.get(pk=secret.pk).current_number == 2
+    # What was carried out stays approved, whoever leaves.
+    ends(cast, cast.charlie, way)
+    page = signed_in(cast.erin).get(f"/approvals/{again.pk}").content.decode()
+    assert "was ended after they approved" not in page
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("way", ["disabled", "offboarded"])
+def test_one_of_several_approvals_counts_no_more_once_its_person_is_back(
+    cast: Cast, way: str, signed_in: Callable[[User], Client]
+) -> None:
+    secret = keep(cast, "pay/db")
+    alice = cast.principal(cast.alice)
+    dana = accounts.create_provider_user(
+        actor=system_principal(is_admin=True), username="dana", issuer="oidc:okta", name_id="dana"
+    )
+    for user in (cast.charlie, dana):
+        grant(actor=alice, environment=cast.development, user=user, role="manager")
+    update_environment(
+        actor=alice,
+        environment=Environment.objects.get(pk=cast.development.pk),
+        protected=True,
+        approvals_required=2,
+    )
+    with pytest.raises(ApprovalNeeded):
+        write.update(actor=cast.principal(cast.erin), secret=Secret.objects.get(), value="next")
+    charlie, pk = cast.principal(cast.charlie), Approval.objects.get().pk
+
+    def approve(actor: Principal) -> ApprovalState:
+        approve_and_apply(actor=actor, approval=Approval.objects.get(pk=pk))
+        return ApprovalState(Approval.objects.get(pk=pk).state)
+
+    assert approve(charlie) == ApprovalState.PENDING
+    assert approvals.waiting_for(charlie) == []
+    ends(cast, cast.charlie, way)
+    assert approve(user_principal(dana)) == ApprovalState.PENDING
+    assert Secret.objects.get(pk=secret.pk).current_number == 1
+    page = signed_in(cast.erin).get(f"/approvals/{pk}").content.decode()
+    assert "1 of 2 given" in page
+    assert "The account of charlie was ended after they approved this." in page
+    # Back, the person may say it once more.
+    charlie = cast.principal(cast.charlie)
+    assert [row.pk for row in approvals.waiting_for(charlie)] == [pk]
+    assert approve(charlie) == ApprovalState.EXECUTED
+    assert Secret.objects.get(pk=secret.pk).current_number == 2
 
 
 def test_what_they_requested_is_withdrawn_with_the_reason(cast: Cast, events: Events) -> None:

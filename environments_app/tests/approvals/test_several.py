@@ -128,7 +128,7 @@ def test_an_approver_who_leaves_while_another_decides_counts_no_more(
     assert fresh(asked.pk).state == ApprovalState.PENDING
 
 
-def test_who_comes_back_counts_again_and_not_beside_their_other_account(cast: Cast, asked: Approval) -> None:
+def test_who_comes_back_does_not_count_beside_their_other_account(cast: Cast, asked: Approval) -> None:
     second = accounts.create_user(actor=cast.principal(cast.root), username="roots-other")
     Membership.objects.create(environment=cast.production, user=second, role=Role.MANAGER)
     approvals.approve(actor=cast.principal(second), approval=asked)
