@@ -8,17 +8,18 @@ The offboarding report shows what a user can read, what they did read, and which
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import TypeVar
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit_app.events.actions import UNSEEN, Action, Outcome
+from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.interfaces import audit_log_policy
 from audit_app.models import AuditEvent, ManifestUse, ReadManifestItem, UsageEntry
@@ -31,10 +32,13 @@ from environments_app.authorization.policy import Principal, require, visible
 from environments_app.authorization.principals import grants_ignoring_status
 from environments_app.environments.access_history import Disabled, when_disabled
 from environments_app.errors import Invisible
-from environments_app.models import ServiceToken, Trust, User
+from environments_app.models import Environment, ServiceToken, Trust, User
 from environments_app.users.password_backend import named_user
 from secrets_app.models import Secret
 from secrets_app.outlets import Outlet, outlets_of
+
+# Between the event that opens a version for a copy and the write of that; a key service may be slow.
+_WRITTEN_WITHIN: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +53,26 @@ class Known:
 def known_to(who: UUID) -> list[Known]:
     """Return what a person or token has seen or written, deleted secrets included, sorted by place and name.
 
-    A version that a rollback made of one that they know counts too: it holds the same value. A decoy does
-    not count. It costs a
-    statement for single acts, one for acts on many, and two for each 500 secrets.
+    A version that a rollback made of one that they know counts too, and so does a copy of one, whoever made
+    it and when: they hold the same value. A decoy does not count. It costs a
+    statement for single acts, one for acts on many, three for each 500 secrets, and some for copies.
     """
     seen: dict[UUID, set[int]] = {}
     for uuid, number in _seen_by(who):
         seen.setdefault(uuid, set()).add(number)
+    fresh = list(seen)
+    while fresh:
+        for uuids in in_batches(fresh):
+            for uuid, old, new in _rolled_back(uuids):
+                if old in seen[uuid]:
+                    seen[uuid].add(new)
+        asked, fresh = {uuid: seen[uuid] for uuid in fresh}, []
+        for uuid, number in copies_of(asked):
+            if number not in seen.get(uuid, ()):
+                seen.setdefault(uuid, set()).add(number)
+                fresh.append(uuid)
     secrets: list[Secret] = []
     for uuids in in_batches(list(seen)):
-        for uuid, old, new in _rolled_back(uuids):
-            if old in seen[uuid]:
-                seen[uuid].add(new)
         secrets += Secret.objects.filter(uuid__in=uuids, decoy=None).select_related("environment")
     secrets.sort(key=attrgetter("environment.name", "environment_id", "name", "pk"))
     return [_known(secret, seen[secret.uuid]) for secret in secrets]
@@ -96,6 +108,75 @@ def _rolled_back(uuids: Sequence[UUID]) -> Iterator[tuple[UUID, int, int]]:
         old, new = found.get("restored"), found.get("number")
         if isinstance(old, int) and isinstance(new, int):
             yield uuid, old, new
+
+
+class _Copy(NamedTuple):
+    """An event that opened a version for a copy, and where that went by its words."""
+
+    event: int
+    at: datetime
+    actor: UUID
+    place: str
+    name: str
+
+
+def copies_of(
+    numbers: Mapping[UUID, Collection[int]], *, since: datetime | None = None
+) -> Iterator[tuple[UUID, int]]:
+    """Yield the secrets and versions that copies and moves of these versions made, by the audit log.
+
+    The event of the copy names the place and name; the next write there by the same actor is the copy.
+    """
+    for uuids in in_batches(list(numbers)):
+        yield from _written(list(_copied(uuids, numbers, since)))
+
+
+def _copied(
+    uuids: Sequence[UUID], numbers: Mapping[UUID, Collection[int]], since: datetime | None
+) -> Iterator[_Copy]:
+    events = AuditEvent.objects.filter(
+        object_uuid__in=uuids,
+        action__in=(Action.SECRET_COPY, Action.SECRET_MOVE),
+        outcome=Outcome.ALLOWED,
+    )
+    if since:
+        events = events.filter(at__gte=since)
+    for event, at, actor, uuid, details in events.values_list(
+        "id", "at", "actor_uuid", "object_uuid", "details"
+    ):
+        found = parsed_details(details)
+        place, _, name = str(found.get("to", "")).partition("/")
+        if name and found.get("number") in numbers[uuid]:
+            yield _Copy(event, at, actor, place, name)
+
+
+def _written(copies: Sequence[_Copy]) -> Iterator[tuple[UUID, int]]:
+    """Yield what copies were written as; nothing for one that came to nothing."""
+    places = Environment.every.filter(name__in={each.place for each in copies}) if copies else ()
+    streams: dict[str, set[str]] = defaultdict(set)
+    for place in places:
+        streams[place.name].add(environment_stream(place.uuid))
+    for batch in in_batches(copies if streams else ()):
+        writes = AuditEvent.objects.filter(
+            stream__in={stream for each in batch for stream in streams.get(each.place, ())},
+            action__in=(Action.SECRET_CREATE, Action.SECRET_UPDATE),
+            object_name__in={each.name for each in batch},
+            outcome=Outcome.ALLOWED,
+            id__gt=min(each.event for each in batch),
+        )
+        columns = ("id", "at", "actor_uuid", "object_name", "stream", "object_uuid", "details")
+        rows = list(writes.order_by("id").values_list(*columns))
+        for each in batch:
+            for event, at, actor, name, stream, uuid, details in rows:
+                if (
+                    event > each.event
+                    and (actor, name) == (each.actor, each.name)
+                    and stream in streams[each.place]
+                ):
+                    number = parsed_details(details).get("number")
+                    if at <= each.at + _WRITTEN_WITHIN and isinstance(number, int):
+                        yield uuid, number
+                    break
 
 
 _Row = TypeVar("_Row", bound=AuthenticatedRow)

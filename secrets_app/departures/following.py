@@ -44,7 +44,7 @@ from environments_app.models import (
     UserRole,
 )
 from environments_app.notifications.service import message_users, raise_alert, resolve_alert
-from secrets_app.exposure import Known, known_to, tokens_in_hands
+from secrets_app.exposure import Known, copies_of, known_to, tokens_in_hands
 from secrets_app.models import DepartureValue, Secret
 from secrets_app.outlets import Outlet, outlets_of
 
@@ -354,12 +354,28 @@ def _tell(departure: Departure, standing: Sequence[DepartureValue], *, late: boo
         )
 
 
+def _copied_since(departure: Departure, rows: Sequence[DepartureValue]) -> bool:
+    """Return whether a value that they know was moved or copied since the count to where it is not listed."""
+    if departure.counted_at is None:
+        return False
+    known = {row.secret.uuid: row.numbers for row in rows}
+    # What was under way at the count may have come into the log after it.
+    found = set(copies_of(known, since=departure.counted_at - SETTLES_AFTER))
+    fresh = {uuid for uuid, number in found if number not in known.get(uuid, ())}
+    return bool(fresh) and Secret.objects.filter(uuid__in=fresh, live=True, decoy=None).exists()
+
+
 def _follow(departure: Departure) -> None:
     """Close a departure of which nothing is open, or tell that it stays open.
 
     What a person who moved may read again is nothing to do about.
     """
-    standing = [row for row in values_of(departure) if row.is_open]
+    rows = list(values_of(departure))
+    if _copied_since(departure, rows):
+        # The next look counts them.
+        Departure.objects.filter(pk=departure.pk).update(counted_at=None)
+        return
+    standing = [row for row in rows if row.is_open]
     if departure.kind == DepartureKind.MOVED and standing:
         readable = readable_by(departure.user)
         standing = [row for row in standing if row.secret_id not in readable]

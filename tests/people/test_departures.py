@@ -70,9 +70,10 @@ from environments_app.users.accounts import update_user
 from environments_app.users.suspensions import confirm_account
 from secrets_app.departures import decisions, ending, following
 from secrets_app.departures.ending import end_person, offboard
+from secrets_app.exposure import offboarding_report
 from secrets_app.models import DepartureValue, Secret, Share, Webhook
 from secrets_app.outlets import outlets_of
-from secrets_app.services import write
+from secrets_app.services import transfer, write
 from secrets_app.services.read import reveal
 from secrets_app.services.share import share_once
 from secrets_app.tests.kept import change, keep
@@ -484,6 +485,57 @@ def test_a_service_token_that_they_saw_keeps_the_departure_open(cast: Cast) -> N
     revoke(actor=cast.principal(cast.root), token=token)
     following.run()
     assert Departure.objects.get().open is None
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("days", [0, 3])
+def test_a_value_that_is_moved_after_the_end_stays_known_at_its_new_place(cast: Cast, days: int) -> None:
+    alice = cast.principal(cast.alice)
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one"))
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    later(departure, minutes=3)
+    following.run()
+    Departure.objects.update(counted_at=timezone.now() - timedelta(days=days))
+    moved = transfer.move(actor=alice, secret=Secret.objects.get(), environment=cast.production, name="new")
+    following.run()
+    following.run()
+    row = DepartureValue.objects.get(secret=moved)
+    assert (row.state, row.numbers) == ("waits", [1])
+    assert Secret.objects.get(pk=moved.pk).rotation_due_at is not None
+    assert Departure.objects.get().open
+    change(cast, Secret.objects.get(pk=moved.pk), "next")
+    following.run()
+    assert Departure.objects.get().open is None
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_copy_of_a_value_that_they_know_is_listed_whenever_it_was_made(cast: Cast, *, after: bool) -> None:
+    alice, root = cast.principal(cast.alice), cast.principal(cast.root)
+    known, onto = keep(cast, "one"), keep(cast, "onto", "another value")
+    reveal(actor=cast.principal(cast.erin), secret=known)
+    if after:
+        end_person(actor=root, user=cast.erin)
+        following.run()
+        later(Departure.objects.get(), minutes=3)
+        following.run()
+    copy = transfer.copy(actor=alice, secret=known, environment=cast.production, name="copy/of")
+    transfer.copy(actor=alice, secret=copy, environment=cast.development, name="copy-of-it")
+    transfer.overwrite(actor=alice, secret=known, onto=onto, expected=onto.etag)
+    # What they never knew is copied to no matter of theirs, nor is a version that they do not know.
+    transfer.copy(actor=alice, secret=keep(cast, "never"), environment=cast.production)
+    change(cast, Secret.objects.get(pk=known.pk), "next")
+    transfer.copy(
+        actor=alice, secret=Secret.objects.get(pk=known.pk), environment=cast.production, name="later"
+    )
+    if not after:
+        end_person(actor=root, user=cast.erin)
+    following.run()
+    following.run()
+    assert {(row.secret.name, *row.numbers) for row in DepartureValue.objects.all()} == {
+        ("one", 1), ("copy/of", 1), ("copy-of-it", 1), ("onto", 2)
+    }  # fmt: skip
+    report = offboarding_report(actor=root, user=cast.erin)
+    assert {each.secret.name for each in report.standing} == {"one", "copy/of", "copy-of-it", "onto"}
 
 
 def set_up(cast: Cast, person: Principal) -> list[str]:
