@@ -361,7 +361,8 @@ def _is_in_step(target: Target, finding: Finding) -> bool:
         local.presence is seen.presence is Presence.PRESENT
         and local.version == entry.base_keeper != ""
         and seen.version == entry.base_target != ""
-        and not (entry.intended_keeper or entry.intended_target or entry.claimed_from)
+        # What is claimed for its creation has no base.
+        and not (entry.intended_keeper or entry.intended_target)
         and finding.ownership(target) is not Ownership.NONE
         and not is_in_other_form(target, local, entry)
     )
