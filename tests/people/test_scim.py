@@ -274,6 +274,16 @@ def test_what_an_administrator_enabled_and_disabled_meanwhile_stays_disabled(sci
     assert not [*run_checks()]
 
 
+def test_whom_an_administrator_offboards_after_the_client_stays_disabled(scim: Scim) -> None:
+    """The account was off already: whose the last word is, the departure says alone."""
+    key, user = scim.created(externalId="00u1")
+    scim.activate(key, False)
+    offboard(actor=scim.root, user=User.objects.get(pk=user.pk))
+    answer = scim.activate(key, True)
+    assert (answer.status_code, answer.json()["scimType"]) == (409, "mutability")
+    assert not User.objects.get(pk=user.pk).is_active
+
+
 def test_a_removed_attribute_changes_nothing_and_true_enables_again(scim: Scim) -> None:
     key, user = scim.created(externalId="00u1")
     scim.activate(key, False)

@@ -121,6 +121,20 @@ class TestBackend:
         assert world.value(f"{world.prefix}/password") == "theirs"
         assert backend.get_metadata("password").version == changed.version != made.version
 
+    def test_it_deletes_nothing_that_another_keeper_marked_since(
+        self, world: World, backend: Backend
+    ) -> None:
+        made = backend.create("password", "first", mark=MARK, token=TOKEN)
+        if not world.keeps_marks:
+            # Keeper's entry is its mark.
+            return
+        other = replace(MARK, deployment=UUID(int=9))
+        backend.mark(made, other)
+        with pytest.raises(ChangedSinceRead):
+            backend.delete(made)
+        assert world.value(f"{world.prefix}/password") == "first"
+        assert backend.get_metadata("password").mark == other
+
     def test_it_repeats_an_update_without_a_second_version(self, world: World, backend: Backend) -> None:
         made = backend.create("password", "first", mark=MARK, token=TOKEN)
         once = backend.update(made, "second", token=OTHER_TOKEN)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, cast
@@ -336,6 +337,22 @@ def test_it_deletes_one_version_alone(
     with pytest.raises(ChangedSinceRead, match="restored"):
         backend.delete(made)
     assert vault.value(f"{vault.prefix}/a") == "theirs"
+
+
+def test_what_another_keeper_marks_while_it_is_deleted_is_restored(
+    vault: VaultWorld, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, other = backend.create("a", "1", mark=MARK, token=TOKEN), replace(MARK, deployment=UUID(int=9))
+    plain = VaultKv2._refuse_change
+
+    def refuse(self: VaultKv2, seen: SecretMetadata, now: SecretMetadata) -> None:
+        plain(self, seen, now)
+        backend.mark(made, other)
+
+    monkeypatch.setattr(VaultKv2, "_refuse_change", refuse)
+    with pytest.raises(ChangedSinceRead, match="restored"):
+        backend.delete(made)
+    assert (vault.value(f"{vault.prefix}/a"), backend.get_metadata("a").mark) == ("1", other)
 
 
 def test_another_secret_of_the_same_name_is_not_the_one_that_was_read(
