@@ -135,11 +135,13 @@ def _apply(step: Step, resource: Resource) -> None:
         part[step.inside.name] = None if step.op == "remove" else step.value
         resource[name] = coerced_element(attribute, part)
     elif step.op == "remove":
-        if attribute.required:
+        if attribute.required or attribute.kept:
             raise invalid(f"{name} is required.", "mutability")
         resource.pop(name, None)
     else:
         value = coerced(attribute, step.value)
+        if value is None and attribute.kept:
+            raise invalid(f"{name} is required.")
         # A complex value keeps the parts that are not named.
         resource[name] = {**(resource.get(name) or {}), **value} if attribute.inside and value else value
 

@@ -40,6 +40,8 @@ class Attribute:
     type: str = "string"
     many: bool = False
     required: bool = False
+    # Always there, and so announced as required; where a client does not say it, Keeper does.
+    kept: bool = False
     read_only: bool = False
     immutable: bool = False
     exact: bool = False
@@ -64,7 +66,7 @@ class Attribute:
             "type": self.type,
             "multiValued": self.many,
             "description": self.about,
-            "required": self.required,
+            "required": self.required or self.kept,
             "caseExact": self.exact,
             "mutability": mutability,
             "returned": "default",
@@ -160,7 +162,7 @@ USER: Final = Kind(
                 Attribute(name="primary", about="Where Keeper sends notifications.", type="boolean"),
             ),
         ),
-        Attribute(name="active", about="Whether the person may use Keeper.", type="boolean"),
+        Attribute(name="active", about="Whether the person may use Keeper.", type="boolean", kept=True),
         Attribute(
             name="groups",
             about="The groups of the provider that the person is in.",

@@ -54,7 +54,7 @@ class UserResources(ResourceView):
                     {
                         **attributes,
                         "id": str(uuid),
-                        **({"active": is_active} if "active" in attributes else {}),
+                        "active": is_active,
                         **({"meta": self.meta(uuid, *meta)} if "meta" in names else {}),
                         "groups": self._places(places.get(user, ())),
                     },
@@ -64,8 +64,8 @@ class UserResources(ResourceView):
         found = groups.groups_with(self.caller, [row.user_id for row in rows]) if whole else {}
         for row in rows:
             places = self._places(found.get(row.user_id, ()))
-            # Whether the person may use Keeper, whoever decided it last. What the client removed is not told.
-            active = {"active": row.user.is_active} if "active" in row.attributes else {}
+            # Whether the person may use Keeper, whoever decided it last.
+            active = {"active": row.user.is_active}
             yield {**row.attributes, **active, **({"groups": places} if places else {})}
 
     def _places(self, found: Iterable[tuple[UUID, str]]) -> list[Resource]:

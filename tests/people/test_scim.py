@@ -244,6 +244,31 @@ def test_a_disabled_account_is_not_enabled_by_false_and_true(cast: Cast, scim: S
     assert user.is_authentic()
 
 
+@pytest.mark.parametrize("sent", [{}, {"active": None}, {"active": []}], ids=["absent", "null", "empty"])
+def test_active_is_told_as_it_is_in_keeper_whatever_the_client_said_of_it(
+    scim: Scim, sent: dict[str, Any]
+) -> None:
+    """A provider that takes an absent one for true would believe that the person is in."""
+    created = scim.create(externalId="00u1", **sent)
+    key = created.json()["id"]
+    user = ProvisionedUser.objects.get(uuid=key).user
+    put = {"schemas": [USER.urn], "userName": "bea@example.com", **sent}
+
+    def told() -> list[bool]:
+        shown = [scim.call("get", f"/Users/{key}").json()["active"]]
+        shown += [each["active"] for each in scim.call("get", "/Users").json()["Resources"]]
+        shown += [bool(scim.listed("?filter=active eq true")), not scim.listed("?filter=active eq false")]
+        return [*shown, bool(scim.listed("?filter=not (active eq false)"))]
+
+    assert (created.json()["active"], told()) == (True, [True] * 5)
+    offboard(actor=scim.root, user=user)
+    assert told() == [False] * 5
+    assert scim.call("put", f"/Users/{key}", put).json()["active"] is False
+    assert told() == [False] * 5
+    announced = scim.call("get", f"/Schemas/{USER.urn}").json()["attributes"]
+    assert [each["required"] for each in announced if each["name"] == "active"] == [True]
+
+
 @pytest.mark.parametrize("active", [True, False])
 def test_a_change_that_does_not_name_active_leaves_what_an_administrator_decided(
     scim: Scim, *, active: bool
@@ -258,7 +283,7 @@ def test_a_change_that_does_not_name_active_leaves_what_an_administrator_decided
         scim.patch(key, {"op": "add", "path": "displayName", "value": "B"}),
         scim.call("put", f"/Users/{key}", {"schemas": [USER.urn], "userName": "bea@example.com"}),
     ):
-        assert (answer.status_code, answer.json().get("active", True)) == (200, active)
+        assert (answer.status_code, answer.json()["active"]) == (200, active)
     assert (User.objects.get(pk=user.pk).is_active, Departure.objects.count()) == (active, before)
 
 
@@ -284,10 +309,17 @@ def test_whom_an_administrator_offboards_after_the_client_stays_disabled(scim: S
     assert not User.objects.get(pk=user.pk).is_active
 
 
-def test_a_removed_attribute_changes_nothing_and_true_enables_again(scim: Scim) -> None:
+def test_active_is_not_removed_and_true_enables_again(scim: Scim) -> None:
     key, user = scim.created(externalId="00u1")
     scim.activate(key, False)
-    assert "active" not in scim.patch(key, {"op": "remove", "path": "active"}).json()
+    for operation, kind in (
+        ({"op": "remove", "path": "active"}, "mutability"),
+        ({"op": "replace", "path": "active", "value": None}, "invalidValue"),
+        ({"op": "replace", "value": {"active": []}}, "invalidValue"),
+    ):
+        answer = scim.patch(key, operation)
+        assert (answer.status_code, answer.json()["scimType"]) == (400, kind)
+        assert scim.call("get", f"/Users/{key}").json()["active"] is False
     assert not User.objects.get(pk=user.pk).is_active
     assert scim.activate(key, True).status_code == 200
     assert User.objects.get(pk=user.pk).is_active
@@ -370,7 +402,7 @@ def test_the_last_administrator_is_held_and_ended_once_there_is_another(
     assert user.is_authentic()
     assert browser.get("/api/whoami").status_code == 401
     assert Alert.objects.filter(kind=LAST_ADMINISTRATOR, open=True).count() == 1
-    assert scim.call("get", f"/Users/{key}").json().get("active") is not False
+    assert scim.call("get", f"/Users/{key}").json()["active"] is True
     update_user(actor=system_principal(is_admin=True), user=cast.root, role=UserRole.ADMIN)
     assert scim.activate(key, False).status_code == 200
     assert not User.objects.get(pk=user.pk).is_active
@@ -821,7 +853,7 @@ def test_pages_and_parts(scim: Scim) -> None:
     assert part == {"schemas": [USER.urn], "id": part["id"], "userName": "p0", "name": {"familyName": "0"}}
     left = scim.call("get", f"/Users/{part['id']}?excludedAttributes=name.familyName,meta,id").json()
     assert left["name"] == {"givenName": "P"}
-    assert left.keys() == {"schemas", "id", "userName", "name"}
+    assert left.keys() == {"schemas", "id", "userName", "name", "active"}
     body = {"schemas": [f"{MESSAGES}SearchRequest"], "filter": 'userName eq "p3"', "attributes": ["userName"]}
     found = scim.call("post", "/Users/.search", body).json()["Resources"]
     assert [each["userName"] for each in found] == ["p3"]
