@@ -125,10 +125,48 @@ def copies_of(
 ) -> Iterator[tuple[UUID, int]]:
     """Yield the secrets and versions that copies and moves of these versions made, by the audit log.
 
-    The event of the copy names the place and name; the next write there by the same actor is the copy.
+    The event of the copy names the place and name; the next write there by the same actor is the copy. That
+    of a cloned environment names its source.
     """
     for uuids in in_batches(list(numbers)):
         yield from _written(list(_copied(uuids, numbers, since)))
+    if numbers:
+        yield from _cloned(numbers, since)
+
+
+def _cloned(numbers: Mapping[UUID, Collection[int]], since: datetime | None) -> Iterator[tuple[UUID, int]]:
+    """Yield what clones of environments were given of versions: lists name what was read and made."""
+    clones = AuditEvent.objects.filter(
+        action=Action.ENVIRONMENT_CREATE, outcome=Outcome.ALLOWED, details__contains='"cloned_from":'
+    )
+    if since:
+        clones = clones.filter(at__gte=since)
+    for clone in clones.order_by("id").only("id", "at", "actor_uuid", "object_uuid", "details"):
+        source = UUID(parsed_details(clone.details)["cloned_from"])
+        mine = AuditEvent.objects.filter(
+            actor_uuid=clone.actor_uuid, outcome=Outcome.ALLOWED, manifest__isnull=False
+        )
+        read = mine.filter(
+            stream=environment_stream(source), action=Action.SECRET_EXPORT, id__lt=clone.pk
+        ).order_by("-id")
+        items = ReadManifestItem.objects.filter(
+            manifest__in=list(read.values_list("manifest", flat=True)[:1])
+        )
+        names = {
+            name
+            for uuid, number, name in items.values_list("secret_uuid", "number", "name").iterator(BATCH)
+            if number in numbers.get(uuid, ())
+        }
+        made = mine.filter(
+            stream=environment_stream(clone.object_uuid),
+            action=Action.SECRET_CREATE,
+            id__gt=clone.pk,
+            at__lte=clone.at + _WRITTEN_WITHIN,
+        )
+        items = ReadManifestItem.objects.filter(manifest__in=list(made.values_list("manifest", flat=True)))
+        for uuid, number, name in items.values_list("secret_uuid", "number", "name").iterator(BATCH):
+            if name in names:
+                yield uuid, number
 
 
 def _copied(

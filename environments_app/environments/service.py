@@ -100,10 +100,12 @@ def create_environment(
     emergency_reads: bool | None = None,
     position: int | None = None,
     manager: User | None = None,
+    cloned_from: Environment | None = None,
 ) -> Environment:
     """Create an environment, whose creator becomes its manager.
 
-    `manager` names one where no person creates it (a token, or Keeper itself). It is not created as
+    `manager` names one where no person creates it (a token, or Keeper itself). `cloned_from` is whose values
+    it is about to be given. It is not created as
     protected: nobody could approve what its one manager asks for. `warnings` has an entry if its key
     could not be checked.
     Raises Forbidden, BadName, InvalidField, or NameInUse.
@@ -131,7 +133,7 @@ def create_environment(
         manager = User.objects.get(uuid=actor.uuid)
     try:
         with lock_actor(actor, Action.ENVIRONMENT_CREATE):
-            _store(environment, actor, manager, last=position is None)
+            _store(environment, actor, manager, last=position is None, cloned_from=cloned_from)
     except IntegrityError as error:
         deleted = Environment.every.filter(name=name, deleted_at__isnull=False).exists()
         raise NameInUse(_KEPT.format(name) if deleted else f"{name} already exists.") from error
@@ -256,7 +258,14 @@ def require_visible(actor: Principal, environment: Environment | None) -> Enviro
     return environment
 
 
-def _store(environment: Environment, actor: Principal, manager: User | None, *, last: bool) -> None:
+def _store(
+    environment: Environment,
+    actor: Principal,
+    manager: User | None,
+    *,
+    last: bool,
+    cloned_from: Environment | None,
+) -> None:
     if last:
         highest = Environment.objects.aggregate(highest=Max("position"))["highest"]
         environment.position = (highest or 0) + 1
@@ -275,6 +284,8 @@ def _store(environment: Environment, actor: Principal, manager: User | None, *, 
         "guarded_prefixes": environment.guarded_prefixes,
         "emergency_reads": bool(environment.emergency_reads),
         "manager": manager.username if manager else None,
+        # By which what is known of the source is followed; readers here may not know its name.
+        **({"cloned_from": str(cloned_from.uuid)} if cloned_from else {}),
     }
     _record(actor, Action.ENVIRONMENT_CREATE, environment, details)
 

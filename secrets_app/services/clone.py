@@ -59,6 +59,7 @@ def clone_environment(
         guarded_prefixes=source.guarded_prefixes,
         emergency_reads=source.emergency_reads,
         approvals_required=source.approvals_required,
+        cloned_from=source if with_values else None,
     )
     return clone, _stored(refresh_principal(present), source, clone, exported)
 

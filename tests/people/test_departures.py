@@ -74,6 +74,7 @@ from secrets_app.exposure import offboarding_report
 from secrets_app.models import DepartureValue, Secret, Share, Webhook
 from secrets_app.outlets import outlets_of
 from secrets_app.services import transfer, write
+from secrets_app.services.clone import clone_environment
 from secrets_app.services.read import reveal
 from secrets_app.services.share import share_once
 from secrets_app.tests.kept import change, keep
@@ -536,6 +537,32 @@ def test_a_copy_of_a_value_that_they_know_is_listed_whenever_it_was_made(cast: C
     }  # fmt: skip
     report = offboarding_report(actor=root, user=cast.erin)
     assert {each.secret.name for each in report.standing} == {"one", "copy/of", "copy-of-it", "onto"}
+
+
+def test_what_a_clone_of_an_environment_was_given_of_what_they_know_is_listed(cast: Cast) -> None:
+    root = cast.principal(cast.root)
+    grant(actor=cast.principal(cast.alice), environment=cast.development, user=cast.root, role="manager")
+    for name in ("known", "replaced", "never"):
+        keep(cast, name, f"of {name}")
+    for name in ("known", "replaced"):
+        reveal(actor=cast.principal(cast.erin), secret=Secret.objects.get(name=name))
+    for value in ("second", "third"):
+        change(cast, Secret.objects.get(name="replaced"), value)
+    end_person(actor=root, user=cast.erin)
+    following.run()
+    later(Departure.objects.get(), minutes=3)
+    following.run()
+    source = Environment.objects.get(name="development")
+    clone, count = clone_environment(
+        actor=cast.principal(cast.root), source=source, name="copy", with_values=True
+    )
+    assert count == 3
+    clone_environment(actor=cast.principal(cast.root), source=source, name="empty")
+    following.run()
+    following.run()
+    listed = [(row.secret.environment.name, row.secret.name) for row in DepartureValue.objects.all()]
+    assert sorted(listed) == [("copy", "known"), ("development", "known")]
+    assert Secret.objects.get(environment=clone, name="known").rotation_due_at is not None
 
 
 def set_up(cast: Cast, person: Principal) -> list[str]:
