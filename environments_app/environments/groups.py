@@ -15,9 +15,10 @@ from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
 from core.canonical_json import Json
 from environments_app.approvals.access_proposals import joining
+from environments_app.approvals.broken_glass import record_breaking
 from environments_app.approvals.gate import require_approval
 from environments_app.approvals.group_members import lock_group
-from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
+from environments_app.authorization.break_glass import confirm_grant, opens_values
 from environments_app.authorization.policy import Principal, require
 from environments_app.environments.memberships import note_move
 from environments_app.errors import Conflict, InvalidField, NameInUse
@@ -71,7 +72,7 @@ def add_to_group(*, actor: Principal, user: User, group: Group) -> GroupMember:
             approved = [approval.consume(place, actor=actor) for place, approval in approvals]
             member = GroupMember.objects.create(user=user, group=group)
             draft = _draft(actor, group, "added", member, approved)
-            record_many(with_alert(draft, breaks_glass=_opens_values(actor, group)))
+            record_breaking(draft, breaks_glass=_opens_values(actor, group), places=_places(group))
     except IntegrityError as error:
         raise Conflict("This person is already in the group.") from error
     return member

@@ -14,16 +14,16 @@ from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
-from audit_app.recording.recorder import record_many
 from core.canonical_json import Json
 from environments_app.approvals.access_proposals import changing_membership, granting, widens
+from environments_app.approvals.broken_glass import record_breaking
 from environments_app.approvals.gate import (
     ApprovalGrant,
     needs_second_person,
     require_approval,
     system_approval,
 )
-from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
+from environments_app.authorization.break_glass import confirm_grant, opens_values
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.rows import isoformat, require_future, set_fields
 from environments_app.errors import AlreadyGranted, Conflict, InvalidField, Invisible, LastManager
@@ -328,4 +328,4 @@ def _record(
     breaks_glass = action not in _TAKES_AWAY and opens_values(
         actor, action, environment_id=membership.environment_id, role=membership.role
     )
-    record_many(with_alert(draft, breaks_glass=breaks_glass))
+    record_breaking(draft, breaks_glass=breaks_glass, places=[environment])

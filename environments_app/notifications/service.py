@@ -39,6 +39,9 @@ ATTEMPTS: Final = 8
 _CLAIM: Final = timedelta(minutes=2)
 _FIRST_WAIT: Final = timedelta(seconds=30)
 _LONGEST_WAIT: Final = timedelta(days=1)
+# Access that an administrator opened; nothing ends it, so it is listed for some days.
+BREAK_GLASS: Final = "break-glass"
+_LISTED: Final = timedelta(days=7)
 # The use of a decoy, which the addresses of the installation get as well.
 DECOY: Final = "decoy"
 # What a receiver that failed is left alone for at most, while messages wait for it.
@@ -265,6 +268,8 @@ def deliver_due() -> int:
     _tell_waiting()
     now = timezone.now()
     Delivery.objects.filter(finished_at__lt=now - _KEPT).delete()
+    passed = Alert.objects.filter(kind=BREAK_GLASS, open=True, opened_at__lt=now - _LISTED)
+    passed.update(open=None, waiting=False, closed_at=now)
     # What receivers that do not answer leave undone waits for the next pass, and holds nothing else up.
     until, sent = time.monotonic() + _PASS_SECONDS, 0
     failed: set[_Receiver] = set()

@@ -16,11 +16,12 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
-from audit_app.recording.recorder import commit_record, record_many
+from audit_app.recording.recorder import commit_record
 from core.canonical_json import Json
 from environments_app.approvals.access_proposals import mapping as proposed
+from environments_app.approvals.broken_glass import record_breaking
 from environments_app.approvals.gate import require_approval
-from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
+from environments_app.authorization.break_glass import confirm_grant, opens_values
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.rows import clean_fields, lock_authentic
 from environments_app.environments import memberships
@@ -214,7 +215,9 @@ def _record_mapping(
         details=details,
     )
     breaks_glass = change == "mapped" and _opens_values(actor, mapping)
-    record_many(with_alert(draft, breaks_glass=breaks_glass))
+    record_breaking(
+        draft, breaks_glass=breaks_glass, places=[mapping.environment] if mapping.environment else []
+    )
 
 
 def _opens_values(actor: Principal, mapping: SamlGroupMapping) -> bool:

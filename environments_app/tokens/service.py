@@ -19,11 +19,11 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
-from audit_app.recording.recorder import record_many
 from core.canonical_json import Json
 from environments_app.approvals.access_proposals import issuing
+from environments_app.approvals.broken_glass import record_breaking
 from environments_app.approvals.gate import require_approval
-from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
+from environments_app.authorization.break_glass import confirm_grant, opens_values
 from environments_app.authorization.policy import Principal, require, require_confirmed, require_unsuspended
 from environments_app.authorization.rows import clean_fields, isoformat, require_future
 from environments_app.environments.memberships import acting_user
@@ -220,4 +220,4 @@ def record_token(
     breaks_glass = action is Action.TOKEN_ISSUE and opens_values(
         actor, action, environment_id=token.environment_id, role=token.role
     )
-    record_many(with_alert(draft, breaks_glass=breaks_glass))
+    record_breaking(draft, breaks_glass=breaks_glass, places=[environment] if environment else [])

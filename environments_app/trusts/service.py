@@ -17,9 +17,9 @@ from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_state import row_digest_entry, state_digest
 from audit_app.recording.drafts import AuditObject, EventDraft
-from audit_app.recording.recorder import record_many
 from core.canonical_json import Json
 from environments_app.approvals.access_proposals import plain_values
+from environments_app.approvals.broken_glass import record_breaking
 from environments_app.approvals.gate import (
     ApprovalGrant,
     Line,
@@ -27,7 +27,7 @@ from environments_app.approvals.gate import (
     needs_second_person,
     require_approval,
 )
-from environments_app.authorization.break_glass import confirm_grant, opens_values, with_alert
+from environments_app.authorization.break_glass import confirm_grant, opens_values
 from environments_app.authorization.credential_custody import NARROWS
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.rows import isoformat, set_fields
@@ -259,7 +259,7 @@ def record_trust(
     breaks_glass = not is_gone and opens_values(
         actor, action, environment_id=trust.environment_id, role=trust.role
     )
-    record_many(with_alert(draft, breaks_glass=breaks_glass))
+    record_breaking(draft, breaks_glass=breaks_glass, places=[trust.environment])
 
 
 def _facts(trust: Trust) -> dict[str, Json]:

@@ -23,7 +23,8 @@ from audit_app.integrity.row_authentication import AuthenticatedRow, verified_ro
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
-from environments_app.authorization.break_glass import administers, with_alert
+from environments_app.approvals.broken_glass import record_breaking
+from environments_app.authorization.break_glass import administers
 from environments_app.authorization.policy import Principal, require, require_confirmed, require_unsuspended
 from environments_app.authorization.rows import clean_fields, lock_authentic, set_fields
 from environments_app.errors import Conflict, Forbidden, InvalidField, LastAdministrator, NameInUse
@@ -31,6 +32,7 @@ from environments_app.models import (
     AccessConfirmation,
     Departure,
     DepartureKind,
+    Environment,
     Membership,
     PasswordLink,
     ProvisionedUser,
@@ -350,10 +352,11 @@ def record_user(
 def record_takeover(actor: Principal, user: User, details: dict[str, Any]) -> None:
     """Record a change after which its actor could sign in as this user."""
     # Also while the account is disabled or a grant has expired: either can be put right afterwards.
-    has_access = Membership.objects.filter(Q(user=user) | Q(group__group_members__user=user)).exists()
-    breaks_glass = administers(actor) and actor.uuid != user.uuid and has_access
+    access = Membership.objects.filter(Q(user=user) | Q(group__group_members__user=user))
+    places = list(Environment.objects.filter(pk__in=access.values("environment")))
+    breaks_glass = administers(actor) and actor.uuid != user.uuid and bool(places)
     draft = _draft(actor, Action.USER_CHANGE, user, details)
-    record_many(with_alert(draft, breaks_glass=breaks_glass))
+    record_breaking(draft, breaks_glass=breaks_glass, places=places)
 
 
 def _draft(

@@ -1,15 +1,18 @@
 """Ways to values that administrators open: allowed, and each recorded as breaking the glass."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.environments import groups, memberships
-from environments_app.models import Environment, Membership, Role, User
+from environments_app.models import Alert, Delivery, Environment, Membership, Role, User
+from environments_app.notifications.service import deliver_due
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens import service as tokens
 from environments_app.users import accounts
@@ -44,6 +47,28 @@ def test_granting_a_role_that_reads_breaks_it_whoever_it_is_for(
         assert len(alerts) == number
         assert (alerts[-1].actor_name, alerts[-1].object_name) == (actor.name, holder)
         assert alerts[-1].stream == f"environment:{cast.production.uuid}"
+
+
+def test_managers_and_other_administrators_are_told_and_the_actor_is_not(cast: Cast) -> None:
+    other = accounts.create_user(
+        actor=cast.principal(cast.root), username="ada", email="", display_name="", password=NEW, role="admin"
+    )
+    Delivery.objects.all().delete()
+    memberships.grant(
+        actor=cast.principal(cast.root), environment=cast.production, user=cast.root, role="reader"
+    )
+    told = Delivery.objects.filter(kind="break-glass", transport="email")
+    assert {each.addressee for each in told} == {cast.alice.uuid, other.uuid}
+    (alert,) = Alert.objects.filter(kind="break-glass", open=True)
+    assert (alert.subject, alert.environment) == ("Break-glass access in production", cast.production)
+    assert alert.lines[0] == "root granted access to root, without a grant of their own there."
+    # Nothing ends it: it is listed for a week, and nobody is told of its end.
+    told.delete()
+    for days, still in ((6, True), (8, False)):
+        Alert.objects.update(opened_at=timezone.now() - timedelta(days=days))
+        deliver_due()
+        assert Alert.objects.filter(open=True).exists() is still
+    assert not Delivery.objects.filter(kind="recovered").exists()
 
 
 @pytest.mark.parametrize("role", ["reader", "editor", "manager"])

@@ -153,7 +153,7 @@ def test_an_account_that_was_given_another_password_resets_by_no_address_of_befo
     assert "set-password#" in str(message.body)
     accounts.set_password(actor=cast.principal(cast.root), user=alice, password=PASSWORD + "2")
     PasswordLink.objects.all().delete()
-    (message,) = ask()
+    (message,) = (each for each in ask() if "Break-glass" not in each.subject)
     assert "set-password#" not in str(message.body)
 
 

@@ -165,7 +165,8 @@ def test_a_token_is_issued_only_to_who_is_fresh(old: Client, settings: Settings,
     form = {"name": "ci", "role": "viewer"}
     response = old.post("/environments/development/tokens", form)
     assert response.status_code == 422
-    assert b'href="/confirm' in response.content
+    # The form asks for the password itself.
+    assert b'name="proof-password"' in response.content
     assert b'value="ci"' in response.content
     api = old.post("/api/environments/development/tokens", form, content_type="application/json")
     assert (api.status_code, api.json()["title"]) == (403, "Confirm your password")

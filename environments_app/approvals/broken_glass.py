@@ -1,0 +1,40 @@
+"""Tells people that an administrator broke the glass: opened values that no grant of their own allows."""
+
+from collections.abc import Iterable
+from uuid import uuid5
+
+from django.urls import reverse
+
+from audit_app.recording.drafts import EventDraft
+from audit_app.recording.recorder import record_many
+from environments_app.approvals.approvers import possible_managers
+from environments_app.authorization.break_glass import with_alert
+from environments_app.models import Environment, User, UserRole
+from environments_app.notifications.service import BREAK_GLASS, raise_alert
+
+
+def record_breaking(draft: EventDraft, *, breaks_glass: bool, places: Iterable[Environment]) -> None:
+    """Record an act in its transaction; if it breaks the glass, with the event and an alert in each place.
+
+    The alert is for who manages the place, and for administrators and auditors. The actor is sent nothing.
+    """
+    if breaks_glass:
+        actor, about = draft.actor, draft.object
+        for place in places:
+            auditors = User.objects.filter(role=UserRole.AUDITOR, is_active=True)
+            people = {person.uuid for person in (*possible_managers(place), *auditors)}
+            raise_alert(
+                kind=BREAK_GLASS,
+                about=uuid5(place.uuid, str(about.uuid)),
+                environment=place,
+                adds=True,
+                people=people - {actor.uuid},
+                subject=f"Break-glass access in {place.name}",
+                lines=[
+                    f"{actor.name} {draft.action.done} {about.name}, without a grant of their own there.",
+                    "Find out whether that was right. The audit log of the environment has it.",
+                ],
+                link=reverse("environment-detail", args=[place.name]),
+            )
+    # After all other rows: it locks the heads of the log.
+    record_many(with_alert(draft, breaks_glass=breaks_glass))
