@@ -162,19 +162,26 @@ def _describe(row: ProvisionedGroup, wanted: Mapping[str, Any]) -> None:
 def _set_members(
     actor: Principal, row: ProvisionedGroup, wanted: Mapping[str, Any], *, before: Collection[str]
 ) -> bool:
-    """Put people in and take people out, and return whether anybody was."""
+    """Put people in and take people out, and return whether anybody was.
+
+    Nobody who ended is put in: the role of the group would be theirs at once when they return.
+    """
     given = dict.fromkeys(each["value"].lower() for each in wanted.get("members") or [])
     present = set(before)
     added, removed = [each for each in given if each not in present], present - given.keys()
+    is_moved = bool(removed)
     # Never all at once: of 5,000 people, the rows alone were 8 MB.
     for ids in in_batches(added, _AT_ONCE):
-        _put_in(actor, row, [person.user for person in _people(row.client, ids)])
+        users = [person.user for person in _people(row.client, ids) if person.user.is_active]
+        if users:
+            _put_in(actor, row, users)
+            is_moved = True
     for ids in in_batches(sorted(removed), _AT_ONCE):
         places = row.group.group_members.filter(
             user__provisioned__uuid__in=ids, user__provisioned__client=row.client
         )
         _take_out(actor, row, list(places.select_related("user")))
-    return bool(added or removed)
+    return is_moved
 
 
 def _people(client: ScimClient, ids: Collection[str]) -> list[ProvisionedUser]:

@@ -32,6 +32,7 @@ from environments_app.models import (
 )
 from environments_app.tests.cast import Cast
 from environments_app.tokens import scim_clients
+from environments_app.users.accounts import update_user
 from gateway_app.scim.schema import GROUP, MESSAGES
 from secrets_app.provisioning import groups as scim_groups
 from tests.people.test_scim import Scim
@@ -228,6 +229,40 @@ def test_who_ends_leaves_the_groups_of_the_client(cast: Cast, scim: Scim, how: s
     assert scim.call("put", f"/Groups/{key}", body, **{"if-match": version}).status_code == 412
     assert [row.group for row in GroupMember.objects.filter(user=user)] == [other]
     assert Departure.objects.filter(user=user, kind="moved").count() == 0
+
+
+@pytest.mark.every_database
+@pytest.mark.parametrize("by", ["client", "administrator"])
+def test_who_ended_is_put_into_no_group_and_has_no_role_of_one_after_the_return(
+    cast: Cast, scim: Scim, by: str, events: Events
+) -> None:
+    bea, user = scim.created("bea@example.com")
+    cid, _ = scim.created("cid@example.com")
+    scim.activate(bea, False)
+    key = made(scim, "Platform", bea, cid)
+    group = ProvisionedGroup.objects.get().group
+    grant(
+        actor=cast.principal(cast.alice), environment=cast.development, user=None, group=group,
+        role="editor", prefix="", expires_at=None,
+    )  # fmt: skip
+    add = {"op": "add", "path": "members", "value": [{"value": bea}]}
+    before = [patch(scim, key, add) for _ in range(2)][-1]
+    assert [each["value"] for each in before.json()["members"]] == [cid]
+    # It is no change, and leaves no event.
+    assert before.json()["meta"]["version"] == 'W/"1"'
+    assert [json.loads(event.details).get("users") for event in events(Action.GROUP_CHANGE)] == [
+        None,
+        ["cid"],
+    ]
+    if by == "client":
+        assert scim.activate(bea, True).status_code == 200
+    else:
+        update_user(actor=scim.root, user=User.objects.get(pk=user.pk), is_active=True)
+    assert user_principal(User.objects.get(pk=user.pk)).grants == ()
+    # Pushed again, the person is in.
+    assert len(patch(scim, key, add).json()["members"]) == 2
+    assert {each.role for each in user_principal(User.objects.get(pk=user.pk)).grants} == {"editor"}
+    assert not [*run_checks()]
 
 
 def test_a_grant_that_was_approved_holds_for_who_comes_later(cast: Cast, scim: Scim) -> None:
