@@ -1,7 +1,7 @@
 """The admin's forms of accounts, groups and roles: refusals are shown at their field; write-only fields."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib.auth.models import Group
@@ -189,8 +189,17 @@ class ScimClientForm(ModelForm):
         choices=lambda: [("", "None: with a password"), *sign_ins().items()],
         help_text="Identity provider through which its people sign in. The first sign-in of a person must "
         "prove the external ID; until then nobody else can use the account. Whoever connected this "
-        "sign-in to another account is disconnected and signed out, and nobody connects it any more.",
+        "sign-in to another account is disconnected and signed out, and nobody connects it any more. It "
+        "never changes: to link another one, remove the client and add one by another name.",
     )
+
+    class Meta:
+        error_messages: ClassVar[dict[str, dict[str, str]]] = {
+            "name": {
+                "unique": "A SCIM client has this name, or had it and was removed: the audit log and its "
+                "groups keep it. Choose another one, such as Okta 2."
+            }
+        }
 
 
 class EventSinkForm(ModelForm):

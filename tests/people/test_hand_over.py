@@ -469,6 +469,18 @@ def test_the_page_of_a_client_names_who_signs_in_there_and_is_not_managed(
     assert not scim_clients.unmanaged(unlinked).exists()
 
 
+def test_the_form_says_that_the_sign_in_stays_and_whose_a_name_is(
+    cast: Cast, signed_in: Callable[[User], Client]
+) -> None:
+    scim_clients.remove_client(actor=user_principal(cast.root).proven(), client=Scim(cast).row)
+    browser, path = signed_in(cast.root), reverse("admin:environments_app_scimclient_add")
+    assert "It never changes: to link another one" in browser.get(path).content.decode()
+    page = browser.post(path, {"name": "Okta", "preset": "okta", "issuer": ""}).content.decode()
+    assert "or had it and was removed" in page
+    assert "Choose another one, such as Okta 2." in page
+    assert browser.post(path, {"name": "Okta 2", "preset": "okta", "issuer": ""}).status_code == 302
+
+
 def test_the_client_keeps_name_and_address_whoever_asks(cast: Cast, scim: Scim) -> None:
     row = hand_over(cast, scim)
     for change in ({"email": "m@example.com"}, {"display_name": "M"}):
