@@ -8,7 +8,7 @@ The offboarding report shows what a user can read, what they did read, and which
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -34,7 +34,8 @@ from environments_app.environments.access_history import Disabled, when_disabled
 from environments_app.errors import Invisible
 from environments_app.models import Environment, ServiceToken, Trust, User
 from environments_app.users.password_backend import named_user
-from secrets_app.models import Secret
+from secrets_app.keys import fingerprints
+from secrets_app.models import Secret, SecretVersion
 from secrets_app.outlets import Outlet, outlets_of
 
 # Between the event that opens a version for a copy and the write of that; a key service may be slow.
@@ -54,8 +55,8 @@ def known_to(who: UUID) -> list[Known]:
     """Return what a person or token has seen or written, deleted secrets included, sorted by place and name.
 
     A version that a rollback made of one that they know counts too, and so does a copy of one, whoever made
-    it and when: they hold the same value. A decoy does not count. It costs a
-    statement for single acts, one for acts on many, three for each 500 secrets, and some for copies.
+    it and when, and an equal one that is served. A decoy does not count. It costs a
+    statement for single acts, one for acts on many, four for each 500 secrets, and some for copies.
     """
     seen: dict[UUID, set[int]] = {}
     for uuid, number in _seen_by(who):
@@ -73,15 +74,48 @@ def known_to(who: UUID) -> list[Known]:
                 fresh.append(uuid)
     secrets: list[Secret] = []
     for uuids in in_batches(list(seen)):
-        secrets += Secret.objects.filter(uuid__in=uuids, decoy=None).select_related("environment")
+        found = Secret.objects.filter(uuid__in=uuids, decoy=None).select_related("environment")
+        secrets += found
+        for secret, number in equal_versions(found, seen):
+            seen[secret.uuid].add(number)
     secrets.sort(key=attrgetter("environment.name", "environment_id", "name", "pk"))
     return [_known(secret, seen[secret.uuid]) for secret in secrets]
 
 
-def _known(secret: Secret, numbers: set[int]) -> Known:
+def equal_versions(
+    secrets: Iterable[Secret], numbers: Mapping[UUID, Collection[int]]
+) -> Iterator[tuple[Secret, int]]:
+    """Yield served versions, beside these, that hold the value of one of these of the same secret.
+
+    Those of guarded secrets are left out: who may write one and not read it could guess its value by what
+    follows from this.
+    """
+    asked = {
+        secret.pk: secret
+        for secret in secrets
+        if secret.live and not secret.guarded and not _served(secret) <= set(numbers[secret.uuid])
+    }
+    for batch in in_batches(list(asked)):
+        prints: dict[int, dict[int, bytes]] = defaultdict(dict)
+        rows = SecretVersion.objects.filter(secret__in=batch)
+        for pk, number, fingerprint in rows.values_list("secret_id", "number", "fingerprint"):
+            prints[pk][number] = bytes(fingerprint)
+        for pk in batch:
+            secret, theirs = asked[pk], prints[pk]
+            mine = [theirs[number] for number in numbers[secret.uuid] if theirs.get(number)]
+            for number in sorted(_served(secret) - set(numbers[secret.uuid])):
+                if any(fingerprints.same_value(each, theirs.get(number, b"")) for each in mine):
+                    yield secret, number
+
+
+def _served(secret: Secret) -> set[int]:
     # The previous value works while its grace lasts, and the pending one is about to.
     served = {secret.current_number, secret.previous_number, secret.pending_number}
-    stands = bool(secret.live and numbers & served)
+    return {number for number in served if number}
+
+
+def _known(secret: Secret, numbers: set[int]) -> Known:
+    stands = bool(secret.live and numbers & _served(secret))
     return Known(secret=secret, numbers=tuple(sorted(numbers)), stands=stands)
 
 

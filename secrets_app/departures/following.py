@@ -44,7 +44,7 @@ from environments_app.models import (
     UserRole,
 )
 from environments_app.notifications.service import message_users, raise_alert, resolve_alert
-from secrets_app.exposure import Known, copies_of, known_to, tokens_in_hands
+from secrets_app.exposure import Known, copies_of, equal_versions, known_to, tokens_in_hands
 from secrets_app.models import DepartureValue, Secret
 from secrets_app.outlets import Outlet, outlets_of
 
@@ -355,12 +355,16 @@ def _tell(departure: Departure, standing: Sequence[DepartureValue], *, late: boo
 
 
 def _copied_since(departure: Departure, rows: Sequence[DepartureValue]) -> bool:
-    """Return whether a value that they know was moved or copied since the count to where it is not listed."""
+    """Return whether a value that they know was moved, copied or written again since the count."""
     if departure.counted_at is None:
         return False
     known = {row.secret.uuid: row.numbers for row in rows}
     # What was under way at the count may have come into the log after it.
-    found = set(copies_of(known, since=departure.counted_at - SETTLES_AFTER))
+    since = departure.counted_at - SETTLES_AFTER
+    written = [row.secret for row in rows if row.secret.rotated_at and row.secret.rotated_at >= since]
+    if any(number == secret.current_number for secret, number in equal_versions(written, known)):
+        return True
+    found = set(copies_of(known, since=since))
     fresh = {uuid for uuid, number in found if number not in known.get(uuid, ())}
     return bool(fresh) and Secret.objects.filter(uuid__in=fresh, live=True, decoy=None).exists()
 

@@ -70,7 +70,7 @@ from environments_app.users.accounts import update_user
 from environments_app.users.suspensions import confirm_account
 from secrets_app.departures import decisions, ending, following
 from secrets_app.departures.ending import end_person, offboard
-from secrets_app.exposure import offboarding_report
+from secrets_app.exposure import equal_versions, offboarding_report
 from secrets_app.models import DepartureValue, Secret, Share, Webhook
 from secrets_app.outlets import outlets_of
 from secrets_app.services import transfer, write
@@ -563,6 +563,42 @@ def test_what_a_clone_of_an_environment_was_given_of_what_they_know_is_listed(ca
     listed = [(row.secret.environment.name, row.secret.name) for row in DepartureValue.objects.all()]
     assert sorted(listed) == [("copy", "known"), ("development", "known")]
     assert Secret.objects.get(environment=clone, name="known").rotation_due_at is not None
+
+
+@pytest.mark.parametrize("before_the_end", [True, False])
+def test_a_known_value_that_is_written_again_is_not_replaced(cast: Cast, *, before_the_end: bool) -> None:
+    known = keep(cast, "one", "known")
+    reveal(actor=cast.principal(cast.erin), secret=known)
+    if before_the_end:
+        for value in ("second", "third", "known"):
+            change(cast, known, value)
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    later(departure, minutes=3)
+    following.run()
+    if not before_the_end:
+        for value in ("second", "known"):
+            change(cast, known, value)
+        following.run()
+        following.run()
+    row = DepartureValue.objects.get()
+    assert row.state == "waits"
+    assert Secret.objects.get().rotation_due_at is not None
+    assert Departure.objects.get().open
+    change(cast, known, "new")
+    change(cast, known, "newer")
+    following.run()
+    assert Departure.objects.get().open is None
+
+
+def test_an_equal_value_of_a_guarded_secret_tells_nobody_that_it_is_equal(cast: Cast) -> None:
+    known = keep(cast, "one", "known")
+    reveal(actor=cast.principal(cast.erin), secret=known)
+    for value in ("second", "third", "known"):
+        change(cast, known, value)
+    row = Secret.objects.get()
+    assert [number for _, number in equal_versions([row], {row.uuid: [1]})] == [4]
+    row.guarded = True
+    assert list(equal_versions([row], {row.uuid: [1]})) == []
 
 
 def set_up(cast: Cast, person: Principal) -> list[str]:
