@@ -383,6 +383,19 @@ def test_an_account_of_a_removed_client_is_handed_over(cast: Cast, scim: Scim) -
     assert not [*run_checks()]
 
 
+def test_a_client_that_deleted_a_person_takes_nobody_back_who_was_handed_over_since(
+    cast: Cast, scim: Scim
+) -> None:
+    """It knows the account by the same external ID: another one manages it by now."""
+    first = Scim(cast, name="First")
+    key, user = first.created(externalId="00u1")
+    first.call("delete", f"/Users/{key}")
+    hand_over(cast, scim, user, external_id="00u2", user_name="bea")
+    answer = first.create(externalId="00u1")
+    assert (answer.status_code, answer.json()["scimType"]) == (409, "uniqueness")
+    assert ProvisionedUser.objects.get(user=user, live=True).client == scim.row
+
+
 def test_the_page_of_a_person_names_the_client_and_changes_nothing_of_its(cast: Cast, scim: Scim) -> None:
     root = Client()
     root.post("/sign-in", {"username": "root", "password": PASSWORD})

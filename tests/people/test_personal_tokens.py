@@ -14,9 +14,17 @@ from audit_app.models import AuditEvent
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import refresh_principal
 from environments_app.environments import memberships
-from environments_app.errors import BadToken, ConfirmationNeeded, Conflict, Forbidden, InvalidField, Invisible
+from environments_app.errors import (
+    BadToken,
+    ConfirmationNeeded,
+    Conflict,
+    Forbidden,
+    InvalidField,
+    Invisible,
+    SessionEnded,
+)
 from environments_app.models import Membership, PersonalToken, Role, User
-from environments_app.sessions.service import end_other_sessions, revoke_token
+from environments_app.sessions.service import end_other_sessions, lock_own, revoke_token
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens import personal
 from environments_app.tokens.personal import authenticate_personal, issue_personal
@@ -134,6 +142,17 @@ def test_it_ends(cast: Cast, ends: Any) -> None:
     with pytest.raises(BadToken):
         acting(text)
     assert client(text).get(named(cast)).status_code == 401
+
+
+def test_what_it_began_is_refused_once_it_has_ended(cast: Cast) -> None:
+    """Asked under the lock of its person, as for a session."""
+    actor, root = acting(token_of(cast, cast.bob)), cast.principal(cast.root)
+    token = PersonalToken.objects.select_related("user").get()
+    with lock_own(actor, cast.bob, Action.SECOND_FACTOR_CHANGE):
+        pass
+    revoke_token(actor=root, token=token)
+    with pytest.raises(SessionEnded), lock_own(actor, cast.bob, Action.SECOND_FACTOR_CHANGE):
+        pytest.fail("it goes on")
 
 
 def test_an_account_that_is_enabled_again_has_no_token_of_before(cast: Cast) -> None:

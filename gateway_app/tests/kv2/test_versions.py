@@ -148,6 +148,18 @@ def test_versions_of_a_secret_that_is_deleted_as_a_whole_are_destroyed(
         lifecycle.restore(actor=cast.principal(cast.alice), secret=Secret.objects.get(pk=secret.pk))
 
 
+def test_a_version_is_destroyed_of_the_living_secret_and_not_of_a_deleted_one_as_well(
+    cast: Cast, ask: Ask, secret: Secret, manager: str
+) -> None:
+    """One that was renamed keeps its numbers, which a deleted secret of the name may have too."""
+    alice = cast.principal(cast.alice)
+    lifecycle.delete(actor=alice, secret=secret)
+    renamed = lifecycle.rename(actor=alice, secret=keep(cast, "b", value="of b"), name="a")
+    assert ask("POST", "secret/destroy/a", numbers(1, 2), token=manager).status_code == 204
+    gone = SecretVersion.objects.exclude(destroyed_at=None)
+    assert {*gone.values_list("secret", "number")} == {(renamed.pk, 1), (secret.pk, 2)}
+
+
 def test_versions_deleted_before_the_secret_was_are_restored_with_it(
     cast: Cast, ask: Ask, secret: Secret, manager: str
 ) -> None:
