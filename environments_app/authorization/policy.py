@@ -5,18 +5,17 @@ seeing that it exists.
 """
 
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import or_
 from typing import Final
 from uuid import UUID
 
-from django.db.models import BooleanField, Func, Q
+from django.db.models import Q
 
 from audit_app.events import streams
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL, Actor, ActorKind
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
+from core.db.conditions import any_of
 from environments_app.authorization.permissions import (
     ADMIN_ACTIONS,
     ADMIN_TOKEN_ACTIONS,
@@ -30,8 +29,6 @@ from environments_app.errors import AdministratorsOnly, ConfirmationNeeded, Forb
 from environments_app.models import Environment, Role
 
 _NOTHING: Final = Q(pk__in=())
-# So many conditions are one chain of ORs.
-_CHAIN: Final = 100
 _LIVING: Final = Q(deleted_at__isnull=True)
 # All that may be done with an environment that is deleted.
 _OF_DELETED: Final = frozenset({Action.ENVIRONMENT_RESTORE})
@@ -220,7 +217,7 @@ def visible(actor: Principal, action: Action, column: str = "name") -> Q:
         return Q(environment__deleted_at__isnull=True)
     grants = [grant for grant in actor.grants if action in ROLE_ACTIONS[grant.role]]
     whole = {grant.environment_id for grant in grants if not grant.prefix}
-    return _any_of(
+    return any_of(
         Q(environment_id__in=sorted(whole)) if whole else _NOTHING,
         *(
             Q(environment_id=grant.environment_id) & _under(grant.prefix, column)
@@ -278,7 +275,7 @@ class AuditLogPolicy:
                 # Of the environment, or of a name as it was typed.
                 known |= Q(object_kind="environment")
             each.append(known & Q(stream__unindexed=streams.environment_stream(grant.environment_uuid)))
-        reached = _any_of(_NOTHING, *each)
+        reached = any_of(_NOTHING, *each)
         if scoped:
             return reached
         reached |= Q(object_uuid=actor.uuid) | Q(object_kind__in=["deployment", "report", "trail"])
@@ -310,22 +307,6 @@ def _permits(grant: Grant, action: Action, name: str) -> bool:
     # Only acts on secrets, and the use of targets by their scope, know names; whatever else is
     # asked concerns the environment as a whole.
     return grant.covers(name if action.startswith(OF_A_SECRET) or action in BY_SCOPE else "")
-
-
-class _Bracketed(Func):
-    """A condition in brackets, which Django leaves out in a chain of ORs."""
-
-    template = "(%(expressions)s)"
-    output_field = BooleanField()
-
-
-def _any_of(*conditions: Q) -> Q:
-    """Return the condition that one of these is true.
-
-    SQLite takes 1,000 levels of an expression, and each OR of a chain is one: many go by the hundred.
-    """
-    parts = [reduce(or_, conditions[at : at + _CHAIN]) for at in range(0, len(conditions), _CHAIN)]
-    return parts[0] if len(parts) == 1 else reduce(or_, (Q(_Bracketed(part)) for part in parts))
 
 
 def _under(prefix: str, column: str) -> Q:
