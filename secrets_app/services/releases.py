@@ -24,7 +24,7 @@ from environments_app.approvals.program_releases import (
 )
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.permissions import ROLE_ACTIONS
-from environments_app.authorization.policy import Principal, require
+from environments_app.authorization.policy import Grant, Principal, require
 from environments_app.authorization.rows import isoformat, require_authentic, require_future
 from environments_app.errors import ApprovalVoid, Conflict, InvalidField, Invisible
 from environments_app.models import Environment, ProgramKind, ProgramRelease, Role, ServiceToken, Trust
@@ -195,7 +195,7 @@ def _releasing(row: ProgramRelease, program: Program, secret: Secret | None) -> 
             Line("Program", "", f"{program.name} ({kind}, {program.role})"),
             *_workloads(program),
             Line("Who could act as it", "", ", ".join(behind) or "Nobody whom Keeper knows"),
-            Line("Reads, whenever it asks", "", _what(row)),
+            Line("Reads, whenever it asks", "", _what(row, program)),
             Line("Until", "", f"{row.expires_at:%Y-%m-%d %H:%M UTC}" if row.expires_at else "It is ended"),
         ],
         reason=row.reason,
@@ -209,9 +209,12 @@ def _workloads(program: Program) -> list[Line]:
     return [Line("Workloads", "", f"{program.issuer}: {claims}")]
 
 
-def _what(row: ProgramRelease) -> str:
+def _what(row: ProgramRelease, program: Program) -> str:
     if row.secret_uuid is not None:
         return str(row.path)
-    under = Q(name=row.path) | Q(name__startswith=f"{row.path}/")
+    path = program.prefix if Grant.reaches(row.path, program.prefix) else row.path
+    # A range: LIKE disregards case on SQLite, where a release regards it.
+    under = Q(name=path) | Q(name__gte=f"{path}/", name__lt=f"{path}0")
     count = Secret.objects.filter(under, environment=row.environment, live=True, guarded=True).count()
-    return f"Each guarded secret under {row.path}/, later ones too: {count} now"
+    own = f" (the program reaches {path}/ alone)" if path != row.path else ""
+    return f"Each guarded secret under {row.path}/{own}, later ones too: {count} now"

@@ -297,6 +297,29 @@ def test_a_renamed_secret_leaves_its_release_and_meets_that_of_its_new_path(
     assert value_for(token, secret) == VALUE
 
 
+def test_the_request_counts_what_the_program_would_read(
+    cast: Cast, secret: Secret, token: ServiceToken
+) -> None:
+    guard_paths(cast, "app")
+    for name in ("app/root", "app/root/db", "app/root/db/a", "app/rooted", "app/ROOT/b", "app/root0"):
+        keep(cast, name)
+    alice = cast.principal(cast.alice)
+    narrow, _ = tokens.issue(
+        actor=alice, environment=cast.development, role="reader", name="narrow", prefix="app/root/db"
+    )
+
+    def line(program: ServiceToken, path: str) -> str:
+        lines = ask(alice, program, path=path).summary
+        (found,) = [one["after"] for one in lines if one["label"] == "Reads, whenever it asks"]
+        return str(found)
+
+    assert line(token, "app/root").endswith("app/root/, later ones too: 3 now")
+    assert line(token, "APP/ROOT").endswith(": 0 now")
+    told = line(narrow, "app/root")
+    assert told.endswith(": 2 now")
+    assert "reaches app/root/db/ alone" in told
+
+
 def test_any_manager_ends_it_alone_at_once(cast: Cast, secret: Secret, token: ServiceToken) -> None:
     row = released(cast, token, secret=secret)
     for user in (cast.erin, cast.bob):
