@@ -6,6 +6,7 @@ from typing import Any, Final
 import pytest
 from pytest_django import Settings
 
+from environments_app.forms.authentication import ProofForm
 from secrets_app.tests.kept import send
 from tests.access.access_scene import DAY_SECONDS, Scene, browser_of, shared_scene, shown, stage, undone
 from tests.access.test_access_matrix import TABLE
@@ -62,6 +63,11 @@ def asks(response: Any) -> bool:
     """Say whether an answer asks the person to prove who they are."""
     if response.status_code == 302:
         return str(response["Location"]).startswith("/confirm")
+    if (
+        response.status_code in {200, 422}
+        and f'name="{ProofForm.prefix}-password"' in response.content.decode()
+    ):
+        return True
     return response.status_code in {403, 422} and "Confirm your password" in shown(response)
 
 
