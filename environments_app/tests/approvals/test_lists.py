@@ -1,10 +1,12 @@
 """Who sees which requests where: each list differs from the next by one thing about a request."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from audit_app.events.actions import Action
@@ -225,3 +227,16 @@ def test_a_failure_is_noted_on_its_own_request(cast: Cast, place: Environment) -
     assert approvals.note_failure(first, "") == "It could not be applied."
     rows = dict(Approval.objects.values_list("pk", "failure"))
     assert rows == {first.pk: "It could not be applied.", second.pk: ""}
+
+
+def test_the_admin_shows_that_somebody_wrote_about_a_request_and_not_what(
+    cast: Cast, place: Environment, signed_in: Callable[[User], Client]
+) -> None:
+    """It is for those who decide."""
+    entry = write_on(put(cast.alice, place), cast.erin)
+    entry.text = "for the eyes of those who decide"
+    entry.save()
+    page = signed_in(cast.root).get(f"/admin/environments_app/approvalentry/{entry.pk}/change/")
+    assert page.status_code == 200
+    assert "erin" in page.content.decode()
+    assert entry.text not in page.content.decode()

@@ -10,6 +10,7 @@ from audit_app.models import AuditEvent
 from environments_app.tests.cast import Cast
 from secrets_app.models import NO_SECRET, LastAsked
 from secrets_app.queries import last_asked
+from secrets_app.services.usage import usage_report
 from secrets_app.tests.kept import change, keep
 
 pytestmark = pytest.mark.every_database
@@ -46,6 +47,23 @@ def test_each_way_to_a_304_is_noted_and_records_nothing(cast: Cast, bearer: Any)
         assert mark.environment_uuid == cast.development.uuid
         assert mark.prefix == ("payments" if "manifest" in path else "")
         assert AuditEvent.objects.count() == before
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [("", {"pay", "pay/key", "payments/key"}), ("pay", {"pay", "pay/key"}), ("pay/key", {"pay/key"})],
+)
+def test_who_asks_for_a_path_asks_for_the_names_under_it_alone(
+    cast: Cast, prefix: str, expected: set[str]
+) -> None:
+    secrets = [keep(cast, name) for name in ("pay", "pay/key", "payments/key")]
+    last_asked.note_at_once(cast.principal(cast.bob), environment=cast.development.uuid, prefix=prefix)
+    alice, asked = cast.principal(cast.alice), set[str]()
+    for secret in secrets:
+        secret.environment = cast.development
+        readers = usage_report(actor=alice, secret=secret).readers
+        asked |= {secret.name for reader in readers if reader.name == "bob" and reader.asked_at}
+    assert asked == expected
 
 
 def test_a_caller_is_noted_once_an_hour_and_at_once_with_another_version(cast: Cast, bearer: Any) -> None:

@@ -33,6 +33,7 @@ from secrets_app.models import EnvironmentSnapshot, Secret, SecretVersion
 from secrets_app.rows import current_versions, environment_snapshot
 from secrets_app.rows.current_versions import StoredRows, stored_rows
 from secrets_app.services import lifecycle
+from secrets_app.services.guarded import guard
 from secrets_app.services.lifecycle import purge_expired
 from secrets_app.services.read import ExportedValue, reveal_environment
 from secrets_app.tests.at_once import at_once
@@ -280,6 +281,16 @@ def test_what_changed_is_opened_beside_it_and_then_held_by_the_next(cast: Cast) 
             **{name: f"{VALUE} of {name}" for name in ("b/c", "b/d")},
         }
     assert opened == [2, 2, 1]
+
+
+def test_what_was_guarded_since_is_left_out_and_the_others_are_read(cast: Cast) -> None:
+    fill(cast)
+    with_snapshot(cast)
+    alice = cast.principal(cast.alice)
+    guard(actor=alice, secret=of("a", cast))
+    found = reveal_environment(actor=alice, environment=cast.development)
+    assert dict(found) == {name: f"{VALUE} of {name}" for name in NAMES if name != "a"}
+    assert found.left_out == ["a"]
 
 
 def test_most_rows_that_are_others_are_read_without_it(cast: Cast) -> None:
