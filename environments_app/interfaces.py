@@ -6,11 +6,12 @@ those who may see an environment's settings.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, NamedTuple, Protocol
+from uuid import UUID
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -83,6 +84,10 @@ class ApprovalExecutor(ABC):
     def has_guarded(self, environment: Environment) -> bool:  # noqa: ARG002 - for the one that guards
         """Return whether something in an environment is read only after a second person has agreed."""
         return False
+
+    def names_of(self, environment: Environment, uuids: Collection[UUID]) -> Mapping[UUID, str]:  # noqa: ARG002 - for the one with names
+        """Return what is named so now in an environment, of these; what is deleted has no name."""
+        return {}
 
     def guard_names(self, *, actor: Actor, environment: Environment) -> None:  # noqa: B027 - as above
         """Guard what lies under a guarded path of an environment, in the caller's transaction."""

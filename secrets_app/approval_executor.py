@@ -1,6 +1,6 @@
 """Carries out approved changes of secrets, each by its ordinary use case, and forgets what was sealed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 from uuid import UUID
@@ -12,6 +12,7 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
+from core.db.bulk import in_batches
 from environments_app.approvals.program_releases import find_program
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalVoid
@@ -299,6 +300,13 @@ class SecretsApprovalExecutor(ApprovalExecutor):
 
     def guard_names(self, *, actor: Actor, environment: Environment) -> None:
         guarded.guard_names(actor=actor, environment=environment)
+
+    def names_of(self, environment: Environment, uuids: Collection[UUID]) -> dict[UUID, str]:
+        rows = Secret.objects.filter(environment=environment, live=True)
+        found: dict[UUID, str] = {}
+        for batch in in_batches(sorted(uuids)):
+            found |= dict(rows.filter(uuid__in=batch).values_list("uuid", "name"))
+        return found
 
     def has_guarded(self, environment: Environment) -> bool:
         # Deleted ones as well: they can be restored.

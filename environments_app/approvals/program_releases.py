@@ -32,6 +32,7 @@ from environments_app.authorization.effective_access import (
 from environments_app.authorization.policy import Grant, Principal, require
 from environments_app.authorization.rows import isoformat
 from environments_app.errors import Invisible
+from environments_app.interfaces import owner_of
 from environments_app.models import Environment, ProgramKind, ProgramRelease, Role, ServiceToken, Trust
 from environments_app.sessions.service import lock_actor
 
@@ -42,6 +43,11 @@ _CHANGES: Final = (
     Action.RESTORE_RELEASE,
 )
 GONE: Final = "the program was revoked or deleted"
+REPLAYED: Final = "an older state of the release was put back"
+DELETED: Final = "the secret was deleted"
+RENAMED: Final = "the secret was renamed"
+# What counts for nothing, whatever time or another act may bring.
+VOID: Final = frozenset({FORGED, REPLAYED, DELETED, RENAMED})
 VIA: Final = "release for guarded secrets"
 Program = ServiceToken | Trust
 
@@ -98,11 +104,19 @@ def _programs_of(actor: Principal) -> Mapping[UUID, str]:
 
 def _is_newest(row: ProgramRelease) -> bool:
     """Refuse an older state of a release that was put back, such as that of one that was ended."""
-    if not list(mismatches([row], latest_digests(_CHANGES, rows=[row]))):
+    if not _replayed([row]):
         return True
-    reason = "an older state of the release was put back"
-    record_integrity_violation(kind=row.MAC_LABEL, uuid=row.uuid, name=str(row), reason=reason)
+    record_integrity_violation(kind=row.MAC_LABEL, uuid=row.uuid, name=str(row), reason=REPLAYED)
     return False
+
+
+def _replayed(rows: Sequence[ProgramRelease]) -> set[UUID]:
+    """Return the releases of which the audit log has a later state than the stored one."""
+    found: set[UUID] = set()
+    for batch in in_batches(rows):
+        states = latest_digests(_CHANGES, rows=batch)
+        found |= {row.uuid for row in batch if any(mismatches([row], states))}
+    return found
 
 
 class Standing(NamedTuple):
@@ -114,8 +128,11 @@ class Standing(NamedTuple):
 
 def described(releases: Sequence[ProgramRelease]) -> list[Standing]:
     """Return releases with why each counts for nothing, or an empty text."""
-    programs = _programs_named(releases)
-    return [Standing(row, _hindrance(row, programs.get(row.program_uuid))) for row in releases]
+    programs, lapsed = _programs_named(releases), _lapsed([row for row in releases if row.ended_at is None])
+    return [
+        Standing(row, _hindrance(row, programs.get(row.program_uuid), lapsed.get(row.uuid, "")))
+        for row in releases
+    ]
 
 
 def standing(
@@ -126,13 +143,17 @@ def standing(
 ) -> list[Standing]:
     """Return the releases of an environment that are not over, of some programs or about one secret.
 
-    `about` is the secret's uuid and name. It asks no right. Those of tokens that were revoked and of trusts
-    that were deleted are over, and so are those that a person ended.
+    `about` is the secret's uuid and name; one for that secret under another name is among them. It asks no
+    right. Those of tokens that were revoked and of trusts that were deleted are over, and so are those that
+    a person ended.
     """
     rows = ProgramRelease.objects.select_related("environment").filter(environment=environment, ended_at=None)
     if programs is not None:
         rows = rows.filter(program_uuid__in=programs)
-    found = described([row for row in rows.order_by("pk") if about is None or row.covers(*about)])
+    chosen = list(rows.order_by("pk"))
+    if about is not None:
+        chosen = [row for row in chosen if row.secret_uuid == about[0] or row.covers(*about)]
+    found = described(chosen)
     return [each for each in found if each.hindrance != GONE]
 
 
@@ -145,13 +166,15 @@ def _programs_named(releases: Iterable[ProgramRelease]) -> dict[UUID, Program]:
     return found
 
 
-def _hindrance(row: ProgramRelease, program: Program | None) -> str:
+def _hindrance(row: ProgramRelease, program: Program | None, lapsed: str) -> str:
     if not row.is_authentic():
         return FORGED
     if row.ended_at is not None:
         return "ended"
     if program is None or getattr(program, "revoked_at", None) is not None:
         return GONE
+    if lapsed:
+        return lapsed
     facts = {
         RESTORED: row.suspended_at is not None,
         "the trust was changed since": row.program_state != state_of(program),
@@ -159,6 +182,22 @@ def _hindrance(row: ProgramRelease, program: Program | None) -> str:
         EXPIRED: not row.is_live,
     }
     return next((why for why, holds in facts.items() if holds), "")
+
+
+def _lapsed(releases: Sequence[ProgramRelease]) -> dict[UUID, str]:
+    """Return which releases count for nothing since their secret or row is another one, and why."""
+    found = dict.fromkeys(_replayed(releases), REPLAYED)
+    secrets: dict[Environment, set[UUID]] = {}
+    for row in releases:
+        if row.secret_uuid is not None:
+            secrets.setdefault(row.environment, set()).add(row.secret_uuid)
+    names: dict[UUID | None, str] = {}
+    for place, some in secrets.items():
+        names.update(owner_of(Action.SECRET_RELEASE).names_of(place, some).items())
+    for row in releases:
+        if row.secret_uuid is not None and names.get(row.secret_uuid) != row.path:
+            found[row.uuid] = RENAMED if row.secret_uuid in names else DELETED
+    return found
 
 
 def ways_of_releases(

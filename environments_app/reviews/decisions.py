@@ -229,6 +229,8 @@ def _require_seen(item: ReviewItem, line: Line | None, state: str, chosen: Decis
         raise Conflict(f"{item}: this access has changed since the page was shown. Look at it again.")
     if line is None and chosen != Decision.END:
         raise Conflict(f"{item}: this access has ended already, so nothing of it is left. Choose End.")
+    if line is not None and line.void and chosen == Decision.KEEP:
+        raise Conflict(f"{item}: this counts for nothing, since {line.void}. Choose End.")
 
 
 def _needs_reason(item: ReviewItem, line: Line | None, chosen: Decision, actor: Principal) -> str:

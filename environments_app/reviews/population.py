@@ -15,7 +15,7 @@ from audit_app.events.streams import environment_stream
 from audit_app.models import ManifestUse, UsageEntry
 from core.canonical_json import Json, canonical_json, utc_text
 from core.db.bulk import in_batches
-from environments_app.approvals.program_releases import ways_of_releases
+from environments_app.approvals.program_releases import VOID, ways_of_releases
 from environments_app.authorization.effective_access import FORGED, AccessPath, ways_into
 from environments_app.authorization.policy import Grant
 from environments_app.models import (
@@ -75,9 +75,17 @@ class Line:
         return right_of(*self.facts)
 
     @property
+    def void(self) -> str:
+        """Why a release counts for nothing and is not to be kept; empty for any other access."""
+        lost = VOID.intersection(self.way.hindrances) if self.kind == AccessKind.RELEASE else ()
+        return next(iter(lost), "")
+
+    @property
     def state(self) -> str:
         """The digest of what a decision is about."""
         facts = [*self.key, *self.facts, FORGED in self.way.hindrances]
+        if self.void and self.void != FORGED:
+            facts.append(self.void)
         return hashlib.sha256(canonical_json([str(fact) for fact in facts])).hexdigest()[:32]
 
 

@@ -211,6 +211,7 @@ def _rows(actor: Principal, review: Review, items: list[ReviewItem]) -> list[dic
                 "item": item,
                 "now": line.way if line else None,
                 "state": line.state if line else "",
+                "void": line.void if line else "",
                 "changed": line is not None and line.right != item.right,
                 "again": again,
                 "undecided": undecided,

@@ -590,6 +590,54 @@ def test_each_protocol_decides_by_it(cast: Cast, secret: Secret, issued: tuple[S
         assert answer.json()["title"] == "A second person is needed"
 
 
+@pytest.mark.parametrize("act", ["renamed", "deleted", "put back"])
+def test_one_that_counts_for_nothing_says_why(
+    cast: Cast, secret: Secret, token: ServiceToken, act: str, signed_in: Callable[[User], Client]
+) -> None:
+    """Its program is refused: no list shows it as live, and no review keeps it."""
+    row = released(cast, token, secret=secret)
+    review = reviews.start(actor=cast.principal(cast.root), name="Q4", environments=[cast.development])
+    item = ReviewItem.objects.select_related("review").get(review=review, kind="release")
+    before = seen(item)
+    if act == "renamed":
+        rename(cast, secret, "other/db")
+        why = "the secret was renamed"
+    else:
+        old = bytes(row.row_mac)
+        if act == "deleted":
+            lifecycle.delete(actor=cast.principal(cast.alice), secret=stored(secret))
+        else:
+            end_release(actor=cast.principal(cast.alice), release=row)
+        sql(
+            "UPDATE environments_app_programrelease SET ended_at = NULL, ended_by = '', row_mac = %s",
+            old,
+        )
+        why = "the secret was deleted" if act == "deleted" else "an older state of the release was put back"
+    if act != "deleted":
+        assert refused(token, secret)
+    assert [each.hindrance for each in standing(cast.development)] == [why]
+    client = signed_in(cast.alice)
+    pages = [f"/environments/development/tokens/{token.pk}"]
+    pages += [f"/secrets/{secret.pk}"] if act != "deleted" else []
+    for page in pages:
+        assert why in client.get(page).content.decode(), page
+    _, manager = tokens.issue(
+        actor=cast.principal(cast.alice), environment=cast.development, role="manager", name="terraform"
+    )
+    api = Client(headers={"authorization": f"Bearer {manager}"})
+    (listed,) = api.get("/api/environments/development/releases").json()["results"]
+    assert listed["hindrance"] == why
+    assert api.get(f"/api/environments/development/releases/{row.pk}").json() == listed
+    charlie = cast.principal(cast.charlie)
+    assert seen(item) != before
+    assert why in signed_in(cast.root).get(f"/reviews/{review.pk}").content.decode()
+    for state in (before, seen(item)):
+        with pytest.raises(Conflict):
+            decide(actor=charlie, item=item, decision="keep", state=state)
+    decide(actor=charlie, item=item, decision="end", state=seen(item))
+    assert standing(cast.development) == []
+
+
 def test_usage_names_the_release_as_the_way(cast: Cast, secret: Secret, token: ServiceToken) -> None:
     def why() -> list[str]:
         report = usage_report(actor=cast.principal(cast.alice), secret=stored(secret))
