@@ -162,10 +162,8 @@ def _release(actor: Principal, approval: Approval) -> ExecutionResult:
 
 
 def _page_of_release(approval: Approval) -> str:
-    """Return the page of the secret or program that a release is about, where it can be ended."""
+    """Return the page of the program that is released, where its release can be ended."""
     given, place = approval.arguments, approval.environment
-    if given["secret"]:
-        return reverse("secret-detail", args=[given["secret"]])
     program = find_program(place, kind=given["kind"], uuid=UUID(given["asked_by"]))
     if program is None:
         return reverse("environment-detail", args=[place.name])

@@ -120,19 +120,21 @@ def _replayed(rows: Sequence[ProgramRelease]) -> set[UUID]:
 
 
 class Standing(NamedTuple):
-    """A release, and why it counts for nothing, if that is so."""
+    """A release, why it counts for nothing, if that is so, and its program while that is there."""
 
     release: ProgramRelease
     hindrance: str
+    program: Program | None = None
 
 
 def described(releases: Sequence[ProgramRelease]) -> list[Standing]:
     """Return releases with why each counts for nothing, or an empty text."""
     programs, lapsed = _programs_named(releases), _lapsed([row for row in releases if row.ended_at is None])
-    return [
-        Standing(row, _hindrance(row, programs.get(row.program_uuid), lapsed.get(row.uuid, "")))
-        for row in releases
-    ]
+    found = []
+    for row in releases:
+        program = programs.get(row.program_uuid)
+        found.append(Standing(row, _hindrance(row, program, lapsed.get(row.uuid, "")), program))
+    return found
 
 
 def standing(
@@ -204,7 +206,7 @@ def ways_of_releases(
     environment: Environment, holders: Collection[UUID] | None = None
 ) -> Iterator[AccessPath]:
     """Yield each release of an environment as access to its guarded values; asks no right."""
-    for row, hindrance in standing(environment, programs=holders):
+    for row, hindrance, _program in standing(environment, programs=holders):
         yield AccessPath(
             kind=TRUST if row.program_kind == ProgramKind.TRUST else TOKEN,
             who=row.program_name,

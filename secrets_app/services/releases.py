@@ -152,7 +152,7 @@ def _require_releasable(program: Program, environment: Environment, secret: Secr
     if not reads or not reaches(program, name, whole=secret is None):
         raise InvalidField("path", f"{program.name} may not read there, guarded or not.")
     about = (secret.uuid if secret else None, name)
-    for row, hindrance in standing(environment, programs=[program.uuid]):
+    for row, hindrance, _program in standing(environment, programs=[program.uuid]):
         if not hindrance and (row.secret_uuid, row.path) == about:
             raise Conflict(f"{program.name} is released for this already.")
 
@@ -172,7 +172,6 @@ def _require_unchanged(row: ProgramRelease, secret: Secret | None) -> None:
 def _releasing(row: ProgramRelease, program: Program, secret: Secret | None) -> Proposal:
     environment = row.environment
     behind = CustodyGraph().others_behind(program.uuid, environment=environment)
-    kind = ProgramKind(row.program_kind).label.lower()
     arguments: dict[str, Json] = {
         "kind": str(row.program_kind),
         # Whoever could act as the program is no second person.
@@ -192,7 +191,7 @@ def _releasing(row: ProgramRelease, program: Program, secret: Secret | None) -> 
         expected=row.program_state,
         arguments=arguments,
         summary=[
-            Line("Program", "", f"{program.name} ({kind}, {program.role})"),
+            Line("Program", "", f"{program.name} ({called(program)}, {program.role})"),
             *_workloads(program),
             Line("Who could act as it", "", ", ".join(behind) or "Nobody whom Keeper knows"),
             Line("Reads, whenever it asks", "", _what(row, program)),
@@ -200,6 +199,11 @@ def _releasing(row: ProgramRelease, program: Program, secret: Secret | None) -> 
         ],
         reason=row.reason,
     )
+
+
+def called(program: Program) -> str:
+    """Return what a program is: a token by how it begins, since several may have one name."""
+    return "trust" if isinstance(program, Trust) else f"service token kpr_{program.public_id[:8]}…"
 
 
 def _workloads(program: Program) -> list[Line]:

@@ -19,7 +19,7 @@ from environments_app.names import MAX_PREFIX
 from environments_app.views.base import attempt, enter_environment, render_page, run_act
 from secrets_app.errors import InvalidInput, StaleVersion
 from secrets_app.services.guarded import MAX_REASON, MIN_REASON
-from secrets_app.services.releases import release_by_name
+from secrets_app.services.releases import called, release_by_name
 
 _PROGRAMS: Final = 500
 _REFUSALS: Final = (Conflict, InvalidField, InvalidInput, StaleVersion)
@@ -112,10 +112,10 @@ def _programs(environment: Environment) -> list[tuple[str, str]]:
         environment=environment, revoked_at=None, trust_uuid=None, parent_uuid=None, decoy=None
     )
     found = [
-        (f"{kind}-{row.pk}", f"{row.name} ({word}{', ' + row.prefix + '/' if row.prefix else ''})")
-        for kind, word, rows in (
-            ("token", "service token", tokens.order_by("name", "-pk")[:_PROGRAMS]),
-            ("trust", "trust", Trust.objects.filter(environment=environment).order_by("name")[:_PROGRAMS]),
+        (f"{kind}-{row.pk}", f"{row.name} ({called(row)}{', ' + row.prefix + '/' if row.prefix else ''})")
+        for kind, rows in (
+            ("token", tokens.order_by("name", "-pk")[:_PROGRAMS]),
+            ("trust", Trust.objects.filter(environment=environment).order_by("name")[:_PROGRAMS]),
         )
         for row in rows
     ]

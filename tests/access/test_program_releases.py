@@ -689,6 +689,29 @@ def test_a_manager_asks_and_ends_on_pages(
     assert "alice and charlie" not in client.get(f"/secrets/{secret.pk}").content.decode()
 
 
+def test_two_tokens_of_one_name_are_told_apart(
+    cast: Cast, secret: Secret, token: ServiceToken, signed_in: Callable[[User], Client]
+) -> None:
+    twin, _ = tokens.issue(
+        actor=cast.principal(cast.alice), environment=cast.development, role="editor", name=token.name
+    )
+    form = signed_in(cast.alice).get("/environments/development/releases/new").content.decode()
+    begins = {row.pk: f"kpr_{row.public_id[:8]}…" for row in (token, twin)}
+    for begin in begins.values():
+        assert f"ci (service token {begin})" in form
+    for given in ({"secret": secret}, {"path": "app"}):
+        asked = ask(cast.principal(cast.alice), twin, **given)
+        page = signed_in(cast.charlie).get(f"/approvals/{asked.pk}").content.decode()
+        assert f'href="/environments/development/tokens/{twin.pk}"' in page
+        assert f"/environments/development/tokens/{token.pk}" not in page
+        assert begins[twin.pk] in str(asked.summary)
+        assert begins[token.pk] not in str(asked.summary)
+    released(cast, twin, path="app")
+    shown = signed_in(cast.alice).get(f"/secrets/{secret.pk}").content.decode()
+    assert begins[twin.pk] in shown
+    assert begins[token.pk] not in shown
+
+
 def test_readers_see_nothing_of_it(
     cast: Cast, secret: Secret, token: ServiceToken, signed_in: Callable[[User], Client]
 ) -> None:
