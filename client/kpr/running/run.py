@@ -195,7 +195,8 @@ def _secrets_of(answer: Answer) -> dict[str, str]:
     secrets: dict[str, str] = answer.document()
     if left_out := answer.headers.get("keeper-left-out"):
         sys.stderr.write(
-            f"kpr: {left_out} guarded secrets are left out: people read them in Keeper, two by two\n"
+            f"kpr: {left_out} guarded secrets are left out: people read them in Keeper, two by two, and a "
+            "released program one by one, by kpr get or --only\n"
         )
     return secrets
 

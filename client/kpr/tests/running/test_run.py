@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from kpr.api import Answer
 from kpr.errors import Exit
+from kpr.running.run import _secrets_of as secrets_of
 from kpr.tests.conftest import CANARY, MULTILINE, Kpr, Server
 
 # The fixture `schema` needs the migrated database.
@@ -51,6 +53,13 @@ def test_the_secrets_are_variables_of_the_command(kpr: Kpr) -> None:
     assert found["APP_PLAIN"] == "plain value"
     assert found["HOME"] == str(kpr.home)
     assert "KPR_TOKEN" not in found
+
+
+def test_guarded_secrets_that_are_left_out_are_read_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    secrets_of(Answer(200, {"keeper-left-out": "8"}, b"{}"))
+    said = capsys.readouterr().err
+    assert said.startswith("kpr: 8 guarded secrets are left out")
+    assert "a released program one by one, by kpr get or --only" in said
 
 
 # Each child becomes `sh` by the whole of `kpr run`, but for the network.
