@@ -192,10 +192,10 @@ def _releasing(row: ProgramRelease, program: Program, secret: Secret | None) -> 
         arguments=arguments,
         summary=[
             Line("Program", "", f"{program.name} ({called(program)}, {program.role})"),
-            *_workloads(program),
+            *_limits(program),
             Line("Who could act as it", "", ", ".join(behind) or "Nobody whom Keeper knows"),
             Line("Reads, whenever it asks", "", _what(row, program)),
-            Line("Until", "", f"{row.expires_at:%Y-%m-%d %H:%M UTC}" if row.expires_at else "It is ended"),
+            Line("Until", "", _moment(row.expires_at) or "It is ended"),
         ],
         reason=row.reason,
     )
@@ -206,11 +206,25 @@ def called(program: Program) -> str:
     return "trust" if isinstance(program, Trust) else f"service token kpr_{program.public_id[:8]}…"
 
 
-def _workloads(program: Program) -> list[Line]:
+def _limits(program: Program) -> list[Line]:
+    """Return whom a trust lets in and by whose keys, and where and until when the program itself works."""
+    lines = [
+        Line("Path of the program", "", f"{program.prefix}/" if program.prefix else "All secrets"),
+        Line("End of the program", "", _moment(program.expires_at) or "None"),
+    ]
     if not isinstance(program, Trust):
-        return []
+        return lines
     claims = ", ".join(f"{name} = {value}" for name, value in program.demands)
-    return [Line("Workloads", "", f"{program.issuer}: {claims}")]
+    keys = "Pasted by who made or changed the trust" if program.jwks else program.jwks_url
+    return [
+        Line("Workloads", "", f"{program.issuer}: {claims}"),
+        Line("Keys", "", keys or "From the issuer's discovery document"),
+        *lines,
+    ]
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M UTC}" if at else ""
 
 
 def _what(row: ProgramRelease, program: Program) -> str:

@@ -200,6 +200,28 @@ def test_the_maker_of_a_trust_and_who_changed_it_are_no_second_person(cast: Cast
     assert not ProgramRelease.objects.exists()
 
 
+def test_the_request_says_what_bounds_the_program(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    alice, place = cast.principal(cast.alice), cast.development
+    end = timezone.now().replace(microsecond=0) + timedelta(days=30)
+    pasted = make_trust(cast, Issuer(), environment=place, prefix="app", expires_at=end)
+    fetched = make_trust(
+        cast, Issuer(), environment=place, name="cd", jwks="", jwks_url="https://issuer.test/keys"
+    )
+
+    def told(program: ServiceToken | Trust) -> list[str]:
+        lines = {line["label"]: line["after"] for line in ask(alice, program, secret=secret).summary}
+        return [lines.get(label, "") for label in ("Keys", "Path of the program", "End of the program")]
+
+    assert told(pasted) == [
+        "Pasted by who made or changed the trust",
+        "app/",
+        f"{end:%Y-%m-%d %H:%M UTC}",
+    ]
+    assert told(fetched)[:2] == ["https://issuer.test/keys", "All secrets"]
+    ends = f"{token.expires_at:%Y-%m-%d %H:%M UTC}" if token.expires_at else "None"
+    assert told(token) == ["", "All secrets", ends]
+
+
 def test_an_approver_who_lost_the_right_gives_none(cast: Cast, secret: Secret, token: ServiceToken) -> None:
     asked = ask(cast.principal(cast.alice), token, secret=secret)
     agreed = approvals.approve(actor=cast.principal(cast.charlie), approval=asked)
