@@ -104,13 +104,13 @@ def _programs_of(actor: Principal) -> Mapping[UUID, str]:
 
 def _is_newest(row: ProgramRelease) -> bool:
     """Refuse an older state of a release that was put back, such as that of one that was ended."""
-    if not _replayed([row]):
+    if not replayed_among([row]):
         return True
     record_integrity_violation(kind=row.MAC_LABEL, uuid=row.uuid, name=str(row), reason=REPLAYED)
     return False
 
 
-def _replayed(rows: Sequence[ProgramRelease]) -> set[UUID]:
+def replayed_among(rows: Sequence[ProgramRelease]) -> set[UUID]:
     """Return the releases of which the audit log has a later state than the stored one."""
     found: set[UUID] = set()
     for batch in in_batches(rows):
@@ -188,7 +188,7 @@ def _hindrance(row: ProgramRelease, program: Program | None, lapsed: str) -> str
 
 def _lapsed(releases: Sequence[ProgramRelease]) -> dict[UUID, str]:
     """Return which releases count for nothing since their secret or row is another one, and why."""
-    found = dict.fromkeys(_replayed(releases), REPLAYED)
+    found = dict.fromkeys(replayed_among(releases), REPLAYED)
     secrets: dict[Environment, set[UUID]] = {}
     for row in releases:
         if row.secret_uuid is not None:

@@ -4,7 +4,7 @@ A restored database may be older than what happened since: a membership that was
 was ended, a target that was moved. So each of these waits for a review.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
+from environments_app.approvals.program_releases import replayed_among
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, Invisible
 from environments_app.models import (
@@ -59,15 +60,18 @@ class RestoreSuspension:
         name: Callable[[Any], str] = lambda row: str(row.name),
         detail: Callable[[Any], str],
         living: Q | None = None,
+        replayed: Callable[[list[Any]], Collection[UUID]] = lambda _rows: (),
     ) -> None:
         self.kind = kind
         self._model, self._field, self._related = model, field, related
         self._name, self._detail, self._living = name, detail, living or Q()
+        self._replayed = replayed
 
     def suspend(self, *, actor: Actor, at: datetime) -> int:
         """Suspend every row that is not so already, in the caller's transaction; return how many.
 
-        One that Keeper did not write does nothing anyway, and saving it would make it genuine.
+        One that Keeper did not write does nothing anyway, and saving it would make it genuine. So it is with
+        an older state that was put back, where `replayed` finds those: it is never offered for its release.
         """
         count = 0
         for batch in self._batches(self._rows().filter(**{f"{self._field}__isnull": True})):
@@ -128,7 +132,9 @@ class RestoreSuspension:
         last = 0
         while batch := list(rows.filter(pk__gt=last).order_by("pk")[:_BATCH]):
             last = batch[-1].pk
-            yield [row for row in batch if row.is_authentic()]
+            genuine = [row for row in batch if row.is_authentic()]
+            replayed = self._replayed(genuine)
+            yield [row for row in genuine if row.uuid not in replayed]
 
     def _draft(self, actor: Actor, action: Action, row: Any) -> EventDraft:
         return EventDraft(
@@ -180,4 +186,5 @@ PROGRAM_RELEASES = RestoreSuspension(
     name=str,
     detail=lambda release: f"agreed by {release.agreed_by}",
     living=Q(ended_at__isnull=True),
+    replayed=replayed_among,
 )

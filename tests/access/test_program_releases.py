@@ -519,6 +519,22 @@ def test_a_restore_suspends_it(cast: Cast, secret: Secret, token: ServiceToken) 
     assert list(access_rows()) == []
 
 
+def test_a_restore_brings_no_older_state_into_force(cast: Cast, secret: Secret, token: ServiceToken) -> None:
+    """Suspending it would record it as its newest state, which a release then lets act."""
+    row = released(cast, token, secret=secret)
+    old = bytes(row.row_mac)
+    end_release(actor=cast.principal(cast.alice), release=row)
+    sql("UPDATE environments_app_programrelease SET ended_at = NULL, ended_by = '', row_mac = %s", old)
+    root, since = cast.principal(cast.root), timezone.now()
+    assert PROGRAM_RELEASES.suspend(actor=root, at=since) == 0
+    assert PROGRAM_RELEASES.acting() == 0
+    assert list(PROGRAM_RELEASES.waiting(since)) == []
+    with pytest.raises(Conflict):
+        PROGRAM_RELEASES.release(actor=root, uuid=row.uuid, since=since)
+    assert refused(token, secret)
+    assert [problem.kind for problem in access_rows()] == ["replayed"]
+
+
 # --- Meanwhile -----------------------------------------------------------------------------------------
 
 
