@@ -150,8 +150,7 @@ read_only(
 
 read_only(
     ProgramRelease,
-    "program_name program_kind environment path secret_uuid reason asked_by_name agreed_by created_at "
-    "expires_at ended_at ended_by",
+    "program_name environment path asked_by_name agreed_by created_at expires_at ended_at",
     filters="environment program_kind",
     joined="environment",
     search="=program_name",

@@ -51,7 +51,7 @@ def test_it_finds_people_environments_secrets_tokens_and_targets(root: Client, c
     assert hits["Secrets"] == ["billing/key"]
     assert hits["Sync targets"] == ["billing-vault"]
     assert hits["Service tokens"] == ["billing-ci"]
-    assert found(root, "ali")["Users"] == ["alice"]
+    assert found(root, "ali")["People"] == ["alice"]
     assert found(root, cast.development.name[:5])["Environments"] == [cast.development.name]
 
 

@@ -78,7 +78,8 @@ PLAIN_BYTES = {
     "audit_app.AuditEvent.hash", "audit_app.AuditEvent.mac", "audit_app.AuditEvent.previous_hash",
     "audit_app.Checkpoint.digest", "audit_app.Checkpoint.previous_digest", "audit_app.Checkpoint.signature",
     "audit_app.Installation.mac", "audit_app.Installation.also_mac", "audit_app.StreamHead.hash",
-    "environments_app.Approval.digest", "secrets_app.EnvironmentSnapshot.digest", "secrets_app.Secret.tags_mac",
+    "environments_app.Approval.digest", "secrets_app.EnvironmentSnapshot.digest",
+    "secrets_app.EnvironmentSnapshot.row_digests", "secrets_app.Secret.tags_mac",
     "secrets_app.SecretVersion.fingerprint",
 }  # fmt: skip
 SEALED_ANEW = {

@@ -251,8 +251,8 @@ def test_a_long_import_goes_on_by_itself(
         secret(name=name)
     page = visitor.open("/secrets/import?environment=development", user=cast.alice)
     file: FilePayload = {"name": "secrets.env", "mimeType": "text/plain", "buffer": b"a=1\nb=2\nc=\nnew=n\n"}
+    # A file is previewed as soon as it is chosen.
     page.locator("#id_file").set_input_files(file)
-    page.locator("button[value=preview]").click()
     page.locator("[aria-label='Value of entry 3']").fill("3")
     page.locator("button[value=preview]").click()
     page.get_by_role("button", name="Import 4 secrets").click()
