@@ -118,17 +118,19 @@ def require_still(
     *,
     people: Collection[User] = (),
 ) -> None:
-    """Lock an actor's account and ask for session and right again, before the transaction reads anything.
+    """Lock an actor's account and ask for session and right again, before the transaction decides anything.
 
     Who ends an account, its sessions or its role locks it as well: it is over before, or waits. `people` are
     locked along with it, all in the order of ids. What this raises is for `refuse_late`.
     """
-    if people:
-        ids = {*(person.pk for person in people), *own_ids(actor)}
-        list(User.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk"))
-    user = None
+    # By the primary key, as all do: by the uuid, MariaDB locks that index first, and two acts of one person
+    # deadlock.
+    ids = {*(person.pk for person in people), *own_ids(actor)}
+    locked = User.objects.select_for_update().filter(pk__in=ids).order_by("pk") if ids else ()
+    user = next((row for row in locked if row.uuid == actor.uuid), None)
     if actor.kind is ActorKind.USER:
-        user = User.objects.select_for_update().get(uuid=actor.uuid)
+        if user is None:
+            raise SessionEnded
         _require_session(actor, user)
     present = refresh_principal(actor, user)
     if environment and environment.deleted_at is not None and not present.sees_installation:
@@ -138,7 +140,7 @@ def require_still(
 
 
 def own_ids(actor: Principal) -> list[int]:
-    """Return the id of the actor's account, if they are a person; ask before the transaction begins."""
+    """Return the id of the actor's account, if they are a person; it never changes."""
     return (
         list(User.objects.filter(uuid=actor.uuid).values_list("pk", flat=True))
         if actor.kind is ActorKind.USER

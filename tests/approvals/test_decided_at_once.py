@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from environments_app.authentication.second_factor import renew_codes, seal_seed
 from environments_app.authorization.rows import set_fields
 from environments_app.errors import AccessError, ApprovalNeeded
 from environments_app.models import Approval, Membership, Role, SecondFactor, User, UserRole
+from environments_app.sessions.service import lock_actor
 from environments_app.tests.cast import Cast
 from environments_app.users import accounts
 from secrets_app.models import Secret
@@ -83,6 +85,17 @@ def test_access_that_was_asked_for_is_granted_once(
     only_one(results)
     assert Membership.objects.filter(user=cast.charlie).count() <= 1
     assert len(events(Action.ACCESS_DECIDE)) == 1
+
+
+def test_two_acts_of_one_person_wait_for_each_other(transactional_db: None, cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+
+    def act(people: list[User]) -> None:
+        for _ in range(40):
+            with lock_actor(alice, Action.MEMBER_GRANT, cast.development, people=people):
+                pass
+
+    assert at_once(partial(act, [cast.charlie]), partial(act, []), partial(act, [cast.bob])) == [None] * 3
 
 
 def test_a_recovery_code_lets_in_once(transactional_db: None, cast: Cast, events: Events) -> None:
