@@ -5,10 +5,10 @@ from uuid import uuid5
 
 from django.urls import reverse
 
+from audit_app.events.actions import Action
 from audit_app.recording.drafts import EventDraft
 from audit_app.recording.recorder import record_many
 from environments_app.approvals.approvers import possible_managers
-from environments_app.authorization.break_glass import with_alert
 from environments_app.models import Environment, User, UserRole
 from environments_app.notifications.service import BREAK_GLASS, raise_alert
 
@@ -18,11 +18,13 @@ def record_breaking(draft: EventDraft, *, breaks_glass: bool, places: Iterable[E
 
     The alert is for who manages the place, and for administrators and auditors. The actor is sent nothing.
     """
+    drafts = [draft]
     if breaks_glass:
+        drafts.append(draft._replace(action=Action.BREAK_GLASS))
         actor, about = draft.actor, draft.object
+        auditors = set(User.objects.filter(role=UserRole.AUDITOR, is_active=True))
         for place in places:
-            auditors = User.objects.filter(role=UserRole.AUDITOR, is_active=True)
-            people = {person.uuid for person in (*possible_managers(place), *auditors)}
+            people = {person.uuid for person in auditors.union(possible_managers(place))}
             raise_alert(
                 kind=BREAK_GLASS,
                 about=uuid5(place.uuid, str(about.uuid)),
@@ -37,4 +39,4 @@ def record_breaking(draft: EventDraft, *, breaks_glass: bool, places: Iterable[E
                 link=reverse("environment-detail", args=[place.name]),
             )
     # After all other rows: it locks the heads of the log.
-    record_many(with_alert(draft, breaks_glass=breaks_glass))
+    record_many(drafts)

@@ -6,7 +6,6 @@ beneficiary: another account or token may belong to the same person.
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
-from audit_app.recording.drafts import EventDraft
 from environments_app.authorization.permissions import ROLE_ACTIONS
 from environments_app.authorization.policy import (
     Principal,
@@ -44,11 +43,6 @@ def confirm_grant(actor: Principal, action: Action, *, environment: Environment 
 def administers(actor: Principal) -> bool:
     """Return whether a person or a token acts that may administer."""
     return actor.is_admin and actor.kind is not ActorKind.SYSTEM
-
-
-def with_alert(draft: EventDraft, *, breaks_glass: bool) -> list[EventDraft]:
-    """Return an event, followed by the one that alerts if the act it records breaks the glass."""
-    return [draft, draft._replace(action=Action.BREAK_GLASS)] if breaks_glass else [draft]
 
 
 def reads_values(role: str) -> bool:

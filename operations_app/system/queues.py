@@ -1,5 +1,6 @@
-"""The queues and the leases: how much waits, who works, and what was left lying; a statement for each."""
+"""Work that nobody waits for: how much waits, who does it, and what was left lying; a statement for each."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -11,11 +12,18 @@ from django.utils.functional import Promise
 
 from audit_app.models import SinkState
 from environments_app.models import Delivery, DeliveryState
+from operations_app.backup.service import is_late, last_success
+from operations_app.health.status import SystemStatus
 from sync_app.domain.rotation_state import Slot
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, Run, Target
 
 SHOWN: Final = 50
+# Messages that were given up; those of a deleted environment concern nobody.
+_LOST: Final = Q(state=DeliveryState.FAILED, environment__deleted_at__isnull=True)
+_STATUS_GROUP: Final = "Backups and messages"
+_BACKUP_REMEDY: Final = "Open Backups and choose Back up now, or set KEEPER_BACKUP_INTERVAL_HOURS."
+_MESSAGE_REMEDY: Final = "Open Jobs to see why, and to try them again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +66,7 @@ def queues() -> list[Queue]:
         Delivery.objects.exclude(state=DeliveryState.SENT),
         waiting=Q(state=DeliveryState.WAITING, attempts=0),
         working=Q(state=DeliveryState.WAITING, attempts__gt=0),
-        stuck=Q(state=DeliveryState.FAILED),
+        stuck=_LOST,
     )
     sinks = _count(
         SinkState.objects.all(),
@@ -113,7 +121,7 @@ class Failure:
 
 def failures() -> list[Failure]:
     """Return the newest failed messages, failing targets, and stopped rotations; a statement each."""
-    messages = Delivery.objects.filter(state=DeliveryState.FAILED, environment__deleted_at__isnull=True)
+    messages = Delivery.objects.filter(_LOST)
     targets = Target.objects.filter(live=True).exclude(last_error="").select_related("environment")
     rotations = Rotation.objects.filter(slot=Slot.WORKING, stopped_at__isnull=False)
     rows = [
@@ -147,6 +155,31 @@ def failures() -> list[Failure]:
         for rotation in rotations.select_related("policy__secret").order_by("-stopped_at")[:SHOWN]
     ]
     return rows
+
+
+def work_status() -> Iterator[SystemStatus]:
+    """Yield whether a recent backup exists, and whether messages were given up."""
+    last = last_success()
+    fault = "" if last and not is_late(last) else "the last one is too old" if last else "no backup yet"
+    yield SystemStatus(
+        group=_STATUS_GROUP,
+        name="Backups",
+        state="degraded" if fault else "ok",
+        detail=fault,
+        remedy=_BACKUP_REMEDY if fault else "",
+        at=last,
+        url=reverse_lazy("backups"),
+    )
+    failed = Delivery.objects.filter(_LOST).count()
+    yield SystemStatus(
+        group=_STATUS_GROUP,
+        name="Messages",
+        state="degraded" if failed else "ok",
+        detail=f"{failed:,} not delivered" if failed else "",
+        remedy=_MESSAGE_REMEDY if failed else "",
+        at=timezone.now(),
+        url=reverse_lazy("admin-system", query={"tab": "work"}),
+    )
 
 
 def leases() -> list[Lease]:

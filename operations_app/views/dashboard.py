@@ -23,10 +23,10 @@ from environments_app.access_requests.service import open_requests
 from environments_app.authentication.drf import principal_of
 from operations_app.dashboard import figures
 from operations_app.dashboard.action_items import delivery_states, first_steps, needs
-from operations_app.dashboard.work_status import work_status
 from operations_app.frame.navigation import Layout, frame_of
 from operations_app.health.service import ailing, results, warnings
 from operations_app.health.status import standings
+from operations_app.system.queues import work_status
 from secrets_app.queries.lookup import can_in_any_scope
 
 _EVENTS_SHOWN: Final = 10

@@ -21,12 +21,11 @@ from audit_app.events.actions import Action
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.views.base import run_act
-from operations_app.dashboard.work_status import work_status
 from operations_app.health.processes import last_beat
 from operations_app.health.service import ailing, results, warnings
 from operations_app.health.status import standings
 from operations_app.system.installation import Setting, build, deployment_findings, shown_settings
-from operations_app.system.queues import failures, leases, queues
+from operations_app.system.queues import failures, leases, queues, work_status
 from operations_app.system.schedules import request_run, schedules
 
 _BACKUPS_SHOWN: Final = 10

@@ -16,11 +16,11 @@ from audit_app.sinks.registry import checkpoint_sinks
 from environments_app.models import Delivery, DeliveryState, User
 from environments_app.tests.cast import Cast
 from operations_app.backup.create import record_backup
-from operations_app.dashboard.work_status import work_status
 from operations_app.health import status
 from operations_app.health import status as health_status
 from operations_app.health.schema import installed_version
 from operations_app.models import ExternalSystem
+from operations_app.system.queues import work_status
 from secrets_app.models import DataKey, WrappingKey
 from sync_app.models import Target
 from sync_app.tests.shown import make_target
