@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from audit_app.queries.reports import Scope, sections
 from core.errors import BadQuery
-from environments_app.models import Environment, Membership, Review, User, UserRole
+from environments_app.models import AccessKind, Environment, Membership, Review, User, UserRole
 from environments_app.reviews import service as reviews
 from environments_app.reviews.coverage import Gap, visible_gaps
 from environments_app.tests.cast import Cast, user_with_password
@@ -105,6 +105,29 @@ def test_page_api_and_report_have_it(cast: Cast, auditor: User, signed_in: Signe
     assert rows["production"] == ("never", None, "", "")
 
 
-def test_days_without_a_meaning_are_refused(cast: Cast) -> None:
+@pytest.mark.parametrize("days", [0, 3_651])
+def test_days_without_a_meaning_are_refused(cast: Cast, days: int) -> None:
     with pytest.raises(BadQuery):
-        visible_gaps(actor=cast.principal(cast.root), days=0)
+        visible_gaps(actor=cast.principal(cast.root), days=days)
+
+
+@pytest.mark.parametrize("days", [1, 3_650])
+def test_a_day_and_ten_years_are_not_refused(cast: Cast, days: int) -> None:
+    assert "development" in listed(cast, cast.root, days)
+
+
+def test_a_review_that_names_every_kind_of_access_is_whole(cast: Cast, auditor: User) -> None:
+    signed(cast, auditor, started(cast, kinds=AccessKind.values))
+    assert "development" not in listed(cast, auditor)
+
+
+def test_a_review_covers_a_renamed_environment_and_an_older_one_the_name(cast: Cast, auditor: User) -> None:
+    review = signed(cast, auditor, started(cast))
+    Environment.objects.filter(pk=cast.development.pk).update(name="renamed")
+    assert "renamed" not in listed(cast, auditor)
+    # As an earlier release stored it.
+    review.places = None
+    review.save()
+    assert "renamed" in listed(cast, auditor)
+    Environment.objects.filter(pk=cast.development.pk).update(name="development")
+    assert "development" not in listed(cast, auditor)

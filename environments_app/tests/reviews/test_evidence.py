@@ -7,9 +7,11 @@ import pytest
 from django.utils import timezone
 
 from audit_app.queries.reports import Scope, sections
-from environments_app.models import Review, User, UserRole
+from core.errors import KeeperError
+from environments_app.models import Membership, Review, User, UserRole
 from environments_app.reviews import service as reviews
 from environments_app.reviews.evidence import begin_of, reviews_between
+from environments_app.reviews.population import digest_of_given, given_since
 from environments_app.tests.cast import Cast, user_with_password
 from environments_app.tests.reviews.test_service import decide_all, started
 
@@ -54,7 +56,7 @@ def test_a_period_has_what_was_open_in_it(
     assert {review.name for review in reviews_between(scope.since, scope.until)} == expected
 
 
-@pytest.mark.parametrize("how", ["signed off", "canceled", "running"])
+@pytest.mark.parametrize("how", ["signed off", "canceled", "running", "refused", "ended later"])
 def test_the_log_of_a_period_begins_with_what_was_open_in_it(cast: Cast, auditor: User, how: str) -> None:
     """By its events: a row that was deleted must be missed."""
     with mock.patch.object(timezone, "now", return_value=ago(100)):
@@ -64,5 +66,27 @@ def test_the_log_of_a_period_begins_with_what_was_open_in_it(cast: Cast, auditor
             reviews.sign(actor=cast.principal(auditor), review=review)
         elif how == "canceled":
             reviews.cancel(actor=cast.principal(cast.root), review=review, comment="wrong scope")
-    assert begin_of(ago(10), []) == (ago(100) if how == "running" else ago(10))
+        elif how == "refused":
+            with pytest.raises(KeeperError):
+                reviews.sign(actor=cast.principal(cast.bob), review=review)
+    if how == "ended later":
+        reviews.cancel(actor=cast.principal(cast.root), review=review, comment="wrong scope")
+    assert begin_of(ago(10), []) == (ago(10) if how in {"signed off", "canceled"} else ago(100))
     assert begin_of(ago(110), []) == ago(110)
+
+
+def test_what_was_given_since_is_shown_to_who_sees_the_installation(cast: Cast, auditor: User) -> None:
+    review = started(cast)
+    decide_all(cast, review)
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role="reader", prefix="shop")
+    given = digest_of_given(given_since(review))
+    reviews.sign(actor=cast.principal(auditor), review=review, given=given)
+
+    def rows(user: User) -> dict[object, tuple[object, ...]]:
+        scope = Scope(viewer=cast.principal(user), since=ago(1), until=timezone.now())
+        return {row[4]: (*row[6:9], row[11]) for row in sections()["reviews"].rows(scope)}
+
+    assert rows(auditor)["charlie"] == ("development", "reader", "shop", "Given since")
+    assert rows(auditor)["bob"] == ("development", "reader", "all", "Keep")
+    assert rows(cast.alice).keys() == {"alice", "erin", "bob", "vera"}
+    assert rows(cast.bob) == {}
