@@ -154,7 +154,11 @@ def _restorable(secret: Secret) -> str:
 
 
 class WebhookForm(forms.Form):
-    name = forms.CharField(max_length=webhooks.MAX_NAME, help_text="For example, #ops in Slack")
+    name = forms.CharField(
+        max_length=webhooks.MAX_NAME,
+        required=False,
+        help_text="For example, #ops in Slack. Leave blank for the host of the address.",
+    )
     url = forms.CharField(
         label="Address",
         max_length=webhooks.MAX_URL,

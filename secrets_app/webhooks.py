@@ -47,19 +47,20 @@ _KEY_BYTES: Final = 32
 def add_webhook(
     *, actor: Principal, environment: Environment, name: str, url: str, style: str = WebhookStyle.SLACK
 ) -> tuple[Webhook, str]:
-    """Add a webhook to an environment; return it and its signing key.
+    """Add a webhook to an environment; return it and its signing key. An empty name stands for the host.
 
     The key is shown this once. Raises Invisible, Forbidden, InvalidField, Conflict if the name is
     taken, and KeyUnavailable or KeyRefused if nothing can be sealed.
     """
     require(actor=actor, action=Action.NOTIFICATION_CREATE, environment=environment)
-    name = name.strip()
+    endpoint = _endpoint_of(url)
+    name = name.strip() or (urlsplit(endpoint).hostname or "")[:MAX_NAME]
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
         raise InvalidField("name", f"Use one line of 1 to {MAX_NAME} characters.")
     webhook = Webhook(
         environment=environment,
         name=name,
-        endpoint=_endpoint_of(url),
+        endpoint=endpoint,
         style=_style(style),
         created_by=actor.name,
     )

@@ -11,7 +11,7 @@ from environments_app.tokens.personal import DEFAULT_LIFETIME, MAX_LIFETIME
 
 
 class PersonalTokenForm(forms.Form):
-    name = forms.CharField(max_length=100, help_text="Where you use it, such as my-laptop.")
+    name = forms.CharField(max_length=100, initial="kpr", help_text="Where you use it, such as my-laptop.")
     environment = forms.ChoiceField(required=False)
     prefix = path_field("For example, payments. Leave blank for all secrets.")  # type: ignore[assignment]  # not Form.prefix
     hours = forms.IntegerField(

@@ -17,6 +17,8 @@ from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, allows
 from secrets_app.acts import SECRETS
 from secrets_app.models import Secret
+from secrets_app.models.share import Proof
+from secrets_app.services.outside import most_hours
 from secrets_app.types.registry import SecretType
 from secrets_app.types.yaml_document import parse_yaml
 
@@ -66,6 +68,14 @@ def secret_actions(secret: Secret, can: Mapping[str, bool]) -> list[dict[str, An
         (
             can["share"] and not secret.guarded,
             {"label": "Share link (one-time)…", "icon": "people", "url": urls["share"]},
+        ),
+        (
+            can["share"] and not secret.guarded and most_hours(secret.environment) > 0,
+            {
+                "label": "Share with someone outside…",
+                "icon": "user-plus",
+                "url": f"{urls['share']}?to={Proof.PHRASE}",
+            },
         ),
     ]
     return [action for may, action in offered if may] + by_acts

@@ -112,7 +112,12 @@ def secret_share(request: HttpRequest, id: int) -> HttpResponse:
     secret = find_secret(actor=actor, id=id)
     require_on(actor=actor, action=Action.SECRET_SHARE, secret=secret)
     require_authentic(secret)
-    form = ShareForm(request.POST or None, most=most_hours(secret.environment))
+    # The menu's entry for somebody outside chooses that in the form.
+    form = ShareForm(
+        request.POST or None,
+        most=most_hours(secret.environment),
+        initial={"to": request.GET.get("to", _COLLEAGUE)},
+    )
     context: dict[str, Any] = {
         "form": form,
         "secret": secret,

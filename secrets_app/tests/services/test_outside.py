@@ -642,3 +642,12 @@ def test_managers_allow_them_by_the_api_as_on_the_page(
         assert answer.status_code == status
     assert manager.get(path).json()["outside_hours"] == 12
     assert b'name="outside_hours" value="12"' in manager.get("/environments/development").content
+
+
+def test_the_menu_offers_it_where_it_is_allowed(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    secret, sharer = keep(cast), signed_in(cast.bob)
+    offered = f"/secrets/{secret.pk}/share?to=phrase"
+    assert offered not in sharer.get(f"/secrets/{secret.pk}").content.decode()
+    allow(cast)
+    assert offered in sharer.get(f"/secrets/{secret.pk}").content.decode()
+    assert 'value="phrase" selected' in sharer.get(offered).content.decode()

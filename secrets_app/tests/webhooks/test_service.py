@@ -59,6 +59,10 @@ def made(cast: Cast, url: str, **options: str) -> tuple[Webhook, str]:
     )
 
 
+def test_one_without_a_name_has_that_of_the_host(cast: Cast, receiver: str) -> None:
+    assert made(cast, receiver, name=" ")[0].name == "127.0.0.1"
+
+
 def alarm(cast: Cast, subject: str = "1 secret <drifted>") -> None:
     raise_alert(
         kind="sync.drifted", about=uuid4(), environment=cast.development, subject=subject, lines=["a/b"]
@@ -214,7 +218,7 @@ def test_what_is_no_address_is_refused_without_repeating_it(cast: Cast, url: str
 
 @pytest.mark.parametrize(
     ("name", "may"),
-    [("", False), (" ", False), ("o", True), ("o" * 100, True), ("o" * 101, False), ("a\nb", False)],
+    [("o", True), ("o" * 100, True), ("o" * 101, False), ("a\nb", False)],
 )
 def test_a_name_is_one_short_line(cast: Cast, name: str, may: bool) -> None:
     if may:
