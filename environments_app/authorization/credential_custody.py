@@ -195,7 +195,7 @@ def _gives_custody(event: _Event, *, invited: bool) -> bool:
         # An invitation goes to the address that the account has.
         sends = details.get("invitation") == "sent" or (invited and "email" in details)
         return sends or details.get("is_active") is True or bool(_TAKEOVERS & details.keys())
-    return not (event.action == Action.TRUST_CHANGE and details.get(NARROWS) is True)
+    return details.get(NARROWS) is not True
 
 
 def _ends_custody(event: _Event) -> bool:

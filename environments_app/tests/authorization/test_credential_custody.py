@@ -5,23 +5,26 @@ from typing import Final
 from uuid import UUID
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from audit_app.recording.drafts import AuditObject
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
 from environments_app.authentication import second_factor
 from environments_app.authorization.credential_custody import CUSTODY, CustodyGraph
 from environments_app.authorization.effective_access import held_accounts
-from environments_app.authorization.policy import Principal
+from environments_app.authorization.policy import Principal, record_denial
 from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.environments import memberships
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, Conflict, Forbidden, InvalidField
-from environments_app.models import Approval, Environment, Membership, Role, User
+from environments_app.models import Approval, Environment, GroupMember, Membership, Role, User
 from environments_app.single_sign_on import group_mapping
 from environments_app.tests.cast import PASSWORD, Cast, choose_password
 from environments_app.tests.trusts.issuer import Issuer
@@ -29,7 +32,7 @@ from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens import service as tokens
 from environments_app.trusts import service as trusts
 from environments_app.users import accounts, suspensions
-from environments_app.users.password_links import invite_new
+from environments_app.users.password_links import invite, invite_new
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database_weekly]
 NEW = "another-long-passphrase"
@@ -266,9 +269,61 @@ def test_who_changes_the_address_of_an_invited_account_could_sign_in_as_it(
 ) -> None:
     settings.EMAIL_HOST, settings.KEEPER_URL = "mail.example.com", "https://keeper.example.com"
     made = invite_new(actor=host(), username="nina", email="nina@example.com")
+    accounts.update_user(actor=cast.principal(cast.root), user=made, display_name="Nina")
     assert CustodyGraph().behind(made.uuid, environment=None) == {made.uuid}
     accounts.update_user(actor=cast.principal(cast.root), user=made, email="root@example.com")
     assert cast.root.uuid in CustodyGraph().behind(made.uuid, environment=None)
+
+
+def test_who_sends_the_invitation_again_could_sign_in_by_it(cast: Cast, settings: Settings) -> None:
+    settings.EMAIL_HOST, settings.KEEPER_URL = "mail.example.com", "https://keeper.example.com"
+    made = invite_new(actor=host(), username="nina", email="nina@example.com")
+    invite(actor=cast.principal(cast.root), user=made)
+    assert cast.root.uuid in CustodyGraph().behind(made.uuid, environment=None)
+
+
+def test_what_else_the_host_changes_ends_no_custody(cast: Cast) -> None:
+    puppet = administrator(cast.principal(cast.root), "puppet")
+    accounts.update_user(actor=host(), user=puppet, email="puppet@example.com", role="user")
+    assert cast.root.uuid in CustodyGraph().behind(puppet.uuid, environment=None)
+
+
+def test_a_refused_change_gives_no_custody(cast: Cast) -> None:
+    made = make_trust(cast, Issuer(), role="editor")
+    record_denial(
+        actor=cast.principal(cast.bob),
+        action=Action.TRUST_CHANGE,
+        environment=cast.development,
+        object=AuditObject("trust", made.uuid, made.name),
+    )
+    assert cast.bob.uuid not in CustodyGraph().behind(made.uuid, environment=cast.development)
+
+
+def test_accounts_that_others_could_use_are_those_of_the_environment_that_can_sign_in(cast: Cast) -> None:
+    apart, disabled, suspended, reading, held = (
+        accounts.create_user(actor=cast.principal(cast.root), username=name, password=NEW)
+        for name in ("apart", "disabled", "suspended", "reading", "held")
+    )
+    for user, place, role in (
+        (apart, cast.production, "editor"),
+        (disabled, cast.development, "editor"),
+        (suspended, cast.development, "editor"),
+        (reading, cast.development, "reader"),
+        (held, cast.development, "manager"),
+    ):
+        Membership.objects.create(environment=place, user=user, role=role)
+    for name in ("one", "two"):
+        group = Group.objects.create(name=name)
+        GroupMember.objects.create(user=held, group=group)
+        Membership.objects.create(environment=cast.development, group=group, role="editor")
+    User.objects.filter(pk=disabled.pk).update(is_active=False)
+    User.objects.filter(pk=suspended.pk).update(suspended_at=timezone.now())
+    assert [tuple(each) for each in held_accounts(cast.development)] == [(held, ["root"])]
+
+
+def test_names_are_of_people_alone(cast: Cast) -> None:
+    token, _ = tokens.issue(actor=host(), environment=cast.development, role="reader", name="ci")
+    assert CustodyGraph().names_of({token.uuid, cast.bob.uuid}) == ["bob"]
 
 
 def test_a_password_from_the_host_ends_custody_everywhere(protected: Cast) -> None:

@@ -44,6 +44,8 @@ def test_each_way_is_named_with_what_is_in_it(cast: Cast, sql: Callable[..., Non
         prefix="pay",
     )
     SamlGroupMapping.objects.create(group="okta-ops", environment=cast.development, role="manager")
+    # That of another environment grants nothing here.
+    SamlGroupMapping.objects.create(group="okta-prod", environment=cast.production, role="manager")
     made(
         environment=cast.development,
         user=cast.charlie,
