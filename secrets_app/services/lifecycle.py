@@ -35,6 +35,7 @@ from secrets_app.queries.lookup import require_authentic, require_not_deleted, r
 from secrets_app.rows import environment_snapshot
 from secrets_app.rows.store import check_etag, event, update_stored
 from secrets_app.services.proposals import acting
+from secrets_app.services.releases import renaming_lines
 from secrets_app.values.names import validate_secret_name
 
 
@@ -51,8 +52,9 @@ def rename(*, actor: Principal, secret: Secret, name: str, expected: str | None 
     check_etag(secret, expected)
     if name == secret.name:
         return secret
-    line = Line("Name", secret.name, name)
-    clearance = _cleared(actor, Action.SECRET_RENAME, secret, [line], name=name)
+    lines = [Line("Name", secret.name, name)]
+    lines += renaming_lines(secret, name) if secret.guarded else []
+    clearance = _cleared(actor, Action.SECRET_RENAME, secret, lines, name=name)
     before, secret.name = secret.name, name
     secret.refresh_search_text()
     update_stored(

@@ -15,6 +15,7 @@ from audit_app.recording.drafts import AuditObject
 from core.canonical_json import Json
 from environments_app.approvals.gate import Line, Proposal, require_release
 from environments_app.approvals.program_releases import (
+    RENAMED,
     Program,
     find_program,
     reaches,
@@ -199,6 +200,31 @@ def _releasing(row: ProgramRelease, program: Program, secret: Secret | None) -> 
         ],
         reason=row.reason,
     )
+
+
+def renaming_lines(secret: Secret, name: str) -> list[Line]:
+    """Return which released programs lose a guarded secret by another name, and which read it then."""
+    before, after = _who_reads(secret, secret.name), _who_reads(secret, name)
+    lines = [
+        Line("Released programs that lose it", ", ".join(sorted(before - after)), ""),
+        Line("Released programs that gain it", "", ", ".join(sorted(after - before))),
+        Line("Released programs that go on reading it", "", ", ".join(sorted(before & after))),
+    ]
+    return [line for line in lines if line.before or line.after]
+
+
+def _who_reads(secret: Secret, name: str) -> set[str]:
+    """Return the programs that read a guarded secret under a name, by what counts now."""
+    # What was released for it alone under an earlier name counts again once it has that name.
+    void = RENAMED if name != secret.name else ""
+    return {
+        f"{program.name} ({called(program)})"
+        for row, hindrance, program in standing(secret.environment, about=(secret.uuid, name))
+        if program is not None
+        and row.covers(secret.uuid, name)
+        and hindrance in {"", void}
+        and reaches(program, name, whole=False)
+    }
 
 
 def called(program: Program) -> str:

@@ -319,6 +319,31 @@ def test_a_renamed_secret_leaves_its_release_and_meets_that_of_its_new_path(
     assert value_for(token, secret) == VALUE
 
 
+def test_the_request_of_a_rename_names_the_programs_that_gain_or_lose_the_value(
+    cast: Cast, secret: Secret, token: ServiceToken
+) -> None:
+    def lines(name: str) -> list[tuple[str, str, str]]:
+        with pytest.raises(ApprovalNeeded) as raised:
+            lifecycle.rename(actor=cast.principal(cast.alice), secret=stored(secret), name=name)
+        summary = Approval.objects.get(pk=raised.value.approval).summary
+        return [
+            (line["label"].removeprefix("Released programs that "), line["before"], line["after"])
+            for line in summary[1:]
+        ]
+
+    program = f"{token.name} (service token kpr_{token.public_id[:8]}…)"
+    assert lines("other/db") == []
+    released(cast, token, secret=secret)
+    assert lines("away/db") == [("lose it", program, "")]
+    rename(cast, secret, "gone/db")
+    # That of the name alone counts again once the secret has it.
+    assert lines("app/db") == [("gain it", "", program)]
+    released(cast, token, path="other")
+    assert lines("other/key") == [("gain it", "", program)]
+    rename(cast, secret, "other/key")
+    assert lines("other/another") == [("go on reading it", "", program)]
+
+
 def test_the_request_counts_what_the_program_would_read(
     cast: Cast, secret: Secret, token: ServiceToken
 ) -> None:
