@@ -33,6 +33,12 @@ class ManagersOnly(Forbidden):
     problem = Kind(403, "Forbidden")
 
 
+class NotThisApprover(Forbidden):
+    """An approver may not decide about this request, of which they know everything; the text says why."""
+
+    problem = Kind(403, "Forbidden")
+
+
 class Suspended(Forbidden):
     """A grant would allow the act, and is suspended until a manager of the environment confirms it."""
 

@@ -1,4 +1,4 @@
-"""Whom a role of a group reaches: the approval of it covers the members that the approver saw.
+"""Whom an approved role reaches: a person whose account is enabled, or the members that the approver saw.
 
 Whoever may put people into a group without a role could otherwise decide alone, after the approval, who
 gets the role.
@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.contrib.auth.models import Group
+from django.db.models import Q
 
 from core.canonical_json import Json
 from environments_app.authorization.rows import isoformat
-from environments_app.models import Environment, GroupMember, Membership, ProvisionedGroup
+from environments_app.models import Environment, GroupMember, Membership, ProvisionedGroup, User
 
 # The argument of a request that has the group, and its members by UUID.
 REACHES: Final = "reaches"
@@ -58,7 +59,11 @@ def lock_group(id: int) -> None:
 
 
 def change_since(arguments: Mapping[str, Any], environment: Environment) -> str:
-    """Return what has changed about the group of a request since it was made; "" if nothing has."""
+    """Return what has changed about who gets the access of a request since it was made; "" if nothing has."""
+    if disabled := _disabled_holder(arguments):
+        return (
+            f"The account of {disabled} is disabled, so nothing is granted. Enable it first, or reject this."
+        )
     if ROLES in arguments and arguments[ROLES] != roles_of(arguments["group_id"], environment):
         return f"The roles of the group {arguments['group']} have changed since the request. {_AGAIN}"
     if REACHES not in arguments:
@@ -76,6 +81,15 @@ def change_since(arguments: Mapping[str, Any], environment: Environment) -> str:
         return ""
     changed = "; ".join(changes)
     return f"The members of the group {reach['name']} have changed since the request: {changed}. {_AGAIN}"
+
+
+def _disabled_holder(arguments: Mapping[str, Any]) -> str:
+    """Return the name of the person who would get access and has left or is disabled; "" for any other."""
+    uuid, membership = arguments.get("user") or arguments.get("asked_by"), arguments.get("membership")
+    if not uuid and not membership:
+        return ""
+    holder = Q(uuid=uuid) if uuid else Q(memberships=membership)
+    return User.objects.filter(holder, is_active=False).values_list("username", flat=True).first() or ""
 
 
 def _members(group_id: int) -> dict[str, str]:

@@ -35,7 +35,15 @@ from environments_app.approvals.group_members import change_since
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal, environments_for, record_denial, require
 from environments_app.authorization.rows import lock_authentic
-from environments_app.errors import ApprovalVoid, Conflict, Forbidden, InvalidField, Invisible, Tampered
+from environments_app.errors import (
+    ApprovalVoid,
+    Conflict,
+    Forbidden,
+    InvalidField,
+    Invisible,
+    NotThisApprover,
+    Tampered,
+)
 from environments_app.interfaces import ChangedNames, ExecutionResult, Reader, owner_of
 from environments_app.models import Approval, ApprovalState, EntryKind, Environment
 from environments_app.models.approval import HELD, OPEN_STATES, in_time, read_within
@@ -150,9 +158,15 @@ def approve(*, actor: Principal, approval: Approval, comment: str = "") -> Appro
     Where the environment needs several approvals, it stays pending until the last of them.
 
     Raises Forbidden for a token, for the requester and for a user who is no approver there; ApprovalVoid if
-    it was decided, withdrawn or has expired; Tampered.
+    it was decided, withdrawn or has expired, or grants nothing any more, of which the requester is told;
+    Tampered.
     """
-    return _decide(actor, approval, ApprovalState.APPROVED, comment)
+    try:
+        return _decide(actor, approval, ApprovalState.APPROVED, comment)
+    except ApprovalVoid:
+        if changed := changed_since(approval):
+            history.notify_requester(approval, f"{actor.name} could not approve your request", [changed])
+        raise
 
 
 def reject(*, actor: Principal, approval: Approval, comment: str = "") -> Approval:
@@ -252,6 +266,12 @@ def note_failure(approval: Approval, reason: str) -> str:
     return approval.failure
 
 
+def changed_since(approval: Approval) -> str:
+    """Return why an open request cannot be approved or applied any more as it stands; "" if it can."""
+    sound = approval.is_live and approval.is_authentic()
+    return change_since(approval.arguments, approval.environment) if sound else ""
+
+
 def object_url(approval: Approval) -> str:
     """Return the page of what a request is about; empty if there is none."""
     return owner_of(approval.action).object_url(approval)
@@ -332,7 +352,7 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
     reason = why_not_approver(actor, approval, CustodyGraph())
     if reason:
         _deny(actor, approval, Action.APPROVAL_DECIDE, reason=reason)
-        raise Forbidden(_COULD_BE_ONE if reason == ONE_PERSON else _ANOTHER)
+        raise NotThisApprover(_COULD_BE_ONE if reason == ONE_PERSON else _ANOTHER)
     with (
         _refusals_recorded(actor, approval, Action.APPROVAL_DECIDE, Outcome.DENIED),
         lock_row(actor, approval, Action.APPROVAL_DECIDE, approval.environment) as stored,

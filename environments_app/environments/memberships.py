@@ -61,7 +61,8 @@ def grant(
 
     An administrator who grants access to values performs a break-glass act.
     Raises Invisible, Forbidden, ConfirmationNeeded, Suspended (to break the glass), InvalidField,
-    BadName, AlreadyGranted if there is such a membership, or ApprovalNeeded.
+    BadName, AlreadyGranted if there is such a membership, Conflict for a disabled account where it would be
+    a request, or ApprovalNeeded.
     """
     require(actor=actor, action=Action.MEMBER_GRANT, environment=environment)
     if (user is None) == (group is None):
@@ -77,6 +78,8 @@ def grant(
     )
     confirm_grant(actor, Action.MEMBER_GRANT, environment=environment, role=membership.role)
     _require_no_duplicate(actor, membership, prefix=membership.prefix)
+    if user and not user.is_active and needs_second_person(actor, environment) and actor.approval is None:
+        raise Conflict(f"The account of {user.username} is disabled. Enable it first.")
     approval = require_approval(actor=actor, proposal=granting(membership))
     with lock_actor(actor, Action.MEMBER_GRANT, environment, people=[user] if user else []):
         return store(actor=actor, membership=membership, approval=approval)

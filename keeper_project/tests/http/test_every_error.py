@@ -66,6 +66,7 @@ TABLE: Final[list[tuple[str, Row]]] = [
     ("Suspended", Row(403, "Access is suspended", None, {}, False)),
     ("AdministratorsOnly", Row(403, "Administrators only", None, {}, False)),
     ("ManagersOnly", Row(403, "Forbidden", None, {}, False)),
+    ("NotThisApprover", Row(403, "Forbidden", None, {}, False)),
     ("ConfirmationNeeded", Row(403, "Confirm your password", None, {}, False)),
     ("Forbidden", Row(403, "Forbidden", "You don't have permission to do this.", {}, False)),
     ("Invisible", Row(404, "Not found", "It may have been deleted, or you don't have access.", {}, False)),
