@@ -48,7 +48,7 @@ from environments_app.notifications.recipients import (
     try_addressee,
 )
 from environments_app.reviews import service as reviews
-from environments_app.sessions.service import end_other_sessions
+from environments_app.sessions.service import end_other_sessions, revoke_token
 from environments_app.single_sign_on.group_mapping import Change, changed_by_mapping, changed_by_removal
 from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens import scim_clients
@@ -86,7 +86,7 @@ class HandOverForm(forms.Form):
 class GrantForm(MemberForm):
     username = None  # type: ignore[assignment]  # Django's way to drop an inherited field
     environment = forms.ModelChoiceField(queryset=Environment.objects.order_by("position", "name"))
-    field_order = ("environment", "role", "prefix", "expires_at")
+    field_order = ("environment", "role", "prefix", "minutes", "expires_at")
 
 
 class IssueForm(TokenForm):
@@ -213,7 +213,7 @@ USERS: Final = (
         on_page=True,
         label="End sessions",
         use_case=end_other_sessions,
-        confirmation="All their sessions end at once. They can sign in again.",
+        confirmation="All their sessions and personal tokens end at once. They can sign in again.",
         done="Signed out everywhere.",
     ),
     _user_act(
@@ -306,6 +306,21 @@ TOKENS: Final = (
         "restored; a new one can be issued.",
         done="Token revoked.",
         named=lambda token: str(token.name),
+        dangerous=True,
+    ),
+)
+PERSONAL_TOKENS: Final = (
+    Act(
+        name="revoke",
+        label="Revoke",
+        permission=Action.TOKEN_REVOKE,
+        use_case=revoke_token,
+        takes="token",
+        against=lambda token: "It is revoked already." if token.revoked_at else "",
+        confirmation="Programs that use it are refused from the next request on. Its person can issue "
+        "another one.",
+        done="Token revoked.",
+        named=lambda token: f"{token.name} of {token.user.username}",
         dangerous=True,
     ),
 )
@@ -533,10 +548,9 @@ def _proposed(actor: Principal, approval: Approval) -> Sequence[str]:
         f"{line['label']}: {line['before'] or '-'} → {line['after'] or '-'}" for line in approval.summary
     ]
     reason = [f"Reason: {approval.reason}"] if approval.reason else []
-    obstacle = approvals.obstacle(actor, approval)
-    return [f"{approval.requester_name} asks to {approval.asked_act_and_place}.", *changes, *reason] + (
-        [obstacle] if obstacle else []
-    )
+    against = [approvals.obstacle(actor, approval), approvals.changed_since(approval)]
+    asked = f"{approval.requester_name} asks to {approval.asked_act_and_place}."
+    return [asked, *changes, *reason, *filter(None, against)]
 
 
 def _shown_approval(applied: applying.Applied) -> Shown:

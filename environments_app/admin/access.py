@@ -54,7 +54,6 @@ from environments_app.models import (
     UsedJwt,
 )
 from environments_app.oidc import providers
-from environments_app.sessions.service import revoke_token
 from environments_app.single_sign_on import group_mapping
 from environments_app.tokens import expiry_alerts, scim_clients
 from environments_app.trusts import service
@@ -207,9 +206,6 @@ class PersonalTokenAdmin(ServiceAdmin):
     search_fields = ("name", "=user__username", "=public_id")
     ordering = ("id",)
     hidden = frozenset({"secret_hash", "pepper_id"})
-
-    def remove(self, *, actor: Principal, row: Any) -> None:
-        revoke_token(actor=actor, token=row)
 
 
 @admin.register(SamlGroupMapping)
@@ -426,6 +422,7 @@ read_only(UsedJwt, "id until", period="until")
 
 
 offer(ServiceToken, *acts.TOKENS)
+offer(PersonalToken, *acts.PERSONAL_TOKENS)
 offer(SamlGroupMapping, *acts.MAPPINGS)
 offer(ScimClient, *acts.SCIM_CLIENTS)
 offer(Trust, *acts.TRUSTS)

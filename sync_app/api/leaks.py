@@ -28,7 +28,9 @@ class LeakMatch(serializers.Serializer[Any]):
     environment = serializers.CharField(read_only=True)
     version = serializers.IntegerField(read_only=True, allow_null=True)
     state = serializers.CharField(read_only=True)
-    act = serializers.CharField(read_only=True, help_text="What to do about it.")
+    act = serializers.CharField(
+        read_only=True, help_text="What to do about it. Empty if it is revoked, or another person does it."
+    )
     page = serializers.CharField(source="act_url", read_only=True, help_text="Where that is done.")
 
 

@@ -47,9 +47,9 @@ class Match:
     environment: str = ""
     version: int | None = None
     state: str
-    # Where what to do is done, and where what is known of it is shown.
-    act: str
-    act_url: str
+    # What to do and where; empty where nothing is left to do, or others do it. Where what is known is shown.
+    act: str = ""
+    act_url: str = ""
     known_url: str = ""
 
 
@@ -99,36 +99,40 @@ def _tokens(actor: Principal, text: str) -> Iterator[Match]:
     except BadToken:
         return
     if service and allows(actor, Action.TOKEN_VIEW, environment_id=service.environment_id):
-        yield _service_match(service)
+        yield _service_match(actor, service)
     elif personal and (
         personal.user.uuid == actor.uuid or allows(actor, Action.USER_VIEW, environment_id=None)
     ):
-        own = personal.user.uuid == actor.uuid
-        page = reverse("profile") if own else reverse("person", args=[personal.user.username])
+        page = ""
+        if not personal.revoked_at and personal.user.uuid == actor.uuid:
+            page = f"{reverse('profile')}#tokens"
+        elif not personal.revoked_at and allows(actor, Action.TOKEN_REVOKE, environment_id=None):
+            page = reverse("admin:environments_app_personaltoken_object_act", args=[personal.pk, "revoke"])
         yield Match(
             kind="personal token",
             name=f"{personal.name} of {personal.user.username}",
             state=_state(personal),
-            act="Revoke",
+            act="Revoke" if page else "",
             act_url=page,
             known_url=f"{reverse('exposure')}?who={personal.user.uuid}",
         )
 
 
-def _service_match(token: ServiceToken) -> Match:
+def _service_match(actor: Principal, token: ServiceToken) -> Match:
     place = token.environment
     page = (
         reverse("token-detail", args=[place.name, token.pk])
         if place
         else reverse("admin-token-detail", args=[token.pk])
     )
+    ends = not token.revoked_at and allows(actor, Action.TOKEN_REVOKE, environment_id=token.environment_id)
     return Match(
         kind="service token",
         name=str(token.name),
         environment=place.name if place else "",
         state=_state(token),
-        act="Revoke",
-        act_url=page,
+        act="Revoke" if ends else "",
+        act_url=page if ends else "",
         known_url=f"{reverse('exposure')}?who={token.uuid}",
     )
 

@@ -81,7 +81,7 @@ ACTS: Final[dict[str, set[str]]] = {
     "environments_app.OidcProvider": {"add", "change"},
     "environments_app.PasswordLink": set(),
     "environments_app.PersonalSettings": set(),
-    "environments_app.PersonalToken": {"delete"},
+    "environments_app.PersonalToken": {"revoke"},
     "environments_app.ProgramRelease": set(),
     "environments_app.ProvisionedGroup": set(),
     "environments_app.ProvisionedUser": set(),

@@ -15,11 +15,11 @@ from audit_app.models import AuditEvent
 from audit_app.tests.trail import sql
 from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.errors import Forbidden
-from environments_app.models import Environment, Membership, Role, User
-from environments_app.tests.cast import Cast
+from environments_app.models import Environment, Membership, Role, ServiceToken, User, UserRole
+from environments_app.tests.cast import Cast, user_with_password
 from environments_app.tokens.children import issue_child
 from environments_app.tokens.personal import issue_personal
-from environments_app.tokens.service import issue
+from environments_app.tokens.service import issue, revoke
 from secrets_app.errors import InvalidInput
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret
@@ -105,6 +105,30 @@ def test_a_personal_token_is_found_by_its_owner_and_by_administrators(cast: Cast
     assert [match.name for match in find(cast, text, cast.root)] == ["laptop of alice"]
     Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
     assert find(cast, text, cast.charlie) == []
+
+
+def test_a_token_leads_to_where_it_is_revoked_and_a_revoked_one_to_nothing(
+    cast: Cast, signed_in: SignedIn
+) -> None:
+    row, text = issue_personal(actor=cast.principal(cast.alice), name="laptop", lifetime=timedelta(hours=12))
+    assert [match.act_url for match in find(cast, text)] == ["/profile#tokens"]
+    root, auditor = signed_in(cast.root), user_with_password("nora", role=UserRole.AUDITOR)
+    assert [(match.act, match.act_url) for match in find(cast, text, auditor)] == [("", "")]
+    (match,) = find(cast, text, cast.root)
+    assert match.act_url in root.post("/rotation/leaked", {"text": text}).content.decode()
+    page = root.get(match.act_url).content.decode()
+    assert "laptop of alice" in page
+    assert ">Delete" not in page
+    assert "Token revoked." in root.post(match.act_url, {"agreed": "Revoke"}, follow=True).content.decode()
+    row.refresh_from_db()
+    assert row.revoked_at
+    for user in (cast.alice, cast.root):
+        assert [(match.state, match.act) for match in find(cast, text, user)] == [("revoked", "")]
+        said = signed_in(user).post("/rotation/leaked", {"text": text}).content.decode()
+        assert "Revoke…" not in said
+    service, other = token(cast), cast.principal(cast.alice)
+    revoke(actor=other, token=ServiceToken.objects.select_related("environment").get(name="ci"))
+    assert [(match.state, match.act) for match in find(cast, service)] == [("revoked", "")]
 
 
 def test_who_manages_elsewhere_learns_nothing_and_pays_the_same(cast: Cast) -> None:
