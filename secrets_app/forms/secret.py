@@ -131,6 +131,7 @@ class SecretForm(WrittenFields, PlacedForm):
             del self.fields["decoy"]
         if secret is None:
             self.fields["value"].required = True
+            self.fields["name"].widget.attrs["autofocus"] = not self.is_bound
             return
         for name in ("environment", "name"):
             self.fields[name].disabled = True

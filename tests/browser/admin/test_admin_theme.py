@@ -5,6 +5,7 @@ from django.contrib import admin
 from playwright.sync_api import expect
 
 from audit_app.models import AuditEvent
+from environments_app.models import Membership
 from environments_app.tests.cast import Cast
 from tests.browser.accessibility import Inspection, barriers
 from tests.browser.visitor import Visitor
@@ -37,6 +38,7 @@ def test_the_admin_is_without_barriers(visitor: Visitor, cast: Cast) -> None:
         f"/admin/environments_app/user/{cast.alice.pk}/change/",
         f"/admin/environments_app/user/{cast.alice.pk}/acts/offboard/",
         "/admin/environments_app/membership/add/",
+        f"/admin/environments_app/membership/{Membership.objects.latest('id').pk}/delete/",
         "/admin/audit_app/auditevent/",
         f"/admin/audit_app/auditevent/{AuditEvent.objects.latest('id').pk}/change/",
         "/admin/audit/",

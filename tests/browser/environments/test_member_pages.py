@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from environments_app.models import Membership, Role
 from environments_app.tests.cast import PASSWORD, Cast
@@ -58,3 +58,22 @@ def test_a_manager_confirms_accounts_without_barriers(visitor: Visitor, cast: Ca
     expect(page.get_by_text(f"{long} counts as a person of their own in approvals now.")).to_be_visible()
     inspection.look_at(page, "access-account-confirmed")
     assert inspection.found == {}
+
+
+def gap(one: Locator, other: Locator) -> float:
+    """Return how far apart two boxes are that lie beside or below each other."""
+    left, right = one.bounding_box(), other.bounding_box()
+    assert left is not None
+    assert right is not None
+    across = right["x"] - left["x"] - left["width"]
+    return max(across, right["y"] - left["y"] - left["height"])
+
+
+def test_no_two_cards_or_buttons_touch(visitor: Visitor, cast: Cast) -> None:
+    page = visitor.open("/environments/development#settings", user=cast.alice)
+    expect(page.locator("#settings")).to_be_visible()
+    assert gap(page.locator("#key"), page.locator("#settings")) >= 8
+    assert gap(page.locator("#tabs"), page.locator("#key")) <= 24
+    page = visitor.open("/integrity", user=cast.root)
+    verify = page.get_by_role("button", name="Verify the audit log")
+    assert gap(verify, page.get_by_role("link", name="All verifications")) >= 8

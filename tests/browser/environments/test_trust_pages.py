@@ -1,13 +1,20 @@
 """The pages of trusts in both themes and on a phone, and the test of a sample token."""
 
+import pytest
 from playwright.sync_api import expect
 
-from environments_app.models import Trust
+from environments_app.approvals.applying import approve_and_apply
+from environments_app.errors import ApprovalNeeded
+from environments_app.models import Approval, Membership, Role, Trust
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
+from environments_app.trusts import service
+from secrets_app.models import Secret
+from secrets_app.services import guarded, releases
+from secrets_app.tests.kept import keep
 from tests.browser.accessibility import Inspection
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PHONE, Visitor
 
 PAGES = {
     "new-trust": "/environments/development/trusts/new/github",
@@ -36,6 +43,34 @@ def test_pages_are_without_barriers(visitor: Visitor, cast: Cast) -> None:
     inspection.look_at(page, "tested-trust")
 
     assert inspection.found == {}
+
+
+def test_a_long_issuer_and_a_lapsed_release_fit_on_a_phone(visitor: Visitor, cast: Cast) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
+    trust = make_trust(
+        cast, Issuer(), environment=cast.development, name="a-program-with-a-rather-long-name-of-its-own",
+        issuer="https://token.actions.githubusercontent-of-the-enterprise.example.com/a/rather/long/path",
+    )  # fmt: skip
+    secret = keep(cast, "app/db")
+    guarded.guard(actor=cast.principal(cast.alice), secret=secret)
+    secret = Secret.objects.select_related("environment").get(pk=secret.pk)
+    with pytest.raises(ApprovalNeeded) as raised:
+        releases.release(
+            actor=cast.principal(cast.alice), environment=cast.development, program=trust, secret=secret,
+            reason="The nightly job restores the vault",
+        )  # fmt: skip
+    asked = Approval.objects.select_related("environment").get(pk=raised.value.approval)
+    page, inspection = visitor.open("/", user=cast.charlie), Inspection(visitor)
+    inspection.visit(page, "release-of-a-long-issuer", f"/approvals/{asked.pk}")
+    assert approve_and_apply(actor=cast.principal(cast.charlie), approval=asked).done
+    service.change(actor=cast.principal(cast.alice), trust=Trust.objects.get(), enabled=False)
+    inspection.visit(page, "access-with-a-long-issuer", "/environments/development/access")
+    inspection.visit(page, "secret-with-a-lapsed-release", f"/secrets/{secret.pk}")
+
+    assert inspection.found == {}
+    # Who agreed and why is on a phone as well.
+    page.set_viewport_size(PHONE)
+    expect(page.locator("#releases").get_by_text("alice and charlie, just now:")).to_be_visible()
 
 
 def test_a_manager_creates_a_trust_and_a_workload_signs_in(visitor: Visitor, cast: Cast) -> None:

@@ -171,6 +171,8 @@ def test_a_secret_is_created_by_the_keyboard_alone(visitor: Visitor, cast: Cast)
     page = visitor.open("/secrets?environment=development", user=cast.alice)
     page.keyboard.press("n")
     page.wait_for_url("**/secrets/new?environment=development")
+    # What is typed next is the name, and no shortcut.
+    expect(page.locator("#id_name")).to_be_focused()
     type_into(page, "#id_name", "payments/db")
     type_into(page, "#id_value", "by-keys-Kx9")
 
