@@ -15,15 +15,17 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import requests
+from django.db.models import QuerySet
 
 from audit_app.events import actors
 from audit_app.events.actions import Action
+from audit_app.events.actors import NIL
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record
@@ -31,7 +33,7 @@ from core.errors import BadEndpoint, EndpointRefused, OutboundError
 from core.network.outbound import normalised_endpoint, require_permitted_literal, session
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import InvalidField
-from environments_app.models import Environment
+from environments_app.models import Delivery, Environment, Recipient, User
 from environments_app.notifications.recipients import add_addressee
 from environments_app.notifications.service import AlertNotice, Undeliverable
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable
@@ -42,6 +44,7 @@ from secrets_app.models import Webhook, WebhookStyle
 MAX_URL: Final = 2000
 MAX_NAME: Final = 100
 _KEY_BYTES: Final = 32
+_A_PERSON: Final = "a person"
 
 
 def add_webhook(
@@ -109,6 +112,23 @@ def _endpoint_of(url: str) -> str:
 _OK: Final = range(200, 300)
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
 _SERVER_ERROR: Final = 500
+
+
+def names_of_addressees(deliveries: Iterable[Delivery], *, among: QuerySet[User]) -> dict[UUID, str]:
+    """Return what the addressees of messages are called, by UUID; a removed one is left out.
+
+    An account that is not `among` those whose names the reader may know is "a person".
+    """
+    uuids = {row.addressee for row in deliveries}
+    recipients = Recipient.objects.filter(uuid__in=uuids)
+    webhooks = Webhook.objects.filter(uuid__in=uuids).defer("sealed")
+    accounts = dict.fromkeys(User.objects.filter(uuid__in=uuids).values_list("uuid", flat=True), _A_PERSON)
+    return {
+        NIL: "the addresses of KEEPER_ALERT_EMAILS",
+        **accounts,
+        **dict(among.filter(uuid__in=uuids).values_list("uuid", "username")),
+        **{row.uuid: str(row) for row in (*recipients, *webhooks)},
+    }
 
 
 class WebhookTransport:

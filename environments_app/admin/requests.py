@@ -84,7 +84,10 @@ class AlertAdmin(ReadOnlyAdmin):
 
     @admin.display(description="sent to")
     def sent_to(self, alert: Alert) -> str:
-        """Whom messages reach now, by channel, with the page where that is set up."""
+        """Return the recipients of messages now, by channel, with the page where they are set up.
+
+        The people whom an alert concerns get it besides.
+        """
         reached = getattr(alert, "reached", None) or _reached(alert)
         if alert.environment is None:
             return reached if reached != _NOBODY else f"{_NOBODY}, set KEEPER_ALERT_EMAILS"
@@ -101,7 +104,7 @@ class AlertAdmin(ReadOnlyAdmin):
         return changes
 
 
-_NOBODY: Final = "nobody"
+_NOBODY: Final = "no recipients"
 
 
 def _reached(alert: Alert) -> str:

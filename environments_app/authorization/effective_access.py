@@ -135,13 +135,15 @@ class Held(NamedTuple):
 
 
 def held_accounts(environment: Environment) -> list[Held]:
-    """Return the accounts with a role that writes or decides in an environment which others could use.
+    """Return the accounts that write or decide in an environment, administrators too, which others could use.
 
     A suspended account is not among them: it waits for its confirmation anyway.
     """
     roles = {"environment": environment, "role__in": (Role.EDITOR, Role.MANAGER)}
     rows = Membership.objects.filter(**roles)
     within = Q(pk__in=rows.values("user_id")) | Q(group_memberships__group_id__in=rows.values("group_id"))
+    # They decide about access there, in approvals and reviews.
+    within |= Q(role=UserRole.ADMIN)
     active_users = User.objects.filter(within, is_active=True, suspended_at=None).distinct()
     users = list(active_users.order_by("username"))
     custody = CustodyGraph()

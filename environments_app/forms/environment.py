@@ -1,11 +1,12 @@
 """Forms of an environment's page and of access requests; the rules are in the use cases."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from django import forms
 from django.conf import settings
+from django.utils import timezone
 
 from environments_app.approvals.access_proposals import duration_words
 from environments_app.forms.fields import CommaSeparatedField, Suggesting, expiry_field, path_field
@@ -16,7 +17,12 @@ from environments_app.tokens.service import Lifetime
 
 
 class EnvironmentForm(forms.Form):
-    name = forms.CharField(strip=False, max_length=63, help_text="Lowercase letters, numbers, - and _.")
+    name = forms.CharField(
+        strip=False,
+        max_length=63,
+        help_text="Lowercase letters, numbers, - and _.",
+        widget=forms.TextInput(attrs={"autofocus": True}),
+    )
     display_name = forms.CharField(required=False, max_length=100)
     description = forms.CharField(required=False, max_length=500)
     colour = forms.ChoiceField(choices=[("", "Automatic"), *Colour.choices], required=False)
@@ -102,6 +108,9 @@ MEMBER_ROLES_HELP: Final = f"{ROLES_HELP} Managers also decide who has access."
 PATH_HELP: Final = "For example, payments: everything under payments/. Leave blank for all secrets."
 
 
+_TEMPORARY_MINUTES: Final = (60, 480, 1440, 10080)
+
+
 class MemberForm(_OneOfSeveral):
     """A role for a person or a group; `holders` are the names that the field suggests."""
 
@@ -115,7 +124,27 @@ class MemberForm(_OneOfSeveral):
     )
     role = forms.ChoiceField(choices=Role.choices, help_text=MEMBER_ROLES_HELP)
     prefix = path_field(PATH_HELP)  # type: ignore[assignment]  # not Form.prefix
+    minutes = forms.TypedChoiceField(
+        label="Duration",
+        required=False,
+        coerce=int,
+        empty_value=None,
+        choices=lambda: [
+            ("", "Until revoked, or the time below"),
+            *map(_duration, _TEMPORARY_MINUTES),
+        ],
+    )
     expires_at = expiry_field("Leave blank for no expiry.")
+
+    def clean(self) -> dict[str, Any]:
+        """Leave the end of the access alone, which a duration gives as well."""
+        cleaned = super().clean() or {}
+        minutes = cleaned.pop("minutes", None)
+        if minutes and cleaned.get("expires_at"):
+            self.add_error("expires_at", "Choose a duration or a time, not both.")
+        elif minutes:
+            cleaned["expires_at"] = timezone.now() + timedelta(minutes=minutes)
+        return cleaned
 
     def __init__(self, *args: Any, holders: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

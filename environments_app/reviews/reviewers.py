@@ -31,6 +31,10 @@ ENDS_BY: Final[Mapping[str, Action]] = MappingProxyType(
     }
 )
 _OF_PEOPLE: Final = (AccessKind.DIRECT, AccessKind.GROUP, AccessKind.INSTALLATION)
+_NOT_IN_GROUPS: Final = (
+    "Only an administrator takes a person out of a group, and so reviews it. A manager can revoke the role "
+    "of the whole group on the environment's page."
+)
 OWN: Final = "You can't decide on your own access."
 GRANTED: Final = "You granted this access. Another reviewer decides."
 
@@ -77,7 +81,9 @@ def why_not_reviewer(
     if actor.kind is not ActorKind.USER or actor.scope is not None or not trusted:
         return "Only a person who is signed in to the pages, or by a session, reviews access."
     if not allows(actor, ENDS_BY[item.kind], environment_id=place):
-        return "Only who may end this access may review it."
+        return (
+            _NOT_IN_GROUPS if item.kind == AccessKind.GROUP else "Only who may end this access may review it."
+        )
     if custody.are_one(actor.uuid, [item.subject_uuid], environment=environment):
         return _own(actor, item, environment, custody)
     granter = item.granted_by_uuid

@@ -267,7 +267,8 @@ def without_reviewer(actor: Principal, review: Review) -> list[str]:
     able = sorted({item.reviewer_name for item in items if item.reviewer_uuid})
     said = list[str]()
     if stuck:
-        said.append(f"{stuck} of {review.items_count} entries have no reviewer: nobody may decide them.")
+        has, them = ("has", "it") if stuck == 1 else ("have", "them")
+        said.append(f"{stuck} of {review.items_count} entries {has} no reviewer: nobody may decide {them}.")
     if able:
         said.append(f"{len(items) - stuck} had no reviewer at the start. {named(able)} may decide now.")
     return [*said, *reasons]

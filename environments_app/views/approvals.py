@@ -39,19 +39,20 @@ def approval_list(request: HttpRequest) -> HttpResponse:
     environment_name = request.GET.get("environment", "")
     latest = approvals.visible_approvals(actor).order_by("-id")
     latest = latest.filter(environment__name=environment_name) if environment_name else latest
+    waiting = approvals.waiting_for(actor)
+    ready = approvals.in_state(approvals.resolved_for(actor), ApprovalState.APPROVED)
+    asking = access_requests.waiting_for(actor)
     context: dict[str, Any] = {
-        "waiting": _narrowed(approvals.waiting_for(actor), environment_name),
-        "ready": _narrowed(
-            approvals.in_state(approvals.resolved_for(actor), ApprovalState.APPROVED), environment_name
-        ),
+        "waiting": _narrowed(waiting, environment_name),
+        "ready": _narrowed(ready, environment_name),
         "latest": verified_rows(latest[:_SHOWN]),
-        "asking": [
-            access_request
-            for access_request in access_requests.waiting_for(actor)
-            if environment_name in {"", access_request.environment_name}
-        ],
+        "asking": [row for row in asking if environment_name in {"", row.environment_name}],
         "own_requests": verified_rows(access_requests.own_requests(actor)[:_OWN]),
+        "environment": environment_name,
     }
+    shown = sum(len(context[name]) for name in ("waiting", "ready", "asking"))
+    # The menu counts what waits in all environments.
+    context["elsewhere"] = len(waiting) + len(ready) + len(asking) - shown
     rows = [row for name in ("waiting", "ready", "latest") for row in context[name]]
     show_accounts(rows, _REQUESTER)
     return render(request, "environments_app/approval_list.html", context)
@@ -78,6 +79,7 @@ def approval_detail(request: HttpRequest, id: int) -> HttpResponse:
         "verified": bool(verified_rows([approval])),
         "may_decide": decides,
         "obstacle": approvals.obstacle(actor, approval),
+        "changed": approvals.changed_since(approval),
         "may_comment": approval.is_live and (own or approvals.is_approver(actor, approval)),
         "entries": entries,
         "given": approvals_so_far,

@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods
 
+from environments_app.approvals.one_person import named
 from environments_app.authentication.drf import principal_of, session_principal
 from environments_app.authentication.sign_in import confirm_session, provider_subject
 from environments_app.authorization.act import Act
@@ -31,7 +32,7 @@ from environments_app.errors import (
     Invisible,
 )
 from environments_app.forms.authentication import ProofForm, confirm_link
-from environments_app.models import Environment, User
+from environments_app.models import Environment, User, UserRole
 
 _ATTRIBUTE = "current_environment"
 # The parameter of an address, and the key of the session, that name the environment of a page.
@@ -265,6 +266,12 @@ def enter_environment(request: HttpRequest, name: str) -> tuple[Principal, Envir
     """Return the actor, and the environment of this name. Raises Invisible."""
     actor = principal_of(request)
     return actor, find_environment(actor=actor, name=name)
+
+
+def ask_administrator() -> str:
+    """Return whom to ask for what administrators alone do, as a sentence."""
+    people = User.objects.filter(role=UserRole.ADMIN, is_active=True).order_by("username")
+    return f"Ask an administrator: {named([*people.values_list('username', flat=True)], 'or')}."
 
 
 def last_environment(request: HttpRequest) -> str:

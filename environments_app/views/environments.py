@@ -41,7 +41,14 @@ from environments_app.tokens import service as tokens_service
 from environments_app.tokens.expiry_alerts import token_status
 from environments_app.users.accounts import find_holder
 from environments_app.users.password_backend import named_user
-from environments_app.views.base import act_page, attempt, enter_environment, form_of, render_page
+from environments_app.views.base import (
+    act_page,
+    ask_administrator,
+    attempt,
+    enter_environment,
+    form_of,
+    render_page,
+)
 from environments_app.views.tokens import show_token
 
 _RIGHTS = {
@@ -56,6 +63,7 @@ _RIGHTS = {
 }
 
 
+_INVITES: Final = "Access for people who have an account. An administrator invites others."
 _MANAGERS_SHOWN: Final = 5
 _SUGGESTED: Final = 100
 
@@ -225,7 +233,7 @@ def _grant(actor: Principal, environment: Environment, fields: dict[str, Any]) -
 def _unknown(actor: Principal, environment: Environment, reason: str) -> str:
     """Say where people are added."""
     if not allows(actor, Action.USER_CREATE, environment_id=None):
-        return f"{reason} An administrator invites people."
+        return f"{reason} An administrator invites people. {ask_administrator()}"
     address = f"{reverse('people')}?{urlencode({'invite_to': environment.name})}"
     return format_html('{} <a href="{}">Invite a person</a>', reason, address)
 
@@ -252,6 +260,7 @@ def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form)
     actor = principal_of(request)
     can = {name: allows(actor, action, environment_id=environment.pk) for name, action in _RIGHTS.items()}
     can["delete"] = allows(actor, Action.ENVIRONMENT_DELETE, environment_id=environment.pk)
+    can["invite"] = allows(actor, Action.USER_CREATE, environment_id=None)
     can["clone"] = allows(actor, Action.ENVIRONMENT_CREATE, environment_id=None)
     name = environment.name
     context: dict[str, Any] = {
@@ -266,6 +275,7 @@ def _detail(request: HttpRequest, environment: Environment, **bound: forms.Form)
             "notifications": reverse("notifications", args=[name]),
         },
         "member_form": MemberForm(holders=_holders(actor)) if can["members"] else None,
+        "who_invites": "" if can["invite"] else f"{_INVITES} {ask_administrator()}",
         "token_form": TokenForm() if can["tokens"] else None,
         "settings_form": SettingsForm(initial=SettingsForm.initial_of(environment))
         if can["settings"]

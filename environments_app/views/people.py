@@ -1,8 +1,10 @@
 """The pages of people, for administrators: accounts, their roles, and what ends their access."""
 
 from typing import Final
+from urllib.parse import urljoin
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -62,7 +64,11 @@ def person_add(request: HttpRequest) -> HttpResponse:
     if created is None:
         return _list(request, form)
     nudge(SENDING)
-    context = {**created._asdict(), "invitation": invitation_of(created.account)}
+    context = {
+        **created._asdict(),
+        "invitation": invitation_of(created.account),
+        "sign_in_url": urljoin(settings.KEEPER_URL or request.build_absolute_uri(), reverse("sign-in")),
+    }
     return render(request, "environments_app/person_added.html", context)
 
 

@@ -32,7 +32,14 @@ from environments_app.reviews.population import (
     unsettled,
 )
 from environments_app.reviews.reviewers import candidates_in, why_not_reviewer
-from environments_app.views.base import act_page, as_sentence, attempt, confirm_first, render_page
+from environments_app.views.base import (
+    act_page,
+    as_sentence,
+    ask_administrator,
+    attempt,
+    confirm_first,
+    render_page,
+)
 
 _MOST_AT_ONCE: Final = 200
 _LARGEST: Final = 2**63 - 1
@@ -124,7 +131,8 @@ def review_list(request: HttpRequest) -> HttpResponse:
         "days": days,
         "sees_gaps": environments_for(actor, Action.MEMBER_VIEW) is not None,
         "gaps": visible_gaps(actor=actor, days=days) if days else [],
-        "may_start": allows(actor, Action.REVIEW_START, environment_id=None),
+        "may_start": (may_start := allows(actor, Action.REVIEW_START, environment_id=None)),
+        "who_starts": "" if may_start else ask_administrator(),
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),
     }
@@ -142,7 +150,9 @@ def review_new(request: HttpRequest) -> HttpResponse:
             listed = f"{review.items_count} entries of access are listed"
             # The page of the review says why, and what to do.
             if unasked := review.items.filter(reviewer_uuid=None).count():
-                messages.warning(request, f"{listed}. {unasked} of them have no reviewer.")
+                messages.warning(
+                    request, f"{listed}. {unasked} of them {'has' if unasked == 1 else 'have'} no reviewer."
+                )
             else:
                 messages.success(request, f"{listed}, and their reviewers are asked.")
             return redirect("review-detail", id=review.pk)

@@ -57,13 +57,16 @@ def token_list(request: HttpRequest) -> HttpResponse:
     form = TokenFilterForm(request.GET)
     paginator = KeysetPagination()
     environment_name = request.GET.get("environment", "")
-    tokens = in_state(listed_tokens(actor), form.chosen_state)
-    tokens = tokens.filter(environment__name=environment_name) if environment_name else tokens
+    everywhere = in_state(listed_tokens(actor), form.chosen_state)
+    tokens = everywhere.filter(environment__name=environment_name) if environment_name else everywhere
     rows = paginator.paginate_queryset(tokens, request, view=_TokenOrder())
     context = {
         "rows": [{"token": token, "state": token_status(token)} for token in rows],
         "filters": form,
-        "environment_name": environment_name,
+        "environment": environment_name,
+        "elsewhere": everywhere.exclude(environment__name=environment_name).count()
+        if environment_name
+        else 0,
         "issue_in": _issue_in(actor, environment_name),
         "filtered": bool(form.chosen_state),
         "administers": allows(actor, Action.TOKEN_VIEW, environment_id=None),

@@ -1,6 +1,7 @@
 """The first steps: ticked off by what is there, shown to whoever may take them, gone when done."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -8,6 +9,7 @@ from django.test import Client
 from audit_app.tests.trail import take_away
 from environments_app.models import Environment, Membership, User
 from environments_app.tests.cast import Cast
+from environments_app.tokens.personal import issue_personal
 from environments_app.tokens.service import issue
 from secrets_app.tests.kept import keep
 from sync_app.tests.shown import make_target
@@ -44,6 +46,14 @@ def test_they_are_ticked_off_by_what_is_there_and_then_go_away(cast: Cast, signe
     }
     make_target(cast.development)
     assert steps(alice) == {}
+
+
+def test_a_read_by_a_personal_token_of_a_member_counts(cast: Cast, signed_in: SignedIn) -> None:
+    secret, alice = keep(cast, "first"), signed_in(cast.alice)
+    for user, reads in ((cast.charlie, False), (cast.bob, True)):
+        _, text = issue_personal(actor=cast.principal(user), name="laptop", lifetime=timedelta(hours=1))
+        Client().get(f"/api/secrets/{secret.pk}", headers={"authorization": f"Bearer {text}"})
+        assert steps(alice)["Read the secret from a program"] is reads, user
 
 
 def test_the_command_is_shown_for_a_secret_that_the_newest_token_reads(

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Count, Exists, OuterRef, Q
 from django.urls import reverse
 
 from audit_app.checkpoints import schedule as checkpoints_schedule
 from audit_app.events.actions import Action
 from environments_app.authorization.policy import Principal, environments_for, grants_allow
-from environments_app.models import Environment, NoticeKind, ServiceToken
+from environments_app.models import Environment, NoticeKind, PersonalToken, ServiceToken
 from environments_app.tokens.expiry_alerts import expiring, listed_tokens, unused
 from operations_app.backup import service as backup
 from operations_app.frame.navigation import Layout
@@ -100,7 +100,8 @@ def _alerts(actor: Principal) -> Iterator[ActionItem]:
         yield ActionItem(label=subject, state="failed", url=link or url)
     if len(titles) > _ALERTS_NAMED:
         count = alerts.count() - _ALERTS_NAMED
-        yield ActionItem(label="more open alerts", state="failed", url=url, count=count)
+        label = f"more open alert{'s' * (count != 1)}"
+        yield ActionItem(label=label, state="failed", url=url, count=count)
 
 
 def _dates(actor: Principal) -> Iterator[ActionItem]:
@@ -195,7 +196,7 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
         Step(
             title="Read the secret from a program",
             why="Run the command on the secret's page with the token. It appears under Activity.",
-            done=tokens.filter(last_used_at__isnull=False).exists(),
+            done=tokens.filter(last_used_at__isnull=False).exists() or _reads_by_person(place),
             url=_use_of_a_secret(actor, newest, place),
             label="Show the command",
         ),
@@ -207,6 +208,13 @@ def _inside(actor: Principal, place: Environment, secrets: int) -> list[Step]:
             label="New target",
         ),
     ]
+
+
+def _reads_by_person(place: Environment) -> bool:
+    """Return whether a member of an environment has used a personal token that opens it, as kpr does."""
+    user = Q(user__memberships__environment=place) | Q(user__groups__memberships__environment=place)
+    reaches = Q(environment=None) | Q(environment=place)
+    return PersonalToken.objects.filter(user, reaches, last_used_at__isnull=False).exists()
 
 
 def _use_of_a_secret(actor: Principal, token: ServiceToken | None, place: Environment) -> str:

@@ -249,9 +249,9 @@ class Layout:
         if environments_for(self.person, Action.TRAIL_VIEW) is not None:
             governance.append(("Access reviews", "review-list", "list"))
             governance.append(("Reports", "reports", "report"))
+            governance.append(("Departures", "departures", "leave"))
         if self.person.sees_installation:
             governance.append(("People", "people", "people"))
-            governance.append(("Departures", "departures", "leave"))
         groups = [("Workspace", workspace), ("Governance", governance)]
         return [*groups, ("Operations", list(_OPERATIONS))] if self.person.sees_installation else groups
 

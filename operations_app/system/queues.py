@@ -11,9 +11,10 @@ from django.utils import timezone
 from django.utils.functional import Promise
 
 from audit_app.models import SinkState
-from environments_app.models import Delivery, DeliveryState
+from environments_app.models import Delivery, DeliveryState, User
 from operations_app.backup.service import is_late, last_success
 from operations_app.health.status import SystemStatus
+from secrets_app.webhooks import names_of_addressees
 from sync_app.domain.rotation_state import Slot
 from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation, Run, Target
@@ -121,18 +122,20 @@ class Failure:
 
 def failures() -> list[Failure]:
     """Return the newest failed messages, failing targets, and stopped rotations; a statement each."""
-    messages = Delivery.objects.filter(_LOST)
+    messages = Delivery.objects.filter(_LOST)[:SHOWN]
+    # Administrators and auditors, who read this, know all accounts.
+    names = names_of_addressees(messages, among=User.objects.all())
     targets = Target.objects.filter(live=True).exclude(last_error="").select_related("environment")
     rotations = Rotation.objects.filter(slot=Slot.WORKING, stopped_at__isnull=False)
     rows = [
         Failure(
-            what=f"message: {message.subject}",
+            what=f"message to {names.get(message.addressee, 'a removed recipient')}: {message.subject}",
             why=message.error,
             at=message.finished_at,
             url=reverse_lazy("admin:environments_app_delivery_change", args=[message.pk]),
             retry_url=reverse_lazy("admin:environments_app_delivery_object_act", args=[message.pk, "retry"]),
         )
-        for message in messages[:SHOWN]
+        for message in messages
     ]
     rows += [
         Failure(

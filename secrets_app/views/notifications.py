@@ -5,6 +5,7 @@ from typing import Any, Final
 from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -15,12 +16,12 @@ from environments_app.acts import REMOVE_ADDRESSEE, RETRY_MESSAGE, TEST_MESSAGE
 from environments_app.authentication.drf import principal_of
 from environments_app.authorization.policy import allows, require
 from environments_app.errors import Invisible
-from environments_app.models import Addressee, Alert, Delivery, Environment, Recipient
+from environments_app.models import Addressee, Alert, Delivery, Environment, Recipient, User
 from environments_app.notifications.recipients import add_recipient, find_addressee
 from environments_app.views.base import act_page, attempt, enter_environment, form_of, render_page
 from secrets_app.acts import WebhookForm
 from secrets_app.models import Webhook
-from secrets_app.webhooks import add_webhook
+from secrets_app.webhooks import add_webhook, names_of_addressees
 
 _DELIVERIES_SHOWN: Final = 20
 
@@ -96,8 +97,11 @@ retry: Final = act_page(RETRY_MESSAGE, _message, back=_back)
 def _page(request: HttpRequest, place: Environment, **bound: forms.Form) -> HttpResponse:
     recipients = list(Recipient.objects.filter(environment=place))
     webhooks = list(Webhook.objects.filter(environment=place).defer("sealed"))
-    names = {row.uuid: str(row) for row in [*recipients, *webhooks]}
-    deliveries = Delivery.objects.filter(environment=place)[:_DELIVERIES_SHOWN]
+    deliveries = list(Delivery.objects.filter(environment=place)[:_DELIVERIES_SHOWN])
+    # A manager knows the members, and no directory of the installation.
+    members = Q(memberships__environment=place) | Q(groups__memberships__environment=place)
+    people = User.objects.all() if principal_of(request).sees_installation else User.objects.filter(members)
+    names = names_of_addressees(deliveries, among=people)
     context: dict[str, Any] = {
         "environment": place,
         "recipients": recipients,

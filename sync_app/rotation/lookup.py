@@ -1,5 +1,6 @@
 """Finds policies and rotations for an actor: one that they may not see counts as missing."""
 
+from datetime import datetime
 from typing import NoReturn
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -11,6 +12,7 @@ from environments_app.errors import Forbidden, Invisible, Tampered
 from environments_app.models import Environment
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import require_authentic as require_authentic_secret
+from secrets_app.queries.lookup import visible_secrets
 from sync_app.domain.rotation_state import Step
 from sync_app.errors import RotationConflict
 from sync_app.models import Rotation, RotationPolicy
@@ -22,6 +24,13 @@ def visible_policies(actor: Principal) -> QuerySet[RotationPolicy]:
     seen = Secret.objects.filter(visible(actor, Action.ROTATION_VIEW), uuid=OuterRef("secret_id"))
     policies = RotationPolicy.objects.filter(Q(Exists(seen)), live=True)
     return policies.select_related("environment", "secret").defer("credentials")
+
+
+def visible_due_secrets(actor: Principal, now: datetime) -> QuerySet[Secret]:
+    """Return the visible secrets that are due, by an offboarding or by hand, and that no policy rotates."""
+    policies = RotationPolicy.objects.filter(secret=OuterRef("uuid"), live=True)
+    secrets = visible_secrets(actor).filter(~Exists(policies), rotation_due_at__lte=now)
+    return secrets.order_by("rotation_due_at", "id")
 
 
 def find_policy(*, actor: Principal, environment: Environment, id: int) -> RotationPolicy:

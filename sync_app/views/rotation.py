@@ -30,6 +30,7 @@ from sync_app.rotation.lookup import (
     find_policy,
     find_rotation,
     require_policy_access,
+    visible_due_secrets,
     visible_policies,
 )
 from sync_app.rotation.status import policy_status, status_condition, working_rotations
@@ -38,17 +39,25 @@ from sync_app.views.base import REFUSALS, page_of, refused
 from sync_app.views.presenters.rotation import words_of
 
 _SHOWN: Final = 12
+_DUE_SHOWN: Final = 50
+# The filters of the list under which a secret without a policy can be due.
+_OF_DUE_SECRETS: Final = frozenset({"", "due", "overdue"})
 _REFUSALS: Final = (*REFUSALS, SecretError)
 
 
 @require_GET
 def rotation_list(request: HttpRequest) -> HttpResponse:
-    policies_shown, now = visible_policies(principal_of(request)), database_now()
+    """List policies, and above them the secrets that are due without one, such as after an offboarding."""
+    actor, now = principal_of(request), database_now()
     form = PolicyFilterForm(request.GET)
     named = request.GET.get("environment", "")
     state = form.cleaned_data["state"] if form.is_valid() else ""
-    policies_shown = policies_shown.filter(environment__name=named) if named else policies_shown
-    policies_shown = policies_shown.filter(status_condition(state, now)) if state else policies_shown
+    policies, due = visible_policies(actor), visible_due_secrets(actor, now)
+    policies = policies.filter(status_condition(state, now)) if state else policies
+    due = due if state in _OF_DUE_SECRETS else due.none()
+    policies_shown = policies.filter(environment__name=named) if named else policies
+    due_shown = due.filter(environment__name=named) if named else due
+    elsewhere = [rows.exclude(environment__name=named).count() for rows in (policies, due)] if named else []
     page, links = page_of(request, policies_shown, by="id")
     working = working_rotations(page)
     context = {
@@ -62,10 +71,13 @@ def rotation_list(request: HttpRequest) -> HttpResponse:
             }
             for policy in page
         ],
+        "due": due_shown[:_DUE_SHOWN],
+        "due_shown": _DUE_SHOWN,
         "environment": named,
+        "elsewhere": sum(elsewhere),
         "filters": form,
         "filtered": bool(state),
-        "manages": environments_for(principal_of(request), Action.TRAIL_VIEW) is not None,
+        "manages": environments_for(actor, Action.TRAIL_VIEW) is not None,
     }
     return render(request, "sync_app/rotation_list.html", context | links)
 

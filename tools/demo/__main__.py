@@ -51,7 +51,7 @@ and, to approve what {USERNAME} asks, as lead with the password {second_password
  7. Sync targets  {site}{paths["secret"]} shows where one secret is.
  8. Alerts        {site}{paths["notifications"]}
 
-Stop it with Ctrl-C. All data is deleted.
+Stop it with Ctrl-C. All data is deleted: it is in a temporary folder, and not in KEEPER_DATA_DIR, which make run keeps.
 """
 
 

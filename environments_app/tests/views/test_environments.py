@@ -81,7 +81,11 @@ def test_it_grants_and_revokes(cast: Cast, signed_in: SignedIn) -> None:
 def test_an_unknown_person_stands_on_the_form(cast: Cast, signed_in: SignedIn) -> None:
     page = signed_in(cast.alice).post(f"{PAGE}/members", {"username": "nobody", "role": "reader"})
     assert page.status_code == 422
-    assert "User or group not found. An administrator invites people." in page.content.decode()
+    said = page.content.decode()
+    assert "User or group not found. An administrator invites people. Ask an administrator: root." in said
+    # It is said before the form is filled as well.
+    assert "Ask an administrator: root." in signed_in(cast.alice).get(PAGE).content.decode()
+    assert "Ask an administrator" not in signed_in(cast.root).get(PAGE).content.decode()
     page = signed_in(cast.root).post(f"{PAGE}/members", {"username": "nobody", "role": "viewer"})
     assert 'href="/people?invite_to=development"' in page.content.decode()
 
@@ -95,6 +99,18 @@ def test_an_address_names_a_person_to_who_sees_it_anyway_and_a_disabled_account_
     page = signed_in(cast.root).post(f"{PAGE}/members", form, follow=True).content.decode()
     assert "Access granted: charlie, Viewer in development." in page
     assert "The account charlie is disabled" in page
+
+
+def test_temporary_access_takes_a_duration_or_a_time(cast: Cast, signed_in: SignedIn) -> None:
+    manager, form = signed_in(cast.alice), {"username": "charlie", "role": "reader", "minutes": "1440"}
+    both = manager.post(f"{PAGE}/members", {**form, "expires_at": "2100-01-01T00:00"})
+    assert (both.status_code, "not both" in both.content.decode()) == (422, True)
+    before = timezone.now()
+    assert manager.post(f"{PAGE}/members", form).status_code == 302
+    ends = Membership.objects.get(user=cast.charlie).expires_at
+    assert ends is not None
+    assert before + timedelta(days=1) <= ends <= timezone.now() + timedelta(days=1)
+    assert manager.post(f"{PAGE}/members", {**form, "minutes": "7"}).status_code == 422
 
 
 def test_one_field_takes_a_person_or_a_group_and_never_guesses(cast: Cast, signed_in: SignedIn) -> None:

@@ -65,6 +65,13 @@ def test_a_new_account_gets_a_password_that_is_shown_once(cast: Cast, root: Clie
     page = root.post("/new-person", given)
     password = page.context["password"]
     assert password in page.content.decode()
+    assert 'href="http://testserver/sign-in"' in page.content.decode()
+    assert "The account has no access yet." in page.content.decode()
+    # It administers the installation: that is no lack of access.
+    for role, words in (("admin", "administers the whole installation"), ("auditor", "sees the audit log")):
+        said = root.post("/new-person", {**given, "username": f"new-{role}", "role": role, "email": ""})
+        assert words in said.content.decode()
+        assert "no access yet" not in said.content.decode()
     assert password not in root.get("/people/nina").content.decode()
     answer = Client().post("/sign-in", {"username": "nina", "password": password})
     assert answer.status_code == 302

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
+from environments_app.environments import groups
 from environments_app.models import Environment, Membership, Review, ReviewItem, User
 from environments_app.reviews import decisions
 from environments_app.reviews import service as reviews
@@ -78,6 +79,30 @@ def test_a_review_without_reviewers_says_at_once_why_and_what_to_do(cast: Cast, 
     assert f'value="{item(Review.objects.get(), "dana").pk}:' in page(
         signed_in(User.objects.get(username="leo")), Review.objects.get()
     )
+
+
+def test_a_way_that_a_review_names_is_on_the_page_that_it_names(cast: Cast, signed_in: SignedIn) -> None:
+    """An administrator decides about places in groups, and has no role in the environment."""
+    staging, root = Environment.objects.create(name="staging"), cast.principal(cast.root)
+    olga = accounts.create_user(actor=root, username="olga", password="horse-battery-1", role="admin")
+    group = groups.create_group(actor=root, name="ops")
+    groups.add_to_group(actor=root, user=olga, group=group)
+    Membership.objects.create(environment=staging, user=cast.alice, role="manager")
+    Membership.objects.create(environment=staging, group=group, role="reader")
+    review = reviews.start(actor=root, name="Q4", environments=[staging])
+    said = page(signed_in(cast.alice), review, "all").replace("&#x27;", "'")
+    assert "can confirm olga" not in said
+    # A manager revokes the role of the group, and takes nobody out of it.
+    assert "Only an administrator takes a person out of a group" in said
+    accounts.set_password(actor=cast.principal(olga), user=olga, password="own-horse-battery-2")
+    assert "alice can confirm olga on the page Access." in page(signed_in(cast.alice), review, "all")
+    shown = signed_in(cast.alice).get("/environments/staging/access").content.decode()
+    assert "Confirm the account olga" in shown
+
+
+def test_only_administrators_start_a_review_and_the_page_names_them(cast: Cast, signed_in: SignedIn) -> None:
+    assert "Ask an administrator: root." in signed_in(cast.alice).get("/reviews").content.decode()
+    assert "Ask an administrator" not in signed_in(cast.root).get("/reviews").content.decode()
 
 
 def test_the_chosen_entries_are_decided_each_by_itself(

@@ -26,10 +26,10 @@ def test_open_alerts_are_listed_with_whom_they_reach(cast: Cast, signed_in: Sign
     page = manager.get(PAGE).content.decode()
     assert '<a href="/sync/1">vault drifted</a>' in page
     assert "payments/key: changed in target" in page
-    assert "sent to nobody" in page
+    assert "no recipients: add" in page
     assert "over by now" not in page
     Recipient.objects.create(environment=cast.development, email="ops@example.com", created_by="alice")
-    assert "sent to nobody" not in manager.get(PAGE).content.decode()
+    assert "no recipients: add" not in manager.get(PAGE).content.decode()
 
 
 def test_a_failed_message_offers_to_try_again(cast: Cast, signed_in: SignedIn) -> None:
@@ -51,6 +51,27 @@ def test_a_failed_message_offers_to_try_again(cast: Cast, signed_in: SignedIn) -
     refused = manager.post(f"/environments/development/messages/{sent.pk}/retry", follow=True)
     assert "This message has not failed." in refused.content.decode()
     assert manager.post(f"/environments/production/messages/{sent.pk}/retry").status_code == 404
+
+
+def test_each_message_names_whom_it_went_to(cast: Cast, signed_in: SignedIn) -> None:
+    recipient = Recipient.objects.create(
+        environment=cast.development, email="ops@example.com", created_by="alice"
+    )
+    for addressee in (recipient.uuid, cast.erin.uuid, cast.charlie.uuid, uuid4()):
+        Delivery.objects.create(
+            environment=cast.development, transport="email", addressee=addressee, kind="test",
+            subject="something", state=DeliveryState.FAILED,
+        )  # fmt: skip
+    # charlie is no member: a manager gets no list of the installation's accounts from here.
+    for user, names in (
+        (cast.alice, ["ops@example.com", "erin", "a person", "removed"]),
+        (cast.root, ["ops@example.com", "erin", "charlie", "removed"]),
+    ):
+        page = signed_in(user).get(PAGE)
+        assert [each["to"] for each in page.context["deliveries"]] == names[::-1]
+    jobs = signed_in(cast.root).get("/admin/system/", {"tab": "work"}).content.decode()
+    for name in ("ops@example.com", "erin", "charlie", "a removed recipient"):
+        assert f"message to {name}: something" in jobs
 
 
 @pytest.mark.parametrize("part", ["webhooks", "recipients"])

@@ -178,6 +178,15 @@ def test_readers_and_ghosts_have_the_names_that_they_gave_themselves(cast: Cast,
         assert named in page
 
 
+def test_who_is_not_counted_is_said(cast: Cast, signed_in: Any) -> None:
+    secret = keep(cast)
+    User.objects.filter(pk=cast.bob.pk).update(temporary_since=timezone.now())
+    page = signed_in(cast.alice).get(f"/secrets/{secret.pk}/usage").content.decode()
+    assert "/people/bob" not in page
+    assert "A person with a temporary password, or a suspended account" in page
+    assert '<a href="/environments/development/access">Access</a>' in page
+
+
 def test_opening_it_is_recorded_before_anything_is_read(cast: Cast, signed_in: Any) -> None:
     secret = keep(cast)
     assert signed_in(cast.alice).get(f"/secrets/{secret.pk}/usage").status_code == 200
