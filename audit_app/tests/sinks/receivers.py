@@ -4,7 +4,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -94,7 +94,7 @@ def collector(splunk: Splunk, folder: Path) -> Iterator[int]:
     stopped = threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    server.socket = _context(folder).wrap_socket(
+    server.socket = server_context(folder).wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -114,6 +114,11 @@ class Syslog:
         self.cuts_after: int | None = None
         self.reads = True
 
+    def take(self, messages: Sequence[bytes]) -> bool:
+        """Keep the messages of one connection, and return whether to close it in order."""
+        self.messages += messages
+        return True
+
 
 @contextmanager
 def syslog_server(syslog: Syslog, folder: Path) -> Iterator[int]:
@@ -128,7 +133,7 @@ def syslog_server(syslog: Syslog, folder: Path) -> Iterator[int]:
             try:
                 plain, _ = listener.accept()
                 plain.settimeout(None)
-                with _context(folder).wrap_socket(plain, server_side=True) as line:
+                with server_context(folder).wrap_socket(plain, server_side=True) as line:
                     _take(syslog, line, stopped)
             except (OSError, ValueError):
                 continue
@@ -150,14 +155,21 @@ def _take(syslog: Syslog, line: ssl.SSLSocket, stopped: threading.Event) -> None
         received += piece
         if syslog.cuts_after is not None and len(received) > syslog.cuts_after:
             return
-    while received:
-        length, _, rest = received.partition(b" ")
-        syslog.messages.append(rest[: int(length)])
-        received = rest[int(length) :]
-    line.unwrap()
+    if syslog.take(list(_messages(received))):
+        line.unwrap()
 
 
-def _context(folder: Path) -> ssl.SSLContext:
+def _messages(received: bytes) -> Iterator[bytes]:
+    """Yield messages that begin with their length; the last one may be cut."""
+    position = 0
+    while (space := received.find(b" ", position)) > 0:
+        position = space + 1 + int(received[position:space])
+        if position > len(received):
+            return
+        yield received[space + 1 : position]
+
+
+def server_context(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
     return context
