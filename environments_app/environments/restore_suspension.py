@@ -4,9 +4,9 @@ A restored database may be older than what happened since: a membership that was
 was ended, a target that was moved. So each of these waits for a review.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +16,15 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.integrity.row_authentication import AuthenticatedRow
-from audit_app.integrity.row_state import row_digest_entry
+from audit_app.integrity.row_state import (
+    LatestDigest,
+    acts_on_rows,
+    latest_digests,
+    mismatches,
+    row_digest_entry,
+)
 from audit_app.recording.drafts import AuditObject, EventDraft
 from audit_app.recording.recorder import record_many
-from environments_app.approvals.program_releases import replayed_among
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, Invisible
 from environments_app.models import (
@@ -34,6 +39,8 @@ from environments_app.models import (
 from environments_app.sessions.service import lock_row
 
 _BATCH = 200
+# A row in an older state is suspended as of another time than that of the restore, which releases it never.
+_APART = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,27 +67,29 @@ class RestoreSuspension:
         name: Callable[[Any], str] = lambda row: str(row.name),
         detail: Callable[[Any], str],
         living: Q | None = None,
-        replayed: Callable[[list[Any]], Collection[UUID]] = lambda _rows: (),
     ) -> None:
         self.kind = kind
         self._model, self._field, self._related = model, field, related
         self._name, self._detail, self._living = name, detail, living or Q()
-        self._replayed = replayed
 
-    def suspend(self, *, actor: Actor, at: datetime) -> int:
-        """Suspend every row that is not so already, in the caller's transaction; return how many.
+    def suspend(self, *, actor: Actor, at: datetime, states: Mapping[str, LatestDigest]) -> int:
+        """Suspend every row that is not so already, in the caller's transaction; return how many wait for it.
 
-        One that Keeper did not write does nothing anyway, and saving it would make it genuine. So it is with
-        an older state that was put back, where `replayed` finds those: it is never offered for its release.
+        One that Keeper did not write does nothing anyway, and saving it would make it genuine. One of which
+        `states` (the newest of all rows, by the audit log) has a later state was put back, such as that of a
+        token that was revoked: it is suspended and never offered for its release. No event has its state, so
+        that verification still reports it.
         """
         count = 0
         for batch in self._batches(self._rows().filter(**{f"{self._field}__isnull": True})):
             drafts: dict[str, list[EventDraft]] = {}
             for row in batch:
-                setattr(row, self._field, at)
+                replayed = any(mismatches([row], states))
+                setattr(row, self._field, at - _APART if replayed else at)
                 row.save(update_fields=[self._field])
-                drafts.setdefault(_stream(row), []).append(self._draft(actor, Action.RESTORE_SUSPEND, row))
-                count += 1
+                draft = self._draft(actor, Action.RESTORE_SUSPEND, row, replayed=replayed)
+                drafts.setdefault(_stream(row), []).append(draft)
+                count += not replayed
             for of_a_stream in drafts.values():
                 record_many(of_a_stream)
         return count
@@ -110,8 +119,8 @@ class RestoreSuspension:
     def release(self, *, actor: Principal, uuid: UUID, since: datetime) -> None:
         """Let one act again.
 
-        Raises Forbidden; Invisible if there is none; Conflict if it is not suspended by that restore;
-        Tampered if its row was changed outside Keeper.
+        Raises Forbidden; Invisible if there is none; Conflict if it is not suspended by that restore, or was
+        ended since and put back; Tampered if its row was changed outside Keeper.
         """
         require(actor=actor, action=Action.RESTORE_RELEASE, environment=None)
         row = self._rows().filter(uuid=uuid).first()
@@ -120,6 +129,8 @@ class RestoreSuspension:
         with lock_row(actor, row, Action.RESTORE_RELEASE) as stored:
             if getattr(stored, self._field) != since:
                 raise Conflict("This does not wait for its release any more.")
+            if _is_replayed(stored):
+                raise Conflict("An older state of this was put back in the database. End it instead.")
             setattr(stored, self._field, None)
             stored.save(update_fields=[self._field])
             record_many([self._draft(actor, Action.RESTORE_RELEASE, stored)])
@@ -132,11 +143,9 @@ class RestoreSuspension:
         last = 0
         while batch := list(rows.filter(pk__gt=last).order_by("pk")[:_BATCH]):
             last = batch[-1].pk
-            genuine = [row for row in batch if row.is_authentic()]
-            replayed = self._replayed(genuine)
-            yield [row for row in genuine if row.uuid not in replayed]
+            yield [row for row in batch if row.is_authentic()]
 
-    def _draft(self, actor: Actor, action: Action, row: Any) -> EventDraft:
+    def _draft(self, actor: Actor, action: Action, row: Any, *, replayed: bool = False) -> EventDraft:
         return EventDraft(
             actor=actor,
             action=action,
@@ -144,9 +153,19 @@ class RestoreSuspension:
             object=AuditObject(self.kind, row.uuid, self._name(row)),
             details={
                 "environment": row.environment.name if row.environment else None,
-                **row_digest_entry(row),
+                **({"replayed": True} if replayed else row_digest_entry(row)),
             },
         )
+
+
+def _is_replayed(row: Any) -> bool:
+    """Return whether the audit log has a later state of a row than the stored one.
+
+    Its own events are found by an index. Those of other objects, which tell of a row as well, are read only
+    if its own ones differ.
+    """
+    own = latest_digests(Action, rows=[row])
+    return any(mismatches([row], own)) and any(mismatches([row], latest_digests(acts_on_rows())))
 
 
 def _stream(row: Any) -> str:
@@ -186,5 +205,4 @@ PROGRAM_RELEASES = RestoreSuspension(
     name=str,
     detail=lambda release: f"agreed by {release.agreed_by}",
     living=Q(ended_at__isnull=True),
-    replayed=replayed_among,
 )

@@ -26,6 +26,7 @@ from audit_app.errors import AnchorUnavailable, NothingToResume
 from audit_app.events import actors, streams
 from audit_app.events.actions import Action
 from audit_app.integrity.active_installation import activate, note_restore, restored_at
+from audit_app.integrity.row_state import acts_on_rows, latest_digests
 from audit_app.interfaces import forget_keyring, keep_keyring
 from audit_app.models import deployment_uuid, forget_deployment
 from audit_app.recording.drafts import AuditObject
@@ -136,7 +137,8 @@ def _empty() -> None:
 def _seamed(proof: Proof) -> dict[str, int]:
     """Suspend what acts, and record the discontinuity; return how much was suspended of each kind."""
     at, actor = timezone.now(), actors.system()
-    suspended = {each.kind: each.suspend(actor=actor, at=at) for each in suspendables()}
+    states = latest_digests(acts_on_rows())
+    suspended = {each.kind: each.suspend(actor=actor, at=at, states=states) for each in suspendables()}
     unsent = Delivery.objects.filter(state=DeliveryState.WAITING)
     unsent.update(state=DeliveryState.FAILED, finished_at=at, error="not sent: it was restored from a backup")
     manifest = proof.manifest

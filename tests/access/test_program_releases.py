@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from audit_app.events.actors import system
+from audit_app.integrity.row_state import acts_on_rows, latest_digests
 from audit_app.models import AuditEvent
 from environments_app.approvals import service as approvals
 from environments_app.approvals.applying import approve_and_apply
@@ -536,7 +537,7 @@ def test_a_deleted_environment_has_none_and_a_restored_one_has_it_again(
 def test_a_restore_suspends_it(cast: Cast, secret: Secret, token: ServiceToken) -> None:
     released(cast, token, secret=secret)
     since = timezone.now()
-    assert PROGRAM_RELEASES.suspend(actor=cast.principal(cast.root), at=since) == 1
+    assert PROGRAM_RELEASES.suspend(actor=cast.principal(cast.root), at=since, states={}) == 1
     assert refused(token, secret)
     (waiting,) = PROGRAM_RELEASES.waiting(since)
     PROGRAM_RELEASES.release(actor=cast.principal(cast.root), uuid=waiting.uuid, since=since)
@@ -551,7 +552,8 @@ def test_a_restore_brings_no_older_state_into_force(cast: Cast, secret: Secret, 
     end_release(actor=cast.principal(cast.alice), release=row)
     sql("UPDATE environments_app_programrelease SET ended_at = NULL, ended_by = '', row_mac = %s", old)
     root, since = cast.principal(cast.root), timezone.now()
-    assert PROGRAM_RELEASES.suspend(actor=root, at=since) == 0
+    states = latest_digests(acts_on_rows())
+    assert PROGRAM_RELEASES.suspend(actor=root, at=since, states=states) == 0
     assert PROGRAM_RELEASES.acting() == 0
     assert list(PROGRAM_RELEASES.waiting(since)) == []
     with pytest.raises(Conflict):

@@ -121,11 +121,11 @@ def test_what_a_restore_suspended_is_released_once_and_by_that_restore(cast: Cas
     revoked.save()
     since, kind = timezone.now(), restore_suspension.TOKENS
     system, root = system_principal(is_admin=True), cast.principal(cast.root)
-    assert kind.suspend(actor=system, at=since) == 1
+    assert kind.suspend(actor=system, at=since, states={}) == 1
     assert AuditEvent.objects.get(action=Action.RESTORE_SUSPEND).object_uuid == token.uuid
     assert str(token.uuid) not in str(list(access_rows()))
     # What is suspended already stays suspended by the earlier restore.
-    assert kind.suspend(actor=system, at=since + timedelta(minutes=1)) == 0
+    assert kind.suspend(actor=system, at=since + timedelta(minutes=1), states={}) == 0
     with pytest.raises(Forbidden):
         kind.release(actor=cast.principal(cast.alice), uuid=token.uuid, since=since)
     with pytest.raises(Conflict):

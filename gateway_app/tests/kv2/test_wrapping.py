@@ -243,7 +243,7 @@ def test_what_happens_meanwhile_counts(
         elif why == "revoked":
             service.revoke_wrapped(text=text, opener=opener())
         else:
-            service.WRAPPED_READS.suspend(actor=alice, at=timezone.now())
+            service.WRAPPED_READS.suspend(actor=alice, at=timezone.now(), states={})
         return found
 
     monkeypatch.setattr(service, "version_of", meanwhile)

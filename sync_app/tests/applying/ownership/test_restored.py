@@ -28,7 +28,7 @@ def test_what_changed_in_a_target_since_the_backup_is_named(stage: Stage) -> Non
     at = timezone.now()
     note_restore(backup=stage.target.uuid, at=at)
     activate(actor=actors.system())
-    TARGETS.suspend(actor=actors.system(), at=at)
+    TARGETS.suspend(actor=actors.system(), at=at, states={})
     assert probed() == []
     stage.edit("app/one", "newer than the backup")
     stage.world.remove(stage.path("app/two"))

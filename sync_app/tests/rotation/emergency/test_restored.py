@@ -25,7 +25,7 @@ def test_a_restored_value_that_its_login_refuses_is_named(cast: Cast, logins: Wo
     secret = made_secret(cast, logins)
     policy = made_policy(cast, logins, secret=secret, grace_seconds=0)
     worked(asked(cast, policy))
-    POLICIES.suspend(actor=actors.system(), at=AT)
+    POLICIES.suspend(actor=actors.system(), at=AT, states={})
     assert list(rotated_since(AT)) == []
     restored = Secret.objects.get()
     restored.current_number = 1
@@ -41,7 +41,7 @@ def test_what_was_under_way_waits_with_its_policy(cast: Cast, generated: World) 
     assert schedule.queue_due() == [rotation.pk]
     note_restore(backup=rotation.uuid, at=AT)
     activate(actor=actors.system())
-    POLICIES.suspend(actor=actors.system(), at=AT)
+    POLICIES.suspend(actor=actors.system(), at=AT, states={})
     assert schedule.queue_due() == []
     POLICIES.release(actor=cast.principal(cast.root), uuid=RotationPolicy.objects.get().uuid, since=AT)
     assert schedule.queue_due() == list(Rotation.objects.values_list("pk", flat=True))
