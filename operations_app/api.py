@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from core.errors import BadQuery
 from environments_app.authentication.drf import principal_of
+from environments_app.environments.access_history import end_of_day
 from operations_app.reports import service as reports
 from operations_app.reports.formats import FORMATS, file_response
 
@@ -27,6 +28,10 @@ class ReportQuery(serializers.Serializer[Any]):
     form = serializers.ChoiceField(choices=[(name, name) for name in FORMATS], default="json")
     since = serializers.DateTimeField(required=False)
     until = serializers.DateTimeField(required=False)
+    as_of = serializers.DateField(
+        required=False,
+        help_text=f"Of {', '.join(reports.PAST)}: at the end of this day, in UTC, by the audit log.",
+    )
 
 
 class ReportListView(APIView):
@@ -63,4 +68,6 @@ class ReportView(APIView):
         query.is_valid(raise_exception=True)
         fields: dict[str, Any] = dict(query.validated_data)
         form = fields.pop("form")
+        if day := fields.get("as_of"):
+            fields["as_of"] = end_of_day(day)
         return file_response(reports.make(actor=principal_of(request), key=key, **fields), key, form)

@@ -157,6 +157,7 @@ urlpatterns = [
         emergency_views.secret_emergency_read,
         name="secret-emergency-read",
     ),
+    path("emergency-reads", emergency_views.emergency_reads, name="emergency-reads"),
     path("emergency-reads/<uuid:uuid>", emergency_views.emergency_read, name="emergency-read"),
     path("emergency-reads/<uuid:uuid>/close", emergency_views.emergency_close, name="emergency-close"),
     path("secrets/<int:id>/copy", secrets_views.secret_copy, name="secret-copy"),

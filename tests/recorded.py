@@ -154,6 +154,7 @@ API: Final[dict[tuple[str, str], Expected]] = {
 PAGES: Final[dict[tuple[str, str], Expected]] = {
     **{(name, "POST"): act.recorded for name, _, act in pages()},
     ("activity", "GET"): Action.TRAIL_VIEW,
+    ("emergency-reads", "GET"): Action.TRAIL_VIEW,
     ("activity-event", "GET"): Action.TRAIL_VIEW,
     ("secret-usage", "GET"): Action.TRAIL_VIEW,
     ("activity-export", "GET"): Action.TRAIL_EXPORT,

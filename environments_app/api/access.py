@@ -8,14 +8,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from audit_app.events.actions import Action
-from core.errors import BadQuery
 from environments_app.api.base import NO_CONTENT, AccessView
 from environments_app.api.fields import Moment, StrictSerializer
+from environments_app.approvals.program_releases import explain_all_access
 from environments_app.authorization.effective_access import (
     PERSON,
     TOKEN,
     TRUST,
-    explain_access,
     held_accounts,
 )
 from environments_app.authorization.policy import require
@@ -81,7 +80,7 @@ class AccessQuery(serializers.Serializer[Any]):
     token = serializers.CharField(required=False, max_length=100)
     as_of = serializers.DateField(
         required=False,
-        help_text="At the end of this day, in UTC, by the audit log. People only.",
+        help_text="At the end of this day, in UTC, by the audit log.",
     )
 
 
@@ -112,11 +111,9 @@ class EffectiveAccessView(AccessView):
         query.is_valid(raise_exception=True)
         asked = dict(query.validated_data)
         if day := asked.pop("as_of", None):
-            if "token" in asked:
-                raise BadQuery("as_of", "Of an earlier day only people are listed. Leave out token.")
             past = explain_past_access(actor=self.actor, environment=place, day=day, **asked)
             return Response(AccessExplanation({"ways": past}).data)
-        ways = explain_access(actor=self.actor, environment=place, **asked)
+        ways = explain_all_access(actor=self.actor, environment=place, **asked)
         return Response(AccessExplanation({"ways": ways}).data)
 
 

@@ -227,7 +227,7 @@ class UnreviewedView(AccessView):
         summary="List what was not reviewed", parameters=[GapQuery], responses=GapDocument(many=True)
     )
     def get(self, request: Request) -> Response:
-        """List environments of which no review of all access was signed off in the last days."""
+        """List environments with access of which no review of all was signed off in the last days."""
         query = GapQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         found = visible_gaps(actor=self.actor, **query.validated_data)

@@ -7,6 +7,7 @@ others in. Either is released again.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -21,13 +22,16 @@ from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
 from core.canonical_json import Json
 from core.db.bulk import in_batches
+from environments_app.authorization.break_glass import reads_values
 from environments_app.authorization.effective_access import (
     EXPIRED,
     FORGED,
+    NOT_COVERED,
     RESTORED,
     TOKEN,
     TRUST,
     AccessPath,
+    explain_access,
 )
 from environments_app.authorization.policy import Grant, Principal, require
 from environments_app.authorization.rows import isoformat
@@ -104,13 +108,13 @@ def _programs_of(actor: Principal) -> Mapping[UUID, str]:
 
 def _is_newest(row: ProgramRelease) -> bool:
     """Refuse an older state of a release that was put back, such as that of one that was ended."""
-    if not replayed_among([row]):
+    if not _replayed([row]):
         return True
     record_integrity_violation(kind=row.MAC_LABEL, uuid=row.uuid, name=str(row), reason=REPLAYED)
     return False
 
 
-def replayed_among(rows: Sequence[ProgramRelease]) -> set[UUID]:
+def _replayed(rows: Sequence[ProgramRelease]) -> set[UUID]:
     """Return the releases of which the audit log has a later state than the stored one."""
     found: set[UUID] = set()
     for batch in in_batches(rows):
@@ -181,6 +185,9 @@ def _hindrance(row: ProgramRelease, program: Program | None, lapsed: str) -> str
         RESTORED: row.suspended_at is not None,
         "the trust was changed since": row.program_state != state_of(program),
         "the program has ended or waits": not program.is_live,
+        "the program may not read there": not (
+            reads_values(program.role) and reaches(program, row.path, whole=row.secret_uuid is None)
+        ),
         EXPIRED: not row.is_live,
     }
     return next((why for why, holds in facts.items() if holds), "")
@@ -188,7 +195,7 @@ def _hindrance(row: ProgramRelease, program: Program | None, lapsed: str) -> str
 
 def _lapsed(releases: Sequence[ProgramRelease]) -> dict[UUID, str]:
     """Return which releases count for nothing since their secret or row is another one, and why."""
-    found = dict.fromkeys(replayed_among(releases), REPLAYED)
+    found = dict.fromkeys(_replayed(releases), REPLAYED)
     secrets: dict[Environment, set[UUID]] = {}
     for row in releases:
         if row.secret_uuid is not None:
@@ -202,12 +209,36 @@ def _lapsed(releases: Sequence[ProgramRelease]) -> dict[UUID, str]:
     return found
 
 
+def explain_all_access(
+    *, actor: Principal, environment: Environment, name: str = "", person: str = "", token: str = ""
+) -> list[AccessPath]:
+    """Return what `explain_access` does, and how programs come to guarded values beside that.
+
+    Raises Invisible or Forbidden.
+    """
+    ways = explain_access(actor=actor, environment=environment, name=name, person=person, token=token)
+    if not person:
+        ways += [
+            replace(way, hindrances=(*way.hindrances, NOT_COVERED)) if name and not row.reaches(name) else way
+            for way, row in _released_ways(environment)
+            if not token or way.who == token
+        ]
+    return sorted(ways, key=lambda way: (not way.reads, way.kind, way.who, way.prefix))
+
+
 def ways_of_releases(
     environment: Environment, holders: Collection[UUID] | None = None
 ) -> Iterator[AccessPath]:
     """Yield each release of an environment as access to its guarded values; asks no right."""
+    for way, _row in _released_ways(environment, holders):
+        yield way
+
+
+def _released_ways(
+    environment: Environment, holders: Collection[UUID] | None = None
+) -> Iterator[tuple[AccessPath, ProgramRelease]]:
     for row, hindrance, _program in standing(environment, programs=holders):
-        yield AccessPath(
+        way = AccessPath(
             kind=TRUST if row.program_kind == ProgramKind.TRUST else TOKEN,
             who=row.program_name,
             via=f"{VIA}, agreed by {row.agreed_by}",
@@ -220,6 +251,7 @@ def ways_of_releases(
             uuid=row.program_uuid,
             row=row,
         )
+        yield way, row
 
 
 def find_program_release(*, actor: Principal, environment: Environment, id: int) -> ProgramRelease:

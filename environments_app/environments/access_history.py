@@ -1,4 +1,4 @@
-"""Who had access at an earlier time, and since when accounts are disabled, by the audit log.
+"""Who and what had access at an earlier time, and since when accounts are disabled, by the audit log.
 
 Retention removes no event of grants, groups and accounts. Whether they are genuine is for
 `keeper verify-audit` to say.
@@ -22,31 +22,33 @@ from core.errors import BadQuery
 from environments_app.authorization.break_glass import reads_values
 from environments_app.authorization.effective_access import (
     AUDITING,
+    BREAKS_GLASS,
     DISABLED,
     EXPIRED,
     NOT_COVERED,
     NOT_READING,
     PERSON,
     SUSPENDED,
+    TOKEN,
 )
 from environments_app.authorization.policy import Grant, Principal, require
-from environments_app.models import Environment, Membership, Role, User, UserRole
+from environments_app.environments.program_history import NO_EVENT, programs_at
+from environments_app.models import Environment, Membership, Role, ServiceToken, User, UserRole
 
-NO_EVENT: Final = "no event of this grant: it is shown as it is now"
 _ENDS: Final = frozenset({Action.MEMBER_REVOKE, Action.MEMBER_EXPIRE})
 _GROUP: Final = "group "
 
 
 @dataclass(frozen=True, kw_only=True)
 class PastAccess:
-    """One way of a person into an environment at a time; `hindrances` are the reasons why it was void."""
+    """One way into an environment at a time; `hindrances` are the reasons why it was void."""
 
     who: str
     role: str
     prefix: str
     via: str
     granted_by: str
-    granted_at: datetime
+    granted_at: datetime | None
     expires_at: datetime | None
     active: bool = True
     hindrances: tuple[str, ...] = ()
@@ -60,11 +62,11 @@ class PastAccess:
 
 @dataclass(frozen=True)
 class _Accounts:
-    """What the installation's events tell of people: who was in which group, disabled, or an auditor."""
+    """What the installation's events tell of people: who was in which group, disabled, with which role."""
 
     groups: dict[str, set[str]]
     disabled: set[str]
-    auditors: set[str]
+    roles: dict[str, str]
 
 
 def end_of_day(day: date) -> datetime:
@@ -79,9 +81,15 @@ def end_of_day(day: date) -> datetime:
 
 
 def explain_past_access(
-    *, actor: Principal, environment: Environment, day: date, name: str = "", person: str = ""
+    *,
+    actor: Principal,
+    environment: Environment,
+    day: date,
+    name: str = "",
+    person: str = "",
+    token: str = "",
 ) -> list[PastAccess]:
-    """Return every way of a person into an environment at the end of a day, in the order of `explain_access`.
+    """Return every way into an environment at the end of a day, as `explain_access` does of now.
 
     It is recorded as a view of the audit log. Raises Invisible, Forbidden, or BadQuery for the day.
     """
@@ -91,10 +99,53 @@ def explain_past_access(
     record_view(viewer=actor, face="access", filters=filters)
     ways = [
         replace(way, hindrances=(*way.hindrances, *_not_reading(way, name)))
-        for way in access_at(environment, moment)
-        if not person or way.who == person
+        for way in (*access_at(environment, moment), *_programs(environment, moment))
     ]
-    return sorted(ways, key=lambda way: (not way.reads, way.who, way.prefix))
+    ways += _of_the_installation(moment)
+    if person or token:
+        ways = [way for way in ways if way.who == (person if way.kind == PERSON else token)]
+    return sorted(ways, key=lambda way: (not way.reads, way.kind, way.who, way.prefix))
+
+
+def _programs(environment: Environment, moment: datetime) -> Iterator[PastAccess]:
+    """Yield the ways of tokens and trusts; a token's beginning is that of its row, which no event has."""
+    programs = [each for each in programs_at(environment, moment) if not each.revoked]
+    tokens = ServiceToken.objects.filter(uuid__in=[each.uuid for each in programs if each.kind == TOKEN])
+    beginnings = {uuid: f"token kpr_{text[:8]}…" for uuid, text in tokens.values_list("uuid", "public_id")}
+    for each in programs:
+        via = beginnings.get(each.uuid, "token")
+        yield PastAccess(
+            kind=each.kind,
+            who=each.name,
+            role=str(each.facts.get("role", "")),
+            prefix=str(each.facts.get("prefix", "")),
+            via=via if each.kind == TOKEN else f"workload of {each.facts.get('issuer', '')}",
+            granted_by=each.made_by,
+            granted_at=each.made_at,
+            expires_at=each.expires_at,
+            hindrances=each.hindrances(moment),
+        )
+
+
+def _of_the_installation(moment: datetime) -> Iterator[PastAccess]:
+    """Yield administrators and auditors of that time."""
+    accounts, why = _accounts_at(moment), {UserRole.ADMIN: BREAKS_GLASS, UserRole.AUDITOR: AUDITING}
+    # Whose first event of a role came later was a user before.
+    recorded = _accounts_at(timezone.now()).roles
+    unrecorded = User.objects.filter(date_joined__lte=moment).exclude(username__in=recorded)
+    roles = accounts.roles | dict(unrecorded.values_list("username", "role"))
+    for who, role in sorted(roles.items()):
+        if role in why and who not in accounts.disabled:
+            yield PastAccess(
+                who=who,
+                role=role,
+                prefix="",
+                via=f"{UserRole(role).label.lower()} role",
+                granted_by="",
+                granted_at=None,
+                expires_at=None,
+                hindrances=(why[UserRole(role)], *([] if who in accounts.roles else [NO_EVENT])),
+            )
 
 
 def _not_reading(way: PastAccess, name: str) -> Iterator[str]:
@@ -203,7 +254,7 @@ def _ways(grant: PastAccess, accounts: _Accounts, moment: datetime) -> Iterator[
     for who in people:
         facts = {
             DISABLED: who in accounts.disabled,
-            AUDITING: who in accounts.auditors,
+            AUDITING: accounts.roles.get(who) == UserRole.AUDITOR,
             EXPIRED: grant.expires_at is not None and grant.expires_at <= moment,
         }
         hindrances = (*grant.hindrances, *(why for why, holds in facts.items() if holds))
@@ -219,7 +270,7 @@ def _ways(grant: PastAccess, accounts: _Accounts, moment: datetime) -> Iterator[
 def _accounts_at(moment: datetime) -> _Accounts:
     groups: dict[str, set[str]] = defaultdict(set)
     disabled: set[str] = set()
-    auditors: set[str] = set()
+    roles: dict[str, str] = {}
     acts = sorted({Action.GROUP_CHANGE, Action.USER_CREATE, Action.USER_CHANGE})
     for event in _events(streams.SYSTEM, moment, action__in=acts):
         details = parsed_details(event.details)
@@ -235,8 +286,8 @@ def _accounts_at(moment: datetime) -> _Accounts:
         if "restored" in details:
             disabled.discard(event.object_name)
         if "role" in details:
-            (auditors.add if details["role"] == UserRole.AUDITOR else auditors.discard)(event.object_name)
-    return _Accounts(groups, disabled, auditors)
+            roles[event.object_name] = str(details["role"])
+    return _Accounts(groups, disabled, roles)
 
 
 def _events(stream: str, moment: datetime, **which: Any) -> Iterator[AuditEvent]:

@@ -11,14 +11,28 @@ from audit_app.events.actions import Action
 from audit_app.queries.reports import Row, Scope, Section
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.effective_access import (
+    DISABLED_TRUST,
     NOT_READING,
+    RESTORED,
+    TOKEN,
+    TRUST,
     AccessPath,
     held_accounts,
     ways_of_people,
 )
 from environments_app.authorization.policy import Principal, environments_for
 from environments_app.environments.access_history import access_at, when_disabled
-from environments_app.models import Environment, GroupMember, Membership, ServiceToken, Session, Trust, User
+from environments_app.environments.program_history import PastProgram, programs_at
+from environments_app.models import (
+    Environment,
+    GroupMember,
+    Membership,
+    ServiceToken,
+    Session,
+    Trust,
+    TrustPreset,
+    User,
+)
 
 _BATCH: Final = 500
 # PCI DSS 8.2.6 asks that accounts which nobody used so long are removed or disabled.
@@ -119,6 +133,9 @@ def _groups_without_members(environment: Environment) -> QuerySet[Membership]:
 
 
 def _tokens(scope: Scope) -> Iterator[Row]:
+    if scope.as_of is not None:
+        yield from _tokens_at(scope, scope.as_of)
+        return
     mine = Q(environment__in=environments_of(scope, Action.TOKEN_VIEW))
     if is_operator(scope):
         mine |= Q(environment__isnull=True)
@@ -139,6 +156,37 @@ def _tokens(scope: Scope) -> Iterator[Row]:
         )
 
 
+def _tokens_at(scope: Scope, moment: datetime) -> Iterator[Row]:
+    # Retention removes events of their use.
+    places = [*environments_of(scope, Action.TOKEN_VIEW).order_by("position", "name")]
+    for place in [*places, *([None] if is_operator(scope) else [])]:
+        for each in programs_at(place, moment):
+            if each.kind == TOKEN:
+                yield (
+                    place.name if place else "the installation",
+                    each.name,
+                    *_past_rights(each),
+                    each.made_by,
+                    each.made_at,
+                    each.expires_at,
+                    None,
+                    _past_state(each, moment),
+                )
+
+
+def _past_rights(program: PastProgram) -> Row:
+    facts = program.facts
+    networks = ", ".join(map(str, facts.get("cidrs") or ())) or "anywhere"
+    return str(facts.get("role", "")), str(facts.get("prefix") or "all"), networks
+
+
+def _past_state(program: PastProgram, moment: datetime) -> str:
+    if program.revoked:
+        return "revoked"
+    words = {DISABLED_TRUST: "disabled", RESTORED: "suspended"}
+    return "; ".join(words.get(why, why) for why in program.hindrances(moment)) or "in force"
+
+
 def _token_state(row: ServiceToken) -> str:
     if row.revoked_at:
         return "revoked"
@@ -150,6 +198,9 @@ def _token_state(row: ServiceToken) -> str:
 
 
 def _trusts(scope: Scope) -> Iterator[Row]:
+    if scope.as_of is not None:
+        yield from _trusts_at(scope, scope.as_of)
+        return
     rows = Trust.objects.filter(environment__in=environments_of(scope, Action.TRUST_VIEW))
     for row in batched(rows.select_related("environment", "created_by")):
         yield (
@@ -167,6 +218,27 @@ def _trusts(scope: Scope) -> Iterator[Row]:
             row.last_used_at,
             _trust_state(row),
         )
+
+
+def _trusts_at(scope: Scope, moment: datetime) -> Iterator[Row]:
+    presets = dict(TrustPreset.choices)
+    for place in environments_of(scope, Action.TRUST_VIEW).order_by("position", "name"):
+        for each in programs_at(place, moment):
+            if each.kind == TRUST:
+                preset, claims = str(each.facts.get("preset", "")), each.facts.get("claims") or {}
+                yield (
+                    place.name,
+                    each.name,
+                    presets.get(preset, preset),
+                    str(each.facts.get("issuer", "")),
+                    ", ".join(f"{name} = {value}" for name, value in sorted(claims.items())),
+                    *_past_rights(each),
+                    each.made_by,
+                    each.made_at,
+                    each.expires_at,
+                    None,
+                    _past_state(each, moment),
+                )
 
 
 def _trust_state(row: Trust) -> str:

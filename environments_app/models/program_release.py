@@ -103,6 +103,9 @@ class ProgramRelease(AuthenticatedRow):
 
     def covers(self, secret: UUID, name: str) -> bool:
         """Return whether it is for a secret of this uuid and name; a path counts by whole segments."""
-        if self.secret_uuid is not None:
-            return (self.secret_uuid, self.path) == (secret, name)
-        return name == self.path or name.startswith(f"{self.path}/")
+        return self.secret_uuid in {None, secret} and self.reaches(name)
+
+    def reaches(self, name: str) -> bool:
+        """Return whether it is for secrets of this name; a path counts by whole segments."""
+        is_below = self.secret_uuid is None and name.startswith(f"{self.path}/")
+        return name == self.path or is_below

@@ -4,13 +4,22 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.integrity.row_authentication import verified_rows
 from core.errors import BadQuery
 from environments_app.authorization.policy import Principal, environments_for
-from environments_app.models import AccessKind, Environment, Review, ReviewState
+from environments_app.models import (
+    AccessKind,
+    Environment,
+    Membership,
+    Review,
+    ReviewState,
+    ServiceToken,
+    Trust,
+)
 
 # PCI DSS 7.2.4 asks for a review at least every six months.
 GAP_DAYS: Final = 180
@@ -36,7 +45,8 @@ def visible_gaps(*, actor: Principal, days: int = GAP_DAYS) -> list[Gap]:
     """Return what no review covered that was signed off in the last days, what was never reviewed first.
 
     Of the environments whose members the actor may see, and for operators of the installation. A review of
-    some paths or kinds of access covers nothing. Raises BadQuery for the days.
+    some paths or kinds of access covers nothing. One in which nobody has access (`without_access`) is left
+    off: there is nothing to review. Raises BadQuery for the days.
     """
     if not 1 <= days <= MAX_GAP_DAYS:
         raise BadQuery("days", f"Choose 1 to {MAX_GAP_DAYS} days.")
@@ -45,10 +55,27 @@ def visible_gaps(*, actor: Principal, days: int = GAP_DAYS) -> list[Gap]:
         return []
     whole = [*filter(_is_whole, verified_rows(Review.objects.order_by("-closed_at", "-id")))]
     since = timezone.now() - timedelta(days=days)
-    environments: list[Environment | None] = [*Environment.objects.filter(places).order_by("name")]
+    environments: list[Environment | None] = [*_with_access().filter(places).order_by("name")]
     if actor.sees_installation:
         environments.append(None)
     return sorted(_gaps(environments, whole, since), key=lambda gap: gap.last is not None)
+
+
+def without_access(actor: Principal) -> list[str]:
+    """Return the names of environments in which nobody has access, of those that `visible_gaps` looks at."""
+    places = environments_for(actor, Action.MEMBER_VIEW)
+    if places is None:
+        return []
+    rows = Environment.objects.filter(places).exclude(pk__in=_with_access().values("pk"))
+    return [*rows.order_by("name").values_list("name", flat=True)]
+
+
+def _with_access() -> QuerySet[Environment]:
+    """Return the environments into which there is a way that a review would list."""
+    held = Membership.objects.filter(Q(user__isnull=False) | Q(group__group_members__isnull=False))
+    tokens = ServiceToken.objects.filter(revoked_at=None, trust_uuid=None, parent_uuid=None)
+    of = [rows.values("environment_id") for rows in (held, tokens, Trust.objects.all())]
+    return Environment.objects.filter(Q(pk__in=of[0]) | Q(pk__in=of[1]) | Q(pk__in=of[2]))
 
 
 def _gaps(environments: list[Environment | None], reviews: list[Review], since: datetime) -> Iterator[Gap]:

@@ -143,7 +143,7 @@ SECTIONS = (
         key="unreviewed",
         title="Access not reviewed",
         about=f"Environments of which no review of all access was signed off in {GAP_DAYS} days. A review of "
-        "some paths or kinds of access does not count.",
+        "some paths or kinds of access does not count. Environments in which nobody has access are left off.",
         columns=("Environment", "Last review", "Signed off", "Signed off by", "Open review"),
         rows=_unreviewed,
     ),

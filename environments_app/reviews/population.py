@@ -11,13 +11,16 @@ from uuid import UUID
 from django.db.models import Max
 from django.utils import timezone
 
+from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
 from audit_app.models import ManifestUse, UsageEntry
+from audit_app.models.usage import Means
 from core.canonical_json import Json, canonical_json, utc_text
 from core.db.bulk import in_batches
 from environments_app.approvals.program_releases import VOID, ways_of_releases
 from environments_app.authorization.effective_access import FORGED, AccessPath, ways_into
 from environments_app.authorization.policy import Grant
+from environments_app.interfaces import owner_of
 from environments_app.models import (
     AccessKind,
     Decision,
@@ -126,7 +129,9 @@ def lines_for(items: Sequence[ReviewItem]) -> dict[Key, Line]:
 def frozen_items(review: Review, environment: Environment | None) -> list[ReviewItem]:
     """Return the items of an environment, or the installation: not stored, and not assigned."""
     lines = [line for line in lines_of(environment).values() if _is_in_scope(review, line)]
+    rows = [line.way.row for line in lines]
     used = _last_uses(environment, [line.way.uuid for line in lines if line.way.uuid])
+    used |= _last_reads(environment, [row for row in rows if isinstance(row, ProgramRelease)])
     long_ago = timezone.now() - timedelta(days=UNUSED_DAYS)
     return [_item(review, environment, line, used, long_ago) for line in lines]
 
@@ -198,6 +203,8 @@ def _item(
     )
     if isinstance(row, User):
         last_used = row.last_login
+    elif isinstance(row, ProgramRelease):
+        last_used = used.get(row.uuid)
     since = _since(line)
     return ReviewItem(
         review=review,
@@ -230,10 +237,7 @@ def _last_uses(environment: Environment | None, holders: Sequence[UUID]) -> dict
     found: dict[UUID, datetime] = {}
     if environment is None:
         return found
-    of, uses = {holder: holder for holder in holders}, list[tuple[UUID, datetime]]()
-    for child, maker, last in _children_of(holders):
-        of[child] = of[maker]
-        uses += [(child, last)] if last else []
+    of, uses = _family_of(holders)
     stream = environment_stream(environment.uuid)
     for batch in in_batches(sorted(of)):
         for model in (UsageEntry, ManifestUse):
@@ -242,6 +246,33 @@ def _last_uses(environment: Environment | None, holders: Sequence[UUID]) -> dict
     for uuid, last in uses:
         found[of[uuid]] = max(last, found.get(of[uuid], last))
     return found
+
+
+def _last_reads(environment: Environment | None, releases: Sequence[ProgramRelease]) -> dict[UUID, datetime]:
+    """Return when the program of each release last read a secret that this one is for, by its name now."""
+    found: dict[UUID, datetime] = {}
+    if environment is None or not releases:
+        return found
+    of, _ = _family_of({row.program_uuid for row in releases})
+    stream, uses = environment_stream(environment.uuid), list[tuple[UUID, UUID, datetime]]()
+    for batch in in_batches(sorted(of)):
+        rows = UsageEntry.objects.filter(actor_uuid__in=batch, stream=stream, means=Means.READ)
+        uses += rows.values_list("actor_uuid", "object_uuid").annotate(Max("last_at")).order_by()
+    names = owner_of(Action.SECRET_RELEASE).names_of(environment, {secret for _, secret, _ in uses})
+    for row in releases:
+        for actor, secret, last in uses:
+            if of[actor] == row.program_uuid and secret in names and row.covers(secret, names[secret]):
+                found[row.uuid] = max(last, found.get(row.uuid, last))
+    return found
+
+
+def _family_of(holders: Collection[UUID]) -> tuple[dict[UUID, UUID], list[tuple[UUID, datetime]]]:
+    """Return holders and the tokens that came of them, each with its holder; and those tokens' last uses."""
+    of, uses = {holder: holder for holder in holders}, list[tuple[UUID, datetime]]()
+    for child, maker, last in _children_of(holders):
+        of[child] = of[maker]
+        uses += [(child, last)] if last else []
+    return of, uses
 
 
 def _children_of(holders: Collection[UUID]) -> Iterator[tuple[UUID, UUID, datetime | None]]:

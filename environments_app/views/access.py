@@ -17,8 +17,9 @@ from audit_app.events.actions import Action
 from audit_app.integrity.row_state import state_digest
 from core.errors import BadQuery
 from environments_app.approvals.one_person import confirmers, named
+from environments_app.approvals.program_releases import explain_all_access
 from environments_app.authorization.credential_custody import CustodyGraph
-from environments_app.authorization.effective_access import AccessPath, explain_access, held_accounts
+from environments_app.authorization.effective_access import AccessPath, held_accounts
 from environments_app.authorization.policy import Principal, allows, require
 from environments_app.environments import memberships as memberships_service
 from environments_app.environments.access_history import PastAccess, explain_past_access
@@ -77,8 +78,10 @@ def _ways(
     actor: Principal, environment: Environment, day: date | None, *, person: str, token: str, name: str
 ) -> Sequence[AccessPath] | Sequence[PastAccess]:
     if day is None:
-        return explain_access(actor=actor, environment=environment, person=person, token=token, name=name)
-    return explain_past_access(actor=actor, environment=environment, day=day, person=person, name=name)
+        return explain_all_access(actor=actor, environment=environment, person=person, token=token, name=name)
+    return explain_past_access(
+        actor=actor, environment=environment, day=day, person=person, token=token, name=name
+    )
 
 
 def _by_holder(

@@ -22,7 +22,7 @@ from environments_app.errors import ConfirmationNeeded
 from environments_app.models import AccessKind, Decision, Environment, Review, ReviewItem, Role, UserRole
 from environments_app.names import MAX_PREFIX
 from environments_app.reviews import service as reviews
-from environments_app.reviews.coverage import GAP_DAYS, MAX_GAP_DAYS, visible_gaps
+from environments_app.reviews.coverage import GAP_DAYS, MAX_GAP_DAYS, visible_gaps, without_access
 from environments_app.reviews.decisions import UNCHANGED, Less, decide
 from environments_app.reviews.population import (
     BACK_OTHERWISE,
@@ -131,6 +131,7 @@ def review_list(request: HttpRequest) -> HttpResponse:
         "days": days,
         "sees_gaps": environments_for(actor, Action.MEMBER_VIEW) is not None,
         "gaps": visible_gaps(actor=actor, days=days) if days else [],
+        "without_access": without_access(actor),
         "may_start": (may_start := allows(actor, Action.REVIEW_START, environment_id=None)),
         "who_starts": "" if may_start else ask_administrator(),
         "next_url": paginator.get_next_link(),

@@ -87,8 +87,8 @@ CONTROLS: Final = (
 
 DAYS = 90
 ALL = "all"
-# The section that can be made of an earlier time.
-AS_OF = "access"
+# The sections that can be made of an earlier time.
+PAST: Final = ("access", "tokens", "trusts")
 # A row is read in well under a millisecond, so that a lost right ends a report within a second.
 _ROWS_BETWEEN_LOOKS = 500
 
@@ -116,7 +116,7 @@ class Report:
         """Return the time whose state a section shows; None if it shows what happened in a time."""
         if section.of_time:
             return None
-        return self.scope.as_of if section.key == AS_OF and self.scope.as_of else self.made_at
+        return self.scope.as_of if section.key in PAST and self.scope.as_of else self.made_at
 
     def state(self, section: Section) -> str:
         """Say as of when a section is; empty if it shows what happened in the time of the report."""
@@ -125,7 +125,7 @@ class Report:
         if at != self.made_at:
             return (
                 f"As of {at:%Y-%m-%d %H:%M} UTC, by the audit log, in the environments that exist now. "
-                "Two-factor and sign-ins of that time are not in it."
+                "Two-factor, sign-ins and last uses of that time are not in it."
             )
         return f"As of {at:%Y-%m-%d %H:%M} UTC, when this report was made."
 
@@ -173,8 +173,8 @@ def make(
 ) -> Report:
     """Return a report of one section or of all, after recording that it was made.
 
-    The last 90 days where no time is given. `as_of` is for the section of access alone, which in the
-    report of a time that is over is as of its end.
+    The last 90 days where no time is given. `as_of` is for the sections of access, tokens and trusts, which
+    in the report of a time that is over are as of its end.
     Raises Forbidden, or BadQuery if there is no such section or the time runs backwards.
     """
     may = offered(actor=actor)
@@ -186,9 +186,9 @@ def make(
     since = since or until - timedelta(days=DAYS)
     if since >= until:
         raise BadQuery("since", "The start must be before the end.")
-    if as_of and (key != AS_OF or as_of > now):
-        raise BadQuery("as_of", f"Only the section {AS_OF} has an earlier state, and none of the future.")
-    if as_of is None and until < now and any(section.key == AS_OF for section in chosen):
+    if as_of and (key not in PAST or as_of > now):
+        raise BadQuery("as_of", f"Only the sections {', '.join(PAST)} have an earlier state.")
+    if as_of is None and until < now and any(section.key in PAST for section in chosen):
         as_of = until
     title = "Compliance report" if key == ALL else chosen[0].title
     commit_record(

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from django import forms
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 
 from core.errors import BadQuery
 from environments_app.authentication.drf import principal_of
+from environments_app.environments.access_history import end_of_day
 from operations_app.reports import service as reports_service
 from operations_app.reports.formats import FORMATS, file_response, printed_page
 from operations_app.reports.service import Report
@@ -24,14 +25,27 @@ class SpanForm(forms.Form):
     since = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
     until = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}), label="To")
 
+    as_of = forms.DateField(
+        required=False, widget=forms.DateInput(attrs={"type": "date"}), label="At the end of"
+    )
+
+    def __init__(self, data: QueryDict, *, key: str) -> None:
+        super().__init__(data)
+        if key not in reports_service.PAST:
+            del self.fields["as_of"]
+
     @property
     def span(self) -> dict[str, datetime | None]:
-        """The time as `reporting.make` takes it; what is no date is left out."""
+        """The time as `reports.make` takes it; what is no date is left out. Raises BadQuery."""
         self.is_valid()
         days = {name: self.cleaned_data.get(name) for name in ("since", "until")}
+        as_of = self.cleaned_data.get("as_of")
         return {
-            name: datetime.fromisoformat(f"{day.isoformat()}T00:00:00+00:00") if day else None
-            for name, day in days.items()
+            "as_of": end_of_day(as_of) if as_of else None,
+            **{
+                name: datetime.fromisoformat(f"{day.isoformat()}T00:00:00+00:00") if day else None
+                for name, day in days.items()
+            },
         }
 
 
@@ -45,7 +59,7 @@ def reports(request: HttpRequest) -> HttpResponse:
 @require_GET
 def report_detail(request: HttpRequest, key: str) -> HttpResponse:
     """Show a report; of a long section the beginning."""
-    form = SpanForm(request.GET)
+    form = SpanForm(request.GET, key=key)
     report = _made(request, key, form)
     parts: list[dict[str, Any]] = []
     for section in report.sections:
@@ -71,7 +85,7 @@ def report_file(request: HttpRequest, key: str, form: str) -> HttpResponseBase:
         return redirect(f"{reverse('report-file', args=[key, 'html'])}?{request.GET.urlencode()}")
     if form not in FORMATS:
         raise Http404
-    report = _made(request, key, SpanForm(request.GET))
+    report = _made(request, key, SpanForm(request.GET, key=key))
     return HttpResponse(printed_page(report)) if form == "html" else file_response(report, key, form)
 
 

@@ -261,4 +261,4 @@ def _what(row: ProgramRelease, program: Program) -> str:
     under = Q(name=path) | Q(name__gte=f"{path}/", name__lt=f"{path}0")
     count = Secret.objects.filter(under, environment=row.environment, live=True, guarded=True).count()
     own = f" (the program reaches {path}/ alone)" if path != row.path else ""
-    return f"Each guarded secret under {row.path}/{own}, later ones too: {count} now"
+    return f"Each guarded secret at {row.path} or under {row.path}/{own}, later ones too: {count} now"

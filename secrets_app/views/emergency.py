@@ -1,7 +1,10 @@
 """The pages of emergency reads: one is made on a secret's page, and reviewed on its own."""
 
+from collections.abc import Mapping
+from typing import ClassVar
 from uuid import UUID
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -9,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
+from core.pagination import KeysetPagination
 from environments_app.authentication.drf import principal_of
 from environments_app.errors import ConfirmationNeeded, Conflict
 from environments_app.views.base import confirm_first, render_page, run_act
@@ -43,6 +47,36 @@ def secret_emergency_read(request: HttpRequest, id: int) -> HttpResponse:
         "emergency": True,
     }
     return render(request, "environments_app/value_shown.html", context)
+
+
+class ReviewedForm(forms.Form):
+    reviewed = forms.NullBooleanField(
+        required=False,
+        label="Reviewed",
+        widget=forms.Select(choices=[("", "All"), ("false", "Not reviewed"), ("true", "Reviewed")]),
+    )
+
+
+class _Order:
+    ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
+    default_ordering = "-id"
+    filter_names = ("reviewed",)
+
+
+@require_GET
+def emergency_reads(request: HttpRequest) -> HttpResponse:
+    """List who read what in an emergency, and who reviewed it, where the actor may read the audit log."""
+    form, paginator = ReviewedForm(request.GET), KeysetPagination()
+    reviewed = form.cleaned_data["reviewed"] if form.is_valid() else None
+    rows = emergency.visible_reads(actor=principal_of(request), reviewed=reviewed)
+    reads = emergency.described(paginator.paginate_queryset(rows, request, view=_Order()))
+    context = {
+        "reads": reads,
+        "form": form,
+        "next_url": paginator.get_next_link(),
+        "previous_url": paginator.get_previous_link(),
+    }
+    return render_page(request, "secrets_app/emergency_reads.html", context)
 
 
 @require_GET

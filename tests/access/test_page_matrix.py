@@ -107,6 +107,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "secret-reveal": (PageRule("reader", method="POST"),),
     # It is not guarded; and there is no emergency read.
     "secret-emergency-read": (PageRule("reader", 302, method="POST", form={"reason": "x" * 20}),),
+    "emergency-reads": (PageRule("anyone", admin=200),),
     "emergency-read": (PageRule("absent", admin=404),),
     "emergency-close": (PageRule("absent", admin=404, method="POST"),),
     "secret-copy": (PageRule("reader", method="POST"),),
@@ -334,7 +335,7 @@ def page_path(place: Scene, name: str) -> str:  # noqa: PLR0911 - one for each k
         or name.startswith("sync")
         or name in of_none
         or name in {"approval-list", "access-request-new", "admin-tokens", "admin-token-issue"}
-        or name in {"review-list", "review-new"}
+        or name in {"review-list", "review-new", "emergency-reads"}
     ):
         return reverse(name, kwargs=of_none.get(name))
     if name.startswith("departure"):

@@ -14,6 +14,7 @@ from django.utils import timezone
 from audit_app.events.actors import system
 from audit_app.integrity.row_state import acts_on_rows, latest_digests
 from audit_app.models import AuditEvent
+from audit_app.queries import usage_index
 from environments_app.approvals import service as approvals
 from environments_app.approvals.applying import approve_and_apply
 from environments_app.approvals.program_releases import end_release, standing
@@ -560,6 +561,54 @@ def test_a_restore_brings_no_older_state_into_force(cast: Cast, secret: Secret, 
         PROGRAM_RELEASES.release(actor=root, uuid=row.uuid, since=since)
     assert refused(token, secret)
     assert [problem.kind for problem in access_rows()] == ["replayed"]
+
+
+def test_a_review_has_the_last_read_of_what_is_released(
+    cast: Cast, secret: Secret, token: ServiceToken
+) -> None:
+    other = keep(cast, "app/other")
+    released(cast, token, secret=secret)
+    released(cast, token, path="app/db")
+    assert value_for(token, other) == VALUE
+
+    def listed() -> list[ReviewItem]:
+        usage_index.fill(seconds=60)
+        reviews.start(actor=cast.principal(cast.root), name="Q4", environments=[cast.development])
+        return [*ReviewItem.objects.filter(kind="release").order_by("-pk")[:2]]
+
+    assert [item.last_used_at for item in listed()] == [None, None]
+    assert value_for(token, secret) == VALUE
+    read_at = AuditEvent.objects.filter(action="secret.reveal", outcome="allowed").latest("pk").at
+    assert [item.last_used_at for item in listed()] == [read_at, read_at]
+
+
+def test_the_page_of_access_lists_it(
+    cast: Cast, secret: Secret, token: ServiceToken, signed_in: Callable[[User], Client]
+) -> None:
+    released(cast, token, secret=secret)
+    client = signed_in(cast.alice)
+    via = "release for guarded secrets, agreed by charlie"
+
+    def ways(query: str) -> list[tuple[str, bool]]:
+        found = client.get(f"/api/environments/development/access?{query}").json()["ways"]
+        return [(way["who"], way["reads"]) for way in found if way["via"] == via]
+
+    assert ways("name=app/db") == ways("token=ci") == [("ci", True)]
+    # Not what is under a single secret's name, and no person.
+    assert ways("name=app/db/below") == [("ci", False)]
+    assert ways("person=alice") == []
+    assert via in client.get("/environments/development/access").content.decode()
+
+
+def test_one_of_a_program_that_may_not_read_there_any_more_says_so(
+    cast: Cast, secret: Secret, token: ServiceToken
+) -> None:
+    released(cast, token, secret=secret)
+    rotation.narrow(actor=cast.principal(cast.alice), token=token, prefix="other")
+    (one,) = standing(cast.development)
+    assert one.hindrance == "the program may not read there"
+    with pytest.raises((Forbidden, Invisible)):
+        value_for(token, secret)
 
 
 # --- Meanwhile -----------------------------------------------------------------------------------------

@@ -105,6 +105,7 @@ PAGES = {
     "reviews": "/reviews",
     "new-review": "/reviews/new",
     "review": "/reviews/{review}",
+    "emergency-reads": "/emergency-reads",
     "emergency-read": "/emergency-reads/{emergency}",
     "release-new": "/environments/development/releases/new?reads=secret&path=root/key",
 }

@@ -9,11 +9,14 @@ from django.utils import timezone
 
 from audit_app.queries.reports import Scope, sections
 from core.errors import BadQuery
+from environments_app.environments.groups import create_group
+from environments_app.errors import Conflict
 from environments_app.models import AccessKind, Environment, Membership, Review, User, UserRole
 from environments_app.reviews import service as reviews
 from environments_app.reviews.coverage import Gap, visible_gaps
 from environments_app.tests.cast import Cast, user_with_password
 from environments_app.tests.reviews.test_service import decide_all, started
+from environments_app.tokens.service import issue, revoke
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 SignedIn = Callable[[User], Client]
@@ -72,6 +75,25 @@ def test_a_manager_sees_the_own_environments_and_others_nothing(cast: Cast) -> N
     Membership.objects.create(environment=place, user=cast.charlie, role="manager")
     assert listed(cast, cast.charlie).keys() == {"apart"}
     assert listed(cast, cast.bob) == {}
+
+
+def test_an_environment_to_which_nobody_has_access_is_left_off_with_a_word(
+    cast: Cast, auditor: User, signed_in: SignedIn
+) -> None:
+    place = Environment.objects.create(name="empty")
+    # A group without members lets nobody in, and a revoked token neither.
+    Membership.objects.create(
+        environment=place, group=create_group(actor=cast.principal(cast.root), name="nobody"), role="reader"
+    )
+    token, _ = issue(actor=cast.principal(cast.root), environment=place, role="viewer", name="ci")
+    assert "empty" in listed(cast, auditor)
+    revoke(actor=cast.principal(cast.root), token=token)
+    assert "empty" not in listed(cast, auditor)
+    with pytest.raises(Conflict):
+        started(cast, place)
+    sentence = "Nobody has access to empty: there is nothing to review."
+    assert sentence in signed_in(auditor).get("/reviews").content.decode()
+    assert sentence not in signed_in(cast.alice).get("/reviews").content.decode()
 
 
 def test_page_api_and_report_have_it(cast: Cast, auditor: User, signed_in: SignedIn) -> None:

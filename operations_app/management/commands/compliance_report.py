@@ -34,7 +34,7 @@ class Command(BaseCommand):
             "--as-of",
             type=date.fromisoformat,
             metavar="DATE",
-            help="with --section access: who had access at the end of this day, in UTC, by the audit log",
+            help="with --section access, tokens or trusts: at the end of this day, in UTC, by the audit log",
         )
         parser.add_argument("--output", type=Path, help="the file to write (default: standard output)")
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import orjson
@@ -285,9 +285,10 @@ def test_one_that_was_not_sent_is_tried_again(cast: Cast, settings: Settings) ->
     assert reports_mail.is_due(timezone.now() + timedelta(hours=7))
 
 
-def test_only_access_has_an_earlier_state_and_none_of_the_future(cast: Cast) -> None:
+def test_access_tokens_and_trusts_have_an_earlier_state_and_none_of_the_future(cast: Cast) -> None:
     past, root = timezone.now() - timedelta(days=1), cast.principal(cast.root)
-    assert reports.make(actor=root, key="access", as_of=past).scope.as_of == past
+    for key in ("access", "tokens", "trusts"):
+        assert reports.make(actor=root, key=key, as_of=past).scope.as_of == past
     for key, as_of in (("all", past), ("people", past), ("access", timezone.now() + timedelta(days=1))):
         with pytest.raises(BadQuery):
             reports.make(actor=root, key=key, as_of=as_of)
@@ -304,10 +305,11 @@ def test_a_section_that_is_a_state_says_as_of_when(cast: Cast) -> None:
         }
         states = {key for key, each in told.items() if each["as_of"]}
         assert told.keys() - states == {"privileged", "refused", "damage", "reviews"}
-        assert told["access"]["as_of"] == utc_text(of_access)
-        assert {told[key]["as_of"] for key in states - {"access"}} == {utc_text(report.made_at)}
+        past = {"access", "tokens", "trusts"}
+        assert {told[key]["as_of"] for key in past} == {utc_text(of_access)}
+        assert {told[key]["as_of"] for key in states - past} == {utc_text(report.made_at)}
         page = b"".join(FORMATS["html"].write(report)).decode()
-        assert page.count(f"As of {report.made_at:%Y-%m-%d %H:%M} UTC, when this report was made.") >= 12
+        assert page.count(f"As of {report.made_at:%Y-%m-%d %H:%M} UTC, when this report was made.") >= 10
     access = next(section for section in over.sections if section.key == "access")
     assert "by the audit log" in over.state(access)
     # The cast was given access afterwards.
@@ -316,6 +318,25 @@ def test_a_section_that_is_a_state_says_as_of_when(cast: Cast) -> None:
     event = AuditEvent.objects.filter(action="report.generate").order_by("id").first()
     assert event
     assert json.loads(event.details)["as_of"] == over.scope.until.isoformat()
+
+
+def test_page_and_api_take_a_day(cast: Cast, signed_in: Callable[[User], Client]) -> None:
+    client, today = signed_in(cast.root), timezone.now().astimezone(UTC).date()
+    for key in ("access", "tokens", "trusts"):
+        page = client.get(f"/reports/{key}?as_of={today}").content.decode()
+        assert "by the audit log" in page
+        assert f'name="as_of" value="{today}"' in page
+        file = client.get(f"/reports/{key}.json?as_of={today}")
+        assert "by the audit log" not in client.get(f"/reports/{key}").content.decode()
+        api = client.get(f"/api/reports/{key}?as_of={today}")
+        for answer in (file, api):
+            body = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+            (section,) = orjson.loads(body)["sections"]
+            assert section["as_of"].startswith(str(today))
+    assert 'name="as_of"' not in client.get("/reports/people").content.decode()
+    for refused in (f"people?as_of={today}", f"access?as_of={today + timedelta(days=1)}", "access?as_of=x"):
+        assert client.get(f"/api/reports/{refused}").status_code == 400
+    assert client.get(f"/reports/access?as_of={today + timedelta(days=1)}").status_code == 404
 
 
 def test_the_command_takes_a_day(cast: Cast, tmp_path: Path) -> None:

@@ -278,6 +278,28 @@ def test_the_pages_show_and_review_it(
     assert "Emergency: show" not in reader.get(page).content.decode()
 
 
+def test_the_list_has_who_read_what_and_who_reviewed_it(
+    cast: Cast, secret: Secret, signed_in: Callable[[User], Client]
+) -> None:
+    uuid = read_by_bob(cast, secret)
+    charlie, outsider = signed_in(cast.charlie), signed_in(cast.bob)
+    link = f'href="/emergency-reads/{uuid}"'
+    assert 'href="/emergency-reads"' in charlie.get("/reviews").content.decode()
+    for query, is_there in (("", True), ("?reviewed=false", True), ("?reviewed=true", False)):
+        page = charlie.get(f"/emergency-reads{query}").content.decode()
+        assert (link in page) is is_there
+        assert VALUE not in page
+    assert link not in outsider.get("/emergency-reads").content.decode()
+    emergency.review(actor=cast.principal(cast.charlie), uuid=uuid, comment="It was down")
+    page = charlie.get("/emergency-reads?reviewed=true").content.decode()
+    assert all(
+        text in page for text in (link, "app/root", "development, version 1", "bob", REASON, "charlie")
+    )
+    assert link not in charlie.get("/emergency-reads?reviewed=false").content.decode()
+    view = AuditEvent.objects.filter(action="trail.view", details__contains="emergency reads").latest("pk")
+    assert view.actor_name == "charlie"
+
+
 # --- API -----------------------------------------------------------------------------------------------
 
 
