@@ -54,6 +54,18 @@ def user_principal(
     )
 
 
+def role_bearer(user: User) -> Principal:
+    """Return a person with what the role in the installation permits, and no grants; it asks no query."""
+    counts = _counts(user)
+    return Principal(
+        kind=ActorKind.USER,
+        uuid=user.uuid,
+        name=user.username,
+        is_admin=counts and user.is_admin,
+        is_auditor=counts and user.is_auditor,
+    )
+
+
 def _counts(user: User) -> bool:
     return user.is_active and user.temporary_since is None and bool(verified_rows([user]))
 

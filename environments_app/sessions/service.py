@@ -15,8 +15,14 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from core.canonical_json import Json
-from environments_app.authorization.policy import Principal, allows, record_denial, require
-from environments_app.authorization.principals import principal_among_deleted, refresh_principal
+from environments_app.authorization.policy import (
+    Principal,
+    allows,
+    installation_actions,
+    record_denial,
+    require,
+)
+from environments_app.authorization.principals import principal_among_deleted, refresh_principal, role_bearer
 from environments_app.authorization.rows import Row, lock_authentic
 from environments_app.errors import Forbidden, SessionEnded
 from environments_app.models import DeviceSignIn, Environment, PersonalToken, Session, User
@@ -67,14 +73,16 @@ def lock_row(
     action: Action,
     environment: Environment | None = None,
     *,
+    name: str = "",
     people: Collection[User] = (),
 ) -> Iterator[Row]:
     """Yield a row that is no account, locked after the account of who changes it.
 
-    `people` are other persons whom the change is about. Raises Tampered, and as `refuse_late` does.
+    `name` is that of the secret, as in `require`; `people` are other persons whom the change is about.
+    Raises Tampered, and as `refuse_late` does.
     """
-    first = partial(require_still, actor, action, environment, people=people)
-    with refuse_late(actor, action, environment), lock_authentic(row, first=first) as stored:
+    first = partial(require_still, actor, action, environment, name=name, people=people)
+    with refuse_late(actor, action, environment, name), lock_authentic(row, first=first) as stored:
         yield stored
 
 
@@ -84,19 +92,22 @@ def lock_actor(
     action: Action,
     environment: Environment | None = None,
     *,
+    name: str = "",
     people: Collection[User] = (),
 ) -> Iterator[None]:
-    """Begin the transaction of an act that makes or removes rows; `people` is that of `lock_row`.
+    """Begin the transaction of an act that makes or removes rows; `name` and `people` are as in `lock_row`.
 
     Raises as `refuse_late` does.
     """
-    with refuse_late(actor, action, environment), transaction.atomic():
-        require_still(actor, action, environment, people=people)
+    with refuse_late(actor, action, environment, name), transaction.atomic():
+        require_still(actor, action, environment, name=name, people=people)
         yield
 
 
 @contextmanager
-def refuse_late(actor: Principal, action: Action, environment: Environment | None = None) -> Iterator[None]:
+def refuse_late(
+    actor: Principal, action: Action, environment: Environment | None = None, name: str = ""
+) -> Iterator[None]:
     """Record, around the transaction of an act, that its actor lost the session or the right meanwhile.
 
     Raises SessionEnded; Forbidden, or Invisible.
@@ -104,10 +115,10 @@ def refuse_late(actor: Principal, action: Action, environment: Environment | Non
     try:
         yield
     except SessionEnded:
-        record_denial(actor=actor, action=action, environment=environment, reason="session-ended")
+        record_denial(actor=actor, action=action, environment=environment, name=name, reason="session-ended")
         raise
     except _RightLost as lost:
-        require(actor=lost.present, action=action, environment=environment)
+        require(actor=lost.present, action=action, environment=environment, name=name)
         raise Forbidden("You don't have permission to do this.") from lost
 
 
@@ -116,6 +127,7 @@ def require_still(
     action: Action,
     environment: Environment | None = None,
     *,
+    name: str = "",
     people: Collection[User] = (),
 ) -> None:
     """Lock an actor's account and ask for session and right again, before the transaction decides anything.
@@ -132,10 +144,13 @@ def require_still(
         if user is None:
             raise SessionEnded
         _require_session(actor, user)
+        if actor.scope is None and action in installation_actions(role_bearer(user)):
+            return
     present = refresh_principal(actor, user)
     if environment and environment.deleted_at is not None and not present.sees_installation:
         present = principal_among_deleted(present)
-    if not allows(present, action, environment_id=environment.pk if environment else None):
+    place = environment.pk if environment else None
+    if not allows(present, action, environment_id=place, name=name):
         raise _RightLost(present)
 
 
@@ -180,10 +195,14 @@ def revoke_token(*, actor: Principal, token: PersonalToken) -> None:
 
     Raises Forbidden.
     """
-    if actor.uuid != token.user.uuid:
-        require(actor=actor, action=Action.TOKEN_REVOKE, environment=None)
-    with transaction.atomic():
-        _end(actor, PersonalToken.objects.filter(pk=token.pk, revoked_at=None))
+    rows = PersonalToken.objects.filter(pk=token.pk, revoked_at=None)
+    if actor.uuid == token.user.uuid:
+        with transaction.atomic():
+            _end(actor, rows)
+        return
+    require(actor=actor, action=Action.TOKEN_REVOKE, environment=None)
+    with lock_actor(actor, Action.TOKEN_REVOKE):
+        _end(actor, rows)
 
 
 def end_tokens(*, actor: Actor, user: User) -> int:
@@ -259,8 +278,15 @@ def end_other_sessions(*, actor: Principal, user: User, except_key: str = "") ->
 
     Raises Forbidden unless it is the actor's own account, or the actor may change accounts.
     """
-    if actor.uuid != user.uuid:
-        require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    if actor.uuid == user.uuid:
+        return end_all_sessions(actor=actor, user=user, except_key=except_key)
+    require(actor=actor, action=Action.USER_CHANGE, environment=None)
+    with lock_actor(actor, Action.USER_CHANGE, people=[user]):
+        return end_all_sessions(actor=actor, user=user, except_key=except_key)
+
+
+def end_all_sessions(*, actor: Principal, user: User, except_key: str = "") -> int:
+    """Do the same as part of an act that is decided; nobody is asked."""
     with transaction.atomic():
         _lock(user)
         count, _ = Session.objects.filter(user=user).exclude(session_key=except_key).delete()

@@ -32,7 +32,7 @@ from environments_app.models import (
     ScimClient,
     User,
 )
-from environments_app.sessions.service import end_other_sessions, lock_own
+from environments_app.sessions.service import end_all_sessions, lock_own
 from environments_app.users.credentials import delete_connected
 
 MAX_CONNECTED: Final = 5
@@ -138,7 +138,7 @@ def disconnect(
             raise Conflict("You signed in by it. Sign in another way, then disconnect it.")
         delete_connected(actor, stored, row)
     # After it is gone: a session that begins meanwhile is stored first, then looks (`answers`).
-    end_other_sessions(actor=actor, user=user, except_key=except_key)
+    end_all_sessions(actor=actor, user=user, except_key=except_key)
 
 
 def connected_of(user: User) -> list[ConnectedSignIn]:

@@ -46,7 +46,7 @@ from environments_app.models import (
 )
 from environments_app.names import refuse_reserved
 from environments_app.notifications.service import message_users
-from environments_app.sessions.service import end_other_sessions, lock_actor, lock_row
+from environments_app.sessions.service import end_all_sessions, lock_actor, lock_row
 from environments_app.tokens.authentication import parse, verify
 from environments_app.tokens.service import (
     allowed_expiry,
@@ -116,7 +116,7 @@ def add_client(*, actor: Principal, name: str, preset: str, issuer: str = "") ->
     # After the client is stored: a session that begins meanwhile is stored first, then looks (`bound_to`).
     for user in people:
         if user.uuid != actor.uuid:
-            end_other_sessions(actor=actor, user=user)
+            end_all_sessions(actor=actor, user=user)
     return client
 
 

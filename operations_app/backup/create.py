@@ -1,6 +1,6 @@
 """Writes a backup: everything, as it was at one instant, encrypted and signed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
@@ -97,9 +97,11 @@ def record_backup(
     name: str,
     details: Mapping[str, Json],
     outcome: Outcome = Outcome.ALLOWED,
+    *,
+    write: Callable[..., object] = commit_record,
 ) -> None:
-    """Record what is done with a backup, in a transaction of its own."""
-    commit_record(
+    """Record what is done with a backup, in a transaction of its own, or by `record` in the caller's."""
+    write(
         actor=actor,
         action=action,
         stream=streams.SYSTEM,

@@ -18,11 +18,13 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.models import deployment_uuid
+from audit_app.recording.recorder import record
 from core.db.concurrency import claim, unleased
 from core.workers import nudge
 from environments_app.authorization.policy import Principal, require, require_confirmed
 from environments_app.authorization.principals import load_principal
 from environments_app.errors import AccessError
+from environments_app.sessions.service import lock_actor
 from operations_app.backup import service as backup
 from operations_app.backup.archive.format import BackupFile
 from operations_app.backup.create import record_backup
@@ -92,7 +94,9 @@ def open_sealed(*, actor: Principal, name: str) -> SealedFile:
     file = _opened(find_kept(name))
     try:
         backup, sha256 = _proven(file)
-        record_backup(actor, Action.BACKUP_DOWNLOAD, backup, name, {"sha256": sha256})
+        # It takes seconds to prove a large file.
+        with lock_actor(actor, Action.BACKUP_DOWNLOAD):
+            record_backup(actor, Action.BACKUP_DOWNLOAD, backup, name, {"sha256": sha256}, write=record)
     except BaseException:
         file.close()
         raise

@@ -20,10 +20,12 @@ from audit_app.events.actions import Action, Outcome
 from audit_app.events.actors import NIL
 from audit_app.integrity.active_installation import is_active
 from audit_app.models import AuditEvent, deployment_uuid
+from audit_app.recording.recorder import record
 from core.canonical_json import Json, parsed_details
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import system_principal
 from environments_app.notifications.service import raise_alert, resolve_alert
+from environments_app.sessions.service import lock_actor
 from operations_app.backup.archive.format import open_backup, remove_unfinished
 from operations_app.backup.create import SUFFIX, back_up, default_path, record_backup
 from operations_app.backup.errors import BackupError, Malformed
@@ -124,7 +126,9 @@ def request(*, actor: Principal, name: str = "") -> None:
     if name:
         with open_backup(find_kept(name)) as file:
             backup = file.manifest.backup
-    record_backup(actor, Action.BACKUP_REQUEST, backup, name, {"act": "verify" if name else "make"})
+    details: dict[str, Json] = {"act": "verify" if name else "make"}
+    with lock_actor(actor, Action.BACKUP_CREATE):
+        record_backup(actor, Action.BACKUP_REQUEST, backup, name, details, write=record)
 
 
 def make(*, actor: Principal) -> bool:

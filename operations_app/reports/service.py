@@ -9,11 +9,13 @@ is not all of each: compare a control with your own copy before you rely on it.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
+from django.db.models import Q
 from django.utils import timezone
 
 from audit_app.events import streams
@@ -21,10 +23,12 @@ from audit_app.events.actions import Action
 from audit_app.models import deployment_uuid
 from audit_app.queries.reports import Cell, Row, Scope, Section, sections
 from audit_app.recording.drafts import AuditObject
-from audit_app.recording.recorder import commit_record
+from audit_app.recording.recorder import record
 from core.errors import BadQuery
 from environments_app.authorization.policy import Principal, environments_for, require
 from environments_app.authorization.principals import refresh_principal
+from environments_app.models import Environment
+from environments_app.sessions.service import lock_actor
 
 SOC2: Final = "SOC 2"
 ISO: Final = "ISO 27001:2022"
@@ -191,20 +195,30 @@ def make(
     if as_of is None and until < now and any(section.key in PAST for section in chosen):
         as_of = until
     title = "Compliance report" if key == ALL else chosen[0].title
-    commit_record(
-        actor=actor,
-        action=Action.REPORT_GENERATE,
-        stream=streams.SYSTEM,
-        object=AuditObject("report", uuid5(NAMESPACE_URL, f"{deployment_uuid()}/report/{key}"), title),
-        details={
-            "section": key,
-            "since": since.isoformat(),
-            "until": until.isoformat(),
-            **({"as_of": as_of.isoformat()} if as_of else {}),
-        },
-    )
+    deployment = deployment_uuid()
+    with _lock_viewer(actor):
+        record(
+            actor=actor,
+            action=Action.REPORT_GENERATE,
+            stream=streams.SYSTEM,
+            object=AuditObject("report", uuid5(NAMESPACE_URL, f"{deployment}/report/{key}"), title),
+            details={
+                "section": key,
+                "since": since.isoformat(),
+                "until": until.isoformat(),
+                **({"as_of": as_of.isoformat()} if as_of else {}),
+            },
+        )
     scope = Scope(viewer=actor, since=since, until=until, as_of=as_of)
     return Report(title=title, scope=scope, made_at=now, sections=chosen)
+
+
+def _lock_viewer(actor: Principal) -> AbstractContextManager[None]:
+    """Ask again for the right of `offered`, in the transaction that records a report."""
+    if actor.sees_installation:
+        return lock_actor(actor, Action.TRAIL_VIEW)
+    managed = Environment.objects.filter(environments_for(actor, Action.TRAIL_VIEW) or Q(pk=None))
+    return lock_actor(actor, Action.TRAIL_VIEW, managed.order_by("pk").first())
 
 
 def findings(report: Report) -> list[ReportRow]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final
 
-from django.db import transaction
 from django.db.models import BigIntegerField, Count, F, QuerySet
 from django.utils import timezone
 
@@ -16,6 +15,7 @@ from core.canonical_json import Json
 from core.db.prepared import Argument, PreparedQuery
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import refresh_principal
+from environments_app.sessions.service import lock_actor
 from sync_app.applying import put_back
 from sync_app.applying.batch import Batch
 from sync_app.applying.pass_context import ApplyContext
@@ -66,7 +66,7 @@ def request_apply(*, actor: Principal, plan: Plan, choices: Mapping[int, str] | 
         require_target_access(actor=actor, action=Action.TARGET_RESOLVE, target=target)
     _refuse_unready(plan, reopened=bool(staged))
     approval = require_apply_approval(actor, plan, RIGHTS[plan.kind], staged=staged)
-    with transaction.atomic():
+    with lock_actor(actor, RIGHTS[plan.kind], target.environment, name=target.scope):
         approved = approval.consume(target.environment, actor=actor)
         if staged:
             _stage(actor, plan, staged)
@@ -109,7 +109,7 @@ def request_resolution(*, actor: Principal, item: PlanItem, choice: str) -> Run:
         "target_version": item.target_version,
     }
     approval = require_resolve_approval(actor, item, options)
-    with transaction.atomic():
+    with lock_actor(actor, Action.TARGET_RESOLVE, target.environment, name=target.scope):
         approved = approval.consume(target.environment, actor=actor)
         options |= {"approval": approved["approval"]} if approved else {}
         plan = new_plan(actor=actor, target=target, kind=PlanKind.SYNC, options=options)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from uuid import UUID
 
-from django.db import transaction
 from django.utils import timezone
 
 from audit_app.events.actions import Action
@@ -18,6 +17,7 @@ from core.canonical_json import Json, parsed_details
 from core.clock import is_in
 from core.db.bulk import in_batches, insert_rows
 from environments_app.authorization.policy import Principal
+from environments_app.sessions.service import lock_actor
 from secrets_app.models import Secret
 from secrets_app.values.names import MAX_NAME_LENGTH
 from sync_app.backends.base import Backend
@@ -125,7 +125,7 @@ def request_plan(
     right = Action.TARGET_PLAN if kind is PlanKind.SYNC else RIGHTS[kind]
     require_target_access(actor=actor, action=right, target=target)
     require_usable(target)
-    with transaction.atomic():
+    with lock_actor(actor, right, target.environment, name=target.scope):
         plan = new_plan(actor=actor, target=target, kind=kind, options=_clean_options(kind, options or {}))
         return enqueue(actor=actor, target=target, kind=RunKind.PLAN, trigger=Trigger.PERSON, plan=plan)
 

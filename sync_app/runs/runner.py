@@ -23,6 +23,7 @@ from core.network.limits import guarded
 from core.workers import nudge
 from environments_app.authorization.policy import Principal, require
 from environments_app.errors import AccessError, Forbidden, Invisible
+from environments_app.sessions.service import lock_actor
 from secrets_app.errors import KeyUnavailable, SecretError
 from sync_app.applying import pending_versions
 from sync_app.applying import service as applying
@@ -79,14 +80,14 @@ def request_sync(*, actor: Principal, target: Target, trigger: Trigger = Trigger
     require_target_access(actor=actor, action=Action.TARGET_APPLY, target=target)
     require_usable(target)
     refuse_unplanned(actor, target)
-    return enqueue(actor=actor, target=target, kind=RunKind.SYNC, trigger=trigger)
+    return _enqueue(actor, Action.TARGET_APPLY, target, RunKind.SYNC, trigger)
 
 
 def request_check(*, actor: Principal, target: Target) -> Run:
     """Queue a check of each secret's state, by metadata only. Raises as `request_sync` does."""
     require_target_access(actor=actor, action=Action.TARGET_PLAN, target=target)
     require_usable(target)
-    return enqueue(actor=actor, target=target, kind=RunKind.CHECK, trigger=Trigger.PERSON)
+    return _enqueue(actor, Action.TARGET_PLAN, target, RunKind.CHECK)
 
 
 def request_test(*, actor: Principal, target: Target) -> Run:
@@ -96,7 +97,14 @@ def request_test(*, actor: Principal, target: Target) -> Run:
     """
     require_target_access(actor=actor, action=Action.TARGET_TEST, target=target)
     require_usable(target)
-    return enqueue(actor=actor, target=target, kind=RunKind.TEST, trigger=Trigger.PERSON)
+    return _enqueue(actor, Action.TARGET_TEST, target, RunKind.TEST)
+
+
+def _enqueue(
+    actor: Principal, action: Action, target: Target, kind: RunKind, trigger: Trigger = Trigger.PERSON
+) -> Run:
+    with lock_actor(actor, action, target.environment, name=target.scope):
+        return enqueue(actor=actor, target=target, kind=kind, trigger=trigger)
 
 
 _RUN: Final = PreparedQuery(
@@ -307,7 +315,7 @@ def _explain_error(error: Exception) -> str:
 
 def _set_all_paused(actor: Principal, *, paused: bool) -> None:
     require(actor=actor, action=Action.TARGET_PAUSE, environment=None)
-    with transaction.atomic():
+    with lock_actor(actor, Action.TARGET_PAUSE):
         if paused:
             SyncPause.objects.get_or_create(pk=1, defaults={"paused_by": actor.name})
         else:

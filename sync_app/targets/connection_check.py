@@ -15,8 +15,8 @@ from audit_app.recording.drafts import AuditObject, stream_and_object
 from audit_app.recording.recorder import commit_record, record
 from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, require
-from environments_app.authorization.rows import lock_authentic
 from environments_app.models import Environment
+from environments_app.sessions.service import lock_row
 from sync_app.backends.base import Backend
 from sync_app.backends.capabilities import Grant, Need, Permission
 from sync_app.domain.reconciliation import Deletion, Direction
@@ -194,7 +194,7 @@ def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
     if found.system != system:
         raise TargetConflict(f"another system answers now, {found.system}: check again")
     approval = require_confirm_approval(actor, target, system)
-    with lock_authentic(target) as stored:
+    with lock_row(actor, target, Action.TARGET_CHANGE, target.environment, name=target.scope) as stored:
         require_not_removed(stored)
         if stored.system != target.system:
             raise TargetConflict("the target changed in the meantime: reload the page")

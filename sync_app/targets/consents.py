@@ -1,6 +1,6 @@
 """Use cases of consents: whether an environment's values may be filled in to what goes to a target."""
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from audit_app.events.actions import Action
 from audit_app.events.streams import environment_stream
@@ -11,6 +11,7 @@ from environments_app.authorization.policy import Principal, require
 from environments_app.errors import Conflict, InvalidField, Invisible
 from environments_app.models import Environment
 from environments_app.names import validate_prefix
+from environments_app.sessions.service import lock_actor
 from sync_app.models import ReferenceConsent, Target
 from sync_app.targets.lookup import require_authentic, require_not_removed, visible_targets
 
@@ -32,7 +33,7 @@ def give_consent(
         environment=environment, target=target, prefix=validate_prefix(prefix), given_by=actor.name
     )
     try:
-        with transaction.atomic():
+        with lock_actor(actor, Action.CONSENT_GIVE, environment):
             consent.save()
             _record(actor, Action.CONSENT_GIVE, consent)
     except IntegrityError as error:
@@ -46,7 +47,7 @@ def withdraw_consent(*, actor: Principal, consent: ReferenceConsent) -> None:
     Raises Forbidden or Invisible.
     """
     require(actor=actor, action=Action.CONSENT_WITHDRAW, environment=consent.environment)
-    with transaction.atomic():
+    with lock_actor(actor, Action.CONSENT_WITHDRAW, consent.environment):
         _record(actor, Action.CONSENT_WITHDRAW, consent)
         consent.delete()
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from uuid import uuid4
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
 from audit_app.events.actions import Action, Outcome
@@ -16,9 +16,9 @@ from audit_app.recording.recorder import commit_record, record
 from core.canonical_json import Json
 from environments_app.approvals.gate import unneeded_approval
 from environments_app.authorization.policy import Principal, require
-from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import NameInUse
 from environments_app.models import Environment
+from environments_app.sessions.service import lock_actor, lock_row
 from sync_app.backends.capabilities import fill_initial
 from sync_app.domain.reconciliation import Ownership
 from sync_app.errors import (
@@ -87,8 +87,8 @@ def create(
     seal_credentials(target, credentials)
     _reschedule(target)
     try:
-        with transaction.atomic():
-            # The system may have taken seconds to answer.
+        # The system may have taken seconds to answer.
+        with lock_actor(actor, Action.TARGET_CREATE, environment):
             if unneeded:
                 unneeded.consume(environment, actor=actor)
             refuse_overlap(identity, actor=actor)
@@ -120,7 +120,7 @@ def change(
     asked = {**asked, "destination": chosen} if chosen else asked
     approval = require_change_approval(actor, target, asked)
     try:
-        with _lock_target(target) as stored:
+        with _lock_target(actor, Action.TARGET_CHANGE, target) as stored:
             if approval is None:
                 refuse_unapproved_widening(actor, stored, asked)
             approved = approval.consume(stored.environment, actor=actor) if approval else {}
@@ -171,7 +171,7 @@ def change_credentials(
         _record_failure(actor, Action.TARGET_CHANGE, target, error)
         raise
     seal_credentials(draft, credentials)
-    with _lock_target(target) as stored:
+    with _lock_target(actor, Action.TARGET_CHANGE, target) as stored:
         # The system was asked about the target as it was read.
         if (stored.system, stored.destination) != (target.system, target.destination):
             raise TargetConflict("the target changed in the meantime: reload the page")
@@ -211,7 +211,7 @@ def remove(*, actor: Principal, target: Target) -> None:
     require_target_access(actor=actor, action=Action.TARGET_REMOVE, target=target)
     require_not_removed(target)
     seal_credentials(target, {})
-    with transaction.atomic():
+    with lock_actor(actor, Action.TARGET_REMOVE, target.environment, name=target.scope):
         stored = Target.objects.select_for_update().get(pk=target.pk)
         forged = not stored.is_authentic()
         if not forged:
@@ -228,16 +228,16 @@ def remove(*, actor: Principal, target: Target) -> None:
 
 
 @contextmanager
-def _lock_target(target: Target) -> Iterator[Target]:
+def _lock_target(actor: Principal, action: Action, target: Target) -> Iterator[Target]:
     require_authentic_environment(target.environment)
-    with lock_authentic(target) as stored:
+    with lock_row(actor, target, action, target.environment, name=target.scope) as stored:
         require_not_removed(stored)
         yield stored
 
 
 def _pause(actor: Principal, target: Target, *, paused: bool) -> Target:
     require_target_access(actor=actor, action=Action.TARGET_PAUSE, target=target)
-    with _lock_target(target) as stored:
+    with _lock_target(actor, Action.TARGET_PAUSE, target) as stored:
         if (stored.paused_at is not None) is not paused:
             stored.paused_at = timezone.now() if paused else None
             _reschedule(stored)
