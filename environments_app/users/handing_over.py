@@ -20,7 +20,15 @@ from environments_app.authorization.credential_custody import HANDED_TO
 from environments_app.authorization.policy import Principal, require, require_confirmed, require_unsuspended
 from environments_app.authorization.rows import lock_authentic, require_authentic
 from environments_app.errors import Conflict, InvalidField, NameInUse
-from environments_app.models import OIDC_ISSUER, SAML_ISSUER, ProvisionedUser, ScimClient, ServiceToken, User
+from environments_app.models import (
+    OIDC_ISSUER,
+    SAML_ISSUER,
+    ProvisionedUser,
+    ScimClient,
+    ScimPreset,
+    ServiceToken,
+    User,
+)
 from environments_app.names import fold_username
 from environments_app.sessions.service import end_sessions, own_ids, refuse_late, require_still
 from environments_app.users.accounts import record_takeover
@@ -38,7 +46,8 @@ def hand_over(
     Sessions and personal tokens end. An account without single sign-on shows names alone until managers
     confirm it: another person could be at the other end, such as the actor or who has the client's tokens.
     An account with access breaks the glass. One that the client manages is handed over again once it has
-    ended; by another external ID, the subject that signed in with it does so no more.
+    ended; by another external ID, the subject that signed in with it does so no more. The external ID of an
+    active account that signs in already is its subject, where the two can be compared.
     Raises Forbidden, ConfirmationNeeded, Suspended, InvalidField, NameInUse, Tampered, or Conflict for the
     actor's own account, a removed client, an active account that is managed, one of another client or
     provider, and a subject that another account signs in by.
@@ -83,10 +92,10 @@ def _hand_over(
     last = ProvisionedUser.objects.filter(user=user, client=client).order_by("-pk").first()
     if last is not None:
         require_authentic(last)
-        if last.external_id != external_id:
-            # Whom the earlier one named signs in with it no more.
-            user.saml_issuer = user.saml_name_id = None
-            user.save(update_fields=["saml_issuer", "saml_name_id"])
+    if last.external_id != external_id if last else _signs_in_as_another(user, client, external_id):
+        # Whom the earlier one named signs in with it no more.
+        user.saml_issuer = user.saml_name_id = None
+        user.save(update_fields=["saml_issuer", "saml_name_id"])
     release(actor, user)
     shown = {"displayName": user.display_name, "emails": user.email and [{"value": user.email}]}
     row = ProvisionedUser(client=client, user=user, user_name=fold_username(user_name), revision=0)
@@ -116,6 +125,22 @@ def _hand_over(
     record_takeover(actor, user, taken)
     record_provisioned(actor, row, "handed over")
     return row
+
+
+def _signs_in_as_another(user: User, client: ScimClient, external_id: str) -> bool:
+    """Return whether an account that ended signs in by another subject than the external ID is.
+
+    Raises Conflict for one that goes on. By Entra and SAML the two may differ for one person.
+    """
+    compared = (client.issuer or "").startswith(OIDC_ISSUER) and client.preset != ScimPreset.ENTRA
+    if not compared or user.saml_name_id in {None, external_id}:
+        return False
+    if user.is_active:
+        raise Conflict(
+            f"{user.username} signs in as {user.saml_name_id}: hand the account over by this external ID. If "
+            "that is not the person any more, end the account first."
+        )
+    return True
 
 
 def release(actor: Principal, user: User) -> None:

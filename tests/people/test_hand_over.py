@@ -33,6 +33,7 @@ from environments_app.tokens import scim_clients
 from environments_app.tokens.personal import issue_personal
 from environments_app.users import accounts, handing_over, password_links, suspensions
 from gateway_app.scim.schema import USER
+from secrets_app.departures.ending import end_person
 from secrets_app.services.share import share_once
 from secrets_app.tests.kept import keep
 from tests.people.test_scim import Scim, vouched
@@ -138,10 +139,43 @@ def test_who_signs_in_there_already_is_not_suspended(cast: Cast, scim: Scim) -> 
     user = User.objects.get(pk=cast.bob.pk)
     user.saml_issuer, user.saml_name_id = "oidc:okta", "sub-of-bob"
     user.save()
-    hand_over(cast, scim, user)
+    with pytest.raises(Conflict, match="signs in as sub-of-bob"):
+        hand_over(cast, scim, user)
+    hand_over(cast, scim, user, external_id="sub-of-bob")
     user.refresh_from_db()
     assert user.suspended_at is None
     assert come("sub-of-bob") == user
+
+
+def test_who_signed_in_there_before_the_account_ended_signs_in_no_more_by_another_external_id(
+    cast: Cast, scim: Scim
+) -> None:
+    user = User.objects.get(pk=cast.bob.pk)
+    user.saml_issuer, user.saml_name_id, user.is_active = "oidc:okta", "sub-of-bob", False
+    user.save()
+    row = hand_over(cast, scim, user)
+    user.refresh_from_db()
+    assert (user.saml_name_id, user.suspended_at is None) == (None, False)
+    accounts.update_user(actor=user_principal(cast.root).proven(), user=user, is_active=True)
+    with pytest.raises(SignOnRefused):
+        come("sub-of-bob")
+    assert come(row.external_id) == user
+
+
+def test_a_subject_that_is_not_compared_goes_on_until_the_account_is_handed_over_again(
+    cast: Cast, scim: Scim
+) -> None:
+    """Entra's subject is never the external ID, so that a wrong one cannot be told from a right one."""
+    scim.row.preset = "entra"
+    scim.row.save()
+    user = User.objects.get(pk=cast.bob.pk)
+    user.saml_issuer, user.saml_name_id = "oidc:okta", "sub-of-bob"
+    user.save()
+    hand_over(cast, scim, user, external_id="wrong")
+    assert come("sub-of-bob") == user
+    end_person(actor=user_principal(cast.root).proven(), user=User.objects.get(pk=user.pk))
+    hand_over(cast, scim, User.objects.get(pk=user.pk), external_id="right")
+    assert User.objects.get(pk=user.pk).saml_name_id is None
 
 
 def test_what_is_refused(cast: Cast, scim: Scim) -> None:
@@ -327,7 +361,7 @@ def test_who_hands_an_account_over_and_who_has_the_tokens_stand_behind_it(cast: 
     sue = accounts.create_provider_user(
         actor=system_principal(is_admin=True), username="sue", issuer="oidc:okta", name_id="sub-of-sue"
     )
-    hand_over(cast, scim, sue, external_id="00u-sue", user_name="sue")
+    hand_over(cast, scim, sue, external_id="sub-of-sue", user_name="sue")
     assert CustodyGraph().behind(sue.uuid, environment=place) == {sue.uuid}
 
 
