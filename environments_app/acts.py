@@ -183,7 +183,8 @@ USERS: Final = (
         use_case=accounts.disable_user,
         against=lambda user: "" if user.is_active else "It is disabled already.",
         confirmation="All their sessions end at once, and they cannot sign in until an administrator enables "
-        "them again. What they know stays as it is: an account's page leads to rotating that.",
+        "them again. One-time links that they made and their requests stay, and work again then. For "
+        "somebody who leaves, use Offboarding: it ends these, and marks what they know.",
         done="Account disabled.",
         dangerous=True,
     ),

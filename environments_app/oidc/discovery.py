@@ -5,7 +5,9 @@ Addresses are those of the stored document, never of a token.
 """
 
 import json
+import logging
 import re
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -41,6 +43,7 @@ _ANNOUNCES_ISS: Final = "authorization_response_iss_parameter_supported"
 _MAX_ADDRESS: Final = 500
 _GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ENTRA_HOSTS: Final = frozenset({"login.microsoftonline.com", "login.microsoftonline.us", "sts.windows.net"})
+_log: Final = logging.getLogger(__name__)
 _waiting: Final = Counter[str]()
 _waiting_lock: Final = threading.Lock()
 _OKTA: Final = (".okta.com", ".oktapreview.com", ".okta-emea.com", ".okta-gov.com")
@@ -153,8 +156,23 @@ def answer_of(method: str, address: str, **options: Any) -> requests.Response:
             return http.request(method, address, headers=headers, **options)
     except AnswerTooLarge as error:
         raise SignOnUnavailable("The identity provider's answer is too large.") from error
+    except requests.exceptions.SSLError as error:
+        host, why = urlsplit(address).hostname, _certificate_problem(error)
+        _log.warning("identity provider %s: no connection by TLS: %s", host, why)
+        raise SignOnUnavailable(
+            f"Keeper does not accept the TLS certificate of {host}: {why}. "
+            "It takes those of public authorities."
+        ) from error
     except (requests.RequestException, OutboundError, OSError) as error:
         raise SignOnUnavailable("The identity provider cannot be reached now. Try again later.") from error
+
+
+def _certificate_problem(error: BaseException) -> str:
+    """Return the library's words for what is wrong with a certificate, without an address."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__context__
+    return cause.verify_message if cause else "the handshake failed"
 
 
 def read_answer(content: bytes, what: str) -> dict[str, Any]:

@@ -225,12 +225,9 @@ def come_back(*, actor: Principal, stored: User) -> None:
     What began before opens nothing: its links, sessions and personal tokens end. The suspension that its
     end began is lifted if that is not KEEPER_RETURN_HOURS ago; else managers are told of it.
     """
-    rows = Departure.objects.filter(user=stored, kind=DepartureKind.LEFT).select_related("user")
-    last = next(iter(verified_rows(rows.order_by("-pk")[:1])), None)
-    recent = timezone.now() - timedelta(hours=settings.KEEPER_RETURN_HOURS)
-    if last is not None and stored.suspended_at == last.at and recent < last.at:
+    if not returns_suspended(stored):
         stored.suspended_at = None
-    elif stored.suspended_at is not None:
+    else:
         tell_suspended(actor, stored, f"{actor.name} enabled {stored.username} again, who had left.")
     end_links(stored)
     end_sessions(stored, actor=actor)
@@ -240,6 +237,15 @@ def come_back(*, actor: Principal, stored: User) -> None:
         row.ended_here = False
         row.save(update_fields=["ended_here"])
         record_many([_draft(actor, Action.USER_PROVISION, stored, {"change": "enabled"}, row)])
+
+
+def returns_suspended(user: User) -> bool:
+    """Return whether an account that is enabled now shows names alone, until managers confirm it."""
+    rows = Departure.objects.filter(user=user, kind=DepartureKind.LEFT).select_related("user")
+    last = next(iter(verified_rows(rows.order_by("-pk")[:1])), None)
+    recent = timezone.now() - timedelta(hours=settings.KEEPER_RETURN_HOURS)
+    is_of_its_end = last is not None and user.suspended_at == last.at and recent < last.at
+    return user.suspended_at is not None and not is_of_its_end
 
 
 def end_links(user: User) -> int:

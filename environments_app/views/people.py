@@ -141,6 +141,7 @@ def _page(request: HttpRequest, actor: Principal, user: User, form: forms.Form) 
         "verified": bool(verified_rows([user])),
         "own": actor.uuid == user.uuid,
         "provisioned": ProvisionedUser.managing(user),
+        "names_alone": not user.is_active and accounts.returns_suspended(user),
         "hands_over": (
             actor.uuid != user.uuid
             and not acts.HAND_OVER.objection(actor, user)

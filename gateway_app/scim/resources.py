@@ -63,7 +63,8 @@ class ResourceView(ScimView):
         return {
             "resourceType": self.kind.name,
             "created": _time_text(created_at),
-            "lastModified": _time_text(changed_at),
+            # A row that is new is stored a moment after it was changed.
+            "lastModified": _time_text(max(created_at, changed_at)),
             "location": self.location(uuid),
             "version": tag(revision),
         }

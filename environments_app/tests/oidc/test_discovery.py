@@ -1,7 +1,11 @@
 """What is taken of a discovery document, over HTTP on the loopback address."""
 
+import socket
+import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +15,7 @@ from core.config.sizes import WEB_THREADS
 from environments_app.errors import SignOnUnavailable
 from environments_app.oidc.discovery import AT_ONCE, discovered, limit_waiting
 from tests.oidc_issuer.server import Issuer, serving
+from tests.servers.certificates import write_certificates
 
 
 @pytest.fixture
@@ -77,3 +82,27 @@ def test_a_place_is_given_back_whatever_happens(issuer: Issuer) -> None:
     for _ in range(AT_ONCE + WEB_THREADS):
         with pytest.raises(SignOnUnavailable, match="404"):
             discovered(f"{issuer.base}/nothing")
+
+
+def test_a_certificate_that_is_not_trusted_is_named_as_the_cause(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
+    write_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with suppress(OSError), context.wrap_socket(listening.accept()[0], server_side=True):
+                pass
+
+        server = threading.Thread(target=answer)
+        server.start()
+        with pytest.raises(SignOnUnavailable, match=r"certificate of 127\.0\.0\.1: .*issuer certificate"):
+            discovered(f"https://127.0.0.1:{listening.getsockname()[1]}/realms/x")
+        server.join()
+    [line] = caplog.messages
+    assert "127.0.0.1" in line
+    assert "issuer certificate" in line
+    assert "realms" not in line
