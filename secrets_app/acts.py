@@ -91,8 +91,10 @@ OFFBOARD: Final = Act(
     permission=Action.USER_CHANGE,
     use_case=offboard,
     takes="user",
-    confirmation="The account is disabled and its sessions and tokens end. Secrets that the person has seen "
-    "and that are current are marked as due, and rotate where a policy rotates them. It can be repeated.",
+    confirmation="The account is disabled. Its sessions, personal tokens, one-time links and requests end "
+    "for good; service tokens and what they set up stay until somebody decides. Secrets that the person has "
+    "seen and that are current are marked as due, and rotate where a policy rotates them. "
+    "It can be repeated.",
     records=Action.USER_OFFBOARD,
     on_page=True,
     done="Disabled {row.username}. Marked as due: {result.marked}. Rotating now: {result.queued}.",

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Final, NamedTuple, TypeVar
+from types import MappingProxyType
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -20,7 +21,6 @@ from django.utils import timezone
 
 from audit_app.events.actions import UNSEEN, Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.interfaces import audit_log_policy
 from audit_app.models import AuditEvent, ManifestUse, ReadManifestItem, UsageEntry
 from audit_app.queries import search, usage_index
@@ -40,6 +40,8 @@ from secrets_app.outlets import Outlet, outlets_of
 
 # Between the event that opens a version for a copy and the write of that; a key service may be slow.
 _WRITTEN_WITHIN: Final = timedelta(minutes=10)
+_CLOCKS_DIFFER: Final = timedelta(minutes=10)
+_NEVER: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +53,43 @@ class Known:
     stands: bool
 
 
-def known_to(who: UUID) -> list[Known]:
+def known_to(who: UUID, *, beside: Mapping[UUID, Collection[int]] = MappingProxyType({})) -> list[Known]:
     """Return what a person or token has seen or written, deleted secrets included, sorted by place and name.
 
-    A version that a rollback made of one that they know counts too, and so does a copy of one, whoever made
-    it and when, and an equal one that is served. A decoy does not count. It costs a
-    statement for single acts, one for acts on many, four for each 500 secrets, and some for copies.
+    `beside`: versions by the uuids of their secrets that count as seen too. A version that a rollback made of
+    one that they know counts too, and so does a copy of one, whoever made it and when, and an equal one that
+    is served. A decoy does not count. It costs a statement for single acts, one for acts on many, four for
+    each 500 secrets, and some for copies.
     """
+    return _all_known([*_seen_by([who]), *((uuid, n) for uuid, numbers in beside.items() for n in numbers)])
+
+
+def read_by(programs: Sequence[UUID]) -> list[Known]:
+    """Return what any of these programs has seen or written, as `known_to` does."""
+    return _all_known(_seen_by(programs))
+
+
+def counted_of(programs: Sequence[UUID]) -> list[Known]:
+    """Return the same by the counts of use, for a page: a program may have read a million times.
+
+    What came into the audit log in the last seconds may be missing.
+    """
+    return _all_known(_counted_of(programs))
+
+
+def _counted_of(programs: Sequence[UUID]) -> Iterator[tuple[UUID, int]]:
+    usage_index.catch_up()
+    for batch in in_batches(programs):
+        uses = UsageEntry.objects.filter(actor_uuid__in=batch, number__gt=0)
+        yield from uses.values_list("object_uuid", "number").distinct()
+        manifests = ManifestUse.objects.filter(actor_uuid__in=batch).values("manifest_id")
+        along = ReadManifestItem.objects.filter(manifest__in=manifests)
+        yield from along.values_list("secret_uuid", "number").distinct()
+
+
+def _all_known(pairs: Iterable[tuple[UUID, int]]) -> list[Known]:
     seen: dict[UUID, set[int]] = {}
-    for uuid, number in _seen_by(who):
+    for uuid, number in pairs:
         seen.setdefault(uuid, set()).add(number)
     fresh = list(seen)
     while fresh:
@@ -119,23 +149,28 @@ def _known(secret: Secret, numbers: set[int]) -> Known:
     return Known(secret=secret, numbers=tuple(sorted(numbers)), stands=stands)
 
 
-def _seen_by(who: UUID) -> Iterator[tuple[UUID, int]]:
+def _seen_by(actors: Sequence[UUID]) -> Iterator[tuple[UUID, int]]:
     """Yield secrets and version numbers: of single reads and writes, and of reads of many."""
-    events = AuditEvent.objects.filter(actor_uuid=who, outcome=Outcome.ALLOWED).exclude(action__in=UNSEEN)
-    single = events.filter(object_kind="secret", action__startswith="secret.", details__contains='"number":')
-    for uuid, details in single.values_list("object_uuid", "details").iterator(chunk_size=BATCH):
-        number = parsed_details(details).get("number")
-        if isinstance(number, int):
-            yield uuid, number
-    manifests = events.filter(manifest__isnull=False).values("manifest")
-    along = ReadManifestItem.objects.filter(manifest__in=manifests)
-    yield from along.values_list("secret_uuid", "number").distinct().iterator(chunk_size=BATCH)
+    for batch in in_batches(actors):
+        events = AuditEvent.objects.filter(actor_uuid__in=batch, outcome=Outcome.ALLOWED)
+        events = events.exclude(action__in=UNSEEN)
+        single = events.filter(
+            object_kind="secret", action__startswith="secret.", details__contains='"number":'
+        )
+        for uuid, details in single.values_list("object_uuid", "details").iterator(chunk_size=BATCH):
+            number = parsed_details(details).get("number")
+            if isinstance(number, int):
+                yield uuid, number
+        manifests = events.filter(manifest__isnull=False).values("manifest")
+        along = ReadManifestItem.objects.filter(manifest__in=manifests)
+        yield from along.values_list("secret_uuid", "number").distinct().iterator(chunk_size=BATCH)
 
 
 def _rolled_back(uuids: Sequence[UUID]) -> Iterator[tuple[UUID, int, int]]:
     """Yield secrets, the version that a rollback took the value of, and the new one, the oldest first."""
+    # By the act: a secret may have been read a million times.
     events = AuditEvent.objects.filter(
-        object_uuid__in=uuids, action=Action.SECRET_ROLLBACK, outcome=Outcome.ALLOWED
+        object_uuid__unindexed__in=uuids, action=Action.SECRET_ROLLBACK, outcome=Outcome.ALLOWED
     )
     for uuid, details in events.order_by("id").values_list("object_uuid", "details"):
         found = parsed_details(details)
@@ -174,7 +209,7 @@ def _cloned(numbers: Mapping[UUID, Collection[int]], since: datetime | None) -> 
         action=Action.ENVIRONMENT_CREATE, outcome=Outcome.ALLOWED, details__contains='"cloned_from":'
     )
     if since:
-        clones = clones.filter(at__gte=since)
+        clones = clones.filter(id__gte=_first_since(since), at__unindexed__gte=since)
     for clone in clones.order_by("id").only("id", "at", "actor_uuid", "object_uuid", "details"):
         source = UUID(parsed_details(clone.details)["cloned_from"])
         mine = AuditEvent.objects.filter(
@@ -203,16 +238,24 @@ def _cloned(numbers: Mapping[UUID, Collection[int]], since: datetime | None) -> 
                 yield uuid, number
 
 
+def _first_since(since: datetime) -> int:
+    """Return an event id that all events since a time are from, also those of a host whose clock differs."""
+    events = AuditEvent.objects.filter(at__gte=since - _CLOCKS_DIFFER).order_by("at")
+    found = events.values_list("id", flat=True).first()
+    return _NEVER if found is None else found
+
+
 def _copied(
     uuids: Sequence[UUID], numbers: Mapping[UUID, Collection[int]], since: datetime | None
 ) -> Iterator[_Copy]:
+    # By the act, and of that what is new: a secret may have been read a million times.
     events = AuditEvent.objects.filter(
-        object_uuid__in=uuids,
+        object_uuid__unindexed__in=uuids,
         action__in=(Action.SECRET_COPY, Action.SECRET_MOVE),
         outcome=Outcome.ALLOWED,
     )
     if since:
-        events = events.filter(at__gte=since)
+        events = events.filter(id__gte=_first_since(since), at__unindexed__gte=since)
     for event, at, actor, uuid, details in events.values_list(
         "id", "at", "actor_uuid", "object_uuid", "details"
     ):
@@ -249,9 +292,6 @@ def _written(copies: Sequence[_Copy]) -> Iterator[tuple[UUID, int]]:
                     if at <= each.at + _WRITTEN_WITHIN and isinstance(number, int):
                         yield uuid, number
                     break
-
-
-_Row = TypeVar("_Row", bound=AuthenticatedRow)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,37 +333,27 @@ def offboarding_report(*, actor: Principal, user: User) -> OffboardingReport:
     could_read = Secret.objects.filter(visible(grants_ignoring_status(user), Action.SECRET_REVEAL), live=True)
     others = User.objects.filter(is_active=True).exclude(pk=user.pk)
     hands = CustodyGraph()
+    outlets = outlets_of([user], hands)[user.uuid]
+    theirs = [outlet.uuid for outlet in outlets]
+    tokens = ServiceToken.objects.filter(uuid__in=theirs).select_related("environment").order_by("pk")
+    trusts = Trust.objects.filter(uuid__in=theirs).select_related("environment").order_by("pk")
     return OffboardingReport(
         user=user,
         could_read=list(could_read.select_related("environment").order_by("environment__name", "name")),
         known=known_to(UUID(str(user.uuid))),
-        tokens=tokens_in_hands(user, hands),
-        trusts=[trust for trust in _held(user, Trust.objects.all(), hands) if trust.is_live],
-        outlets=outlets_of([user], hands)[user.uuid],
+        tokens=list(tokens),
+        trusts=list(trusts),
+        outlets=outlets,
         accounts=_held(user, others, hands),
         disabled=when_disabled([user]).get(user.uuid),
     )
 
 
-def tokens_in_hands(user: User, hands: CustodyGraph) -> list[ServiceToken]:
-    """Return the live service tokens that a person, or a token of theirs, issued and so has seen."""
-    # Those of workloads live for minutes, by their trusts; children live by their parents.
-    rows = ServiceToken.objects.filter(revoked_at=None, trust_uuid=None, parent_uuid=None, decoy=None)
-    return [token for token in _held(user, rows, hands) if token.is_live]
-
-
-def _held(user: User, rows: QuerySet[_Row], hands: CustodyGraph) -> list[_Row]:
-    """Return the rows that a person made, or that the person could use."""
-    if rows.model is not User:
-        rows = rows.select_related("environment")
-    found = list(rows.order_by("pk"))
-    hands.learn(row.uuid for row in found)
-    return [
-        row
-        for row in found
-        if getattr(row, "created_by_id", None) == user.pk
-        or user.uuid in hands.behind(row.uuid, environment=getattr(row, "environment", None))
-    ]
+def _held(user: User, others: QuerySet[User], hands: CustodyGraph) -> list[User]:
+    """Return the accounts of others that a person could use."""
+    found = list(others.order_by("pk"))
+    hands.learn(other.uuid for other in found)
+    return [other for other in found if user.uuid in hands.behind(other.uuid, environment=None)]
 
 
 @dataclass

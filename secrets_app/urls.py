@@ -74,6 +74,11 @@ API = [
         name="api-departure-outlet-keep",
     ),
     path(
+        "departures/<id:id>/outlets/<uuid:uuid>/mark",
+        departures_api.OutletMarkView.as_view(),
+        name="api-departure-outlet-mark",
+    ),
+    path(
         "departures/values/<id:id>/keep",
         departures_api.ValueKeepView.as_view(),
         name="api-departure-value-keep",
@@ -129,6 +134,11 @@ urlpatterns = [
         "departures/<id:id>/outlets/<uuid:uuid>/keep",
         departure_views.outlet_keep,
         name="departure-outlet-keep",
+    ),
+    path(
+        "departures/<id:id>/outlets/<uuid:uuid>/mark",
+        departure_views.outlet_mark,
+        name="departure-outlet-mark",
     ),
     path("departures/values/<id:id>/keep", departure_views.value_keep, name="departure-value-keep"),
     path("departures/values/<id:id>/assign", departure_views.value_assign, name="departure-value-assign"),

@@ -141,6 +141,9 @@ API: Final[dict[tuple[str, str], Expected]] = {
     ("api-departure-outlet-keep", "POST"): Nothing(
         "there is none of this id; see tests/people/test_departures.py"
     ),
+    ("api-departure-outlet-mark", "POST"): Nothing(
+        "there is none of this id; see tests/people/test_departures.py"
+    ),
     ("api-departure-value-keep", "POST"): Nothing(
         "only people with a role decide; see tests/people/test_departures.py"
     ),
@@ -162,6 +165,9 @@ PAGES: Final[dict[tuple[str, str], Expected]] = {
     ("departure", "GET"): Action.TRAIL_VIEW,
     ("departure-close", "POST"): Action.USER_OFFBOARD,
     ("departure-continue", "POST"): Action.USER_OFFBOARD,
+    ("departure-outlet-mark", "POST"): Nothing(
+        "there is none of this id; see tests/people/test_departures.py"
+    ),
     ("departure-outlet-keep", "POST"): Nothing(
         "there is none of this id; see tests/people/test_departures.py"
     ),

@@ -45,6 +45,7 @@ HANDED_TO: Final = "handed_to"
 # The details of a changed account after which its actor could sign in as it.
 _TAKEOVERS: Final = frozenset({"password", "second_factor", "restored", HANDED_TO})
 _LATEST: Final = 2**63 - 1
+_OF_TRUSTS: Final = (Action.TRUST_CREATE, Action.TRUST_CHANGE)
 _READ: Final = (*CUSTODY.keys() - {Action.TRUST_SIGN_IN}, Action.ACCESS_CONFIRM, Action.APPROVAL_ASK)
 
 
@@ -84,21 +85,34 @@ class CustodyGraph:
 
     def __init__(self) -> None:
         self._known: dict[UUID, _History] = {}
+        self._trusts: set[UUID] = set()
         self._names: dict[UUID, str] = {}
 
     def learn(self, uuids: Iterable[UUID]) -> None:
         """Look up what is not known yet, by two statements for some hundred of them."""
         for batch in in_batches(sorted(set(uuids) - self._known.keys())):
-            self._known |= _histories(batch)
+            trusts = self._trusts.intersection(batch)
+            found = _histories(set(batch) - trusts, _READ) if trusts != set(batch) else {}
+            # A trust has an event of each sign-in, which are not read.
+            found |= _histories(trusts, _OF_TRUSTS, about="object_uuid__unindexed__in") if trusts else {}
+            self._known |= found
+            self._trusts |= {history.trust for history in found.values() if history.trust}
 
-    def behind(self, uuid: UUID, *, environment: Environment | None, asked: UUID | None = None) -> set[UUID]:
+    def behind(
+        self,
+        uuid: UUID,
+        *,
+        environment: Environment | None,
+        asked: UUID | None = None,
+        before: int = _LATEST,
+    ) -> set[UUID]:
         """Return all who could act as a principal, directly or through others, itself included.
 
         Confirmations count in their environment. With `asked`, the uuid of a request, only those count that
-        came before it.
+        came before it; with `before`, up to this event.
         """
         latest: dict[UUID, int] = {}
-        frontier = {(uuid, self._asked(asked) if asked else _LATEST)}
+        frontier = {(uuid, self._asked(asked) if asked else before)}
         while frontier:
             for account, until in frontier:
                 latest[account] = min(until, latest.get(account, until))
@@ -154,9 +168,11 @@ class CustodyGraph:
                 yield making.actor, making.id
 
 
-def _histories(uuids: Collection[UUID]) -> dict[UUID, _History]:
+def _histories(
+    uuids: Collection[UUID], actions: Collection[Action], *, about: str = "object_uuid__in"
+) -> dict[UUID, _History]:
     rows = AuditEvent.objects.filter(
-        object_uuid__in=list(uuids), action__in=_READ, outcome=Outcome.ALLOWED
+        **{about: list(uuids)}, action__in=actions, outcome=Outcome.ALLOWED
     ).order_by("id")
     events_of: dict[UUID, list[_Event]] = {uuid: [] for uuid in uuids}
     columns = ("id", "object_uuid", "actor_kind", "actor_uuid", "action", "stream", "sequence", "details")

@@ -82,7 +82,7 @@ KEEPER_NOTIFIERS = [
     "secrets_app.change_webhooks.ChangeTransport",
 ]
 # What lets values, names or events out of Keeper, or workloads in: a departure names who set it up.
-KEEPER_OUTLETS = ["sync_app.targets.outlets.KINDS", "secrets_app.outlets.KINDS"]
+KEEPER_OUTLETS = ["secrets_app.outlets.KINDS", "sync_app.targets.outlets.KINDS"]
 # Called with the uuids of secrets whose values shall be replaced soon; each returns those it will replace.
 KEEPER_ROTATION_RESCHEDULERS = ["sync_app.rotation.execution.schedule.bring_forward"]
 # Called with an environment's id and the names of its secrets that changed, after that is committed.

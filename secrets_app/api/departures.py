@@ -56,6 +56,10 @@ class DepartureValueDocument(serializers.Serializer[Any]):
         read_only=True,
         help_text="Empty: the managers there.",
     )
+    read_by = serializers.CharField(
+        read_only=True,
+        help_text="The service token or trust of theirs by which programs read it. Empty: themselves.",
+    )
     kept_by = serializers.CharField(read_only=True)
     reason = serializers.CharField(read_only=True)
 
@@ -66,6 +70,21 @@ class DecidedOutlet(OutletDocument):
     state = serializers.ChoiceField(choices=["waits", "kept", "paused"], read_only=True)
     kept_by = serializers.CharField(read_only=True)
     reason = serializers.CharField(read_only=True)
+    read_count = serializers.IntegerField(
+        read_only=True,
+        allow_null=True,
+        help_text="Secrets of which programs read or wrote a served value by it. Null: no token or trust.",
+    )
+    read_since = serializers.DateTimeField(read_only=True, allow_null=True, help_text="Counted since.")
+    unlisted_count = serializers.IntegerField(
+        read_only=True, help_text="How many of these are not among the values."
+    )
+
+
+class MarkedDocument(serializers.Serializer[Any]):
+    """What was marked."""
+
+    marked = serializers.IntegerField(read_only=True, help_text="Secrets that are new among the values.")
 
 
 class DepartureDetail(DepartureDocument):
@@ -152,6 +171,18 @@ class OutletKeepView(AccessView):
         found = decisions.find_departure(actor=self.actor, id=id)
         kept = decisions.keep_outlet(actor=self.actor, departure=found, uuid=uuid, **self.given(Reason))
         return Response(DecidedOutlet(kept).data)
+
+
+class OutletMarkView(AccessView):
+    queryset = Departure.objects.none()
+    serializer_class = MarkedDocument
+
+    @extend_schema(summary="Mark what a program read", request=None, responses=MarkedDocument)
+    def post(self, request: Request, id: int, uuid: UUID) -> Response:
+        """Put what programs read by a service token or trust of a person who left among the values."""
+        found = decisions.find_departure(actor=self.actor, id=id)
+        marked = decisions.mark_reads(actor=self.actor, departure=found, uuid=uuid)
+        return Response(MarkedDocument({"marked": marked}).data)
 
 
 class ValueKeepView(AccessView):

@@ -3,8 +3,10 @@
 Administrators and auditors see all of it; others see the values that they may replace themselves.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from audit_app.integrity.row_authentication import verified_rows
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record, record
 from core.canonical_json import Json
+from core.db.bulk import in_batches
 from core.workers import nudge
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import (
@@ -27,12 +30,13 @@ from environments_app.authorization.policy import (
     require_confirmed,
     visible,
 )
-from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible
 from environments_app.models import Departure, DepartureKind, Environment, ServiceToken, User
 from environments_app.notifications.service import resolve_alert
+from environments_app.sessions.service import lock_row
 from environments_app.users.password_backend import named_user
-from secrets_app.departures import following
+from secrets_app.departures import following, programs
+from secrets_app.exposure import Known
 from secrets_app.models import DepartureValue, Secret
 from secrets_app.outlets import Outlet, outlets_of
 from secrets_app.queries.lookup import environments_where, require_on
@@ -82,13 +86,53 @@ class Decided(Outlet):
     kept_by: str = ""
     reason: str = ""
     may_keep: bool = False
+    # How many values in use programs read or wrote by it, since when, and how many are not on the list.
+    read_count: int | None = None
+    read_since: datetime | None = None
+    unlisted_count: int = 0
+    may_mark: bool = False
 
 
 def visible_outlets(actor: Principal, departure: Departure) -> list[Decided]:
     """Return what a person who left set up and what was decided, as far as the actor may see it."""
     kept = (departure.is_authentic() and departure.kept) or {}
-    found = _outlets(actor, departure)
-    return [_decided(actor, departure, outlet, kept.get(str(outlet.uuid), {})) for outlet in found]
+    listed = _listed(departure)
+    return [
+        _counted(actor, departure, listed, _decided(actor, departure, outlet, kept.get(str(outlet.uuid), {})))
+        for outlet in _outlets(actor, departure)
+    ]
+
+
+def _counted(
+    actor: Principal, departure: Departure, listed: Mapping[int, set[int]], outlet: Decided
+) -> Decided:
+    """Return the same with what programs read by it."""
+    if outlet.reads_since is None:
+        return outlet
+    reads = programs.reads_of(outlet, outlet.reads_since)
+    seen = [known for known in reads.known if _may_see(actor, known.secret)]
+    unlisted = len(_unlisted(seen, listed))
+    may = unlisted and _may_decide(actor, departure, outlet)
+    return replace(
+        outlet,
+        read_count=len(seen),
+        read_since=reads.since,
+        unlisted_count=unlisted,
+        may_mark=bool(may),
+    )
+
+
+def _listed(departure: Departure) -> dict[int, set[int]]:
+    """Return the versions that are on the list of a departure, by their secrets."""
+    return {row.secret_id: set(row.numbers) for row in DepartureValue.objects.filter(departure=departure)}
+
+
+def _unlisted(known: Iterable[Known], listed: Mapping[int, set[int]]) -> list[Known]:
+    return [each for each in known if not set(each.numbers) <= listed.get(each.secret.pk, set())]
+
+
+def _may_see(actor: Principal, secret: Secret) -> bool:
+    return may_see_all(actor) or _may_replace(actor, secret)
 
 
 def _outlets(actor: Principal, departure: Departure) -> list[Outlet]:
@@ -102,10 +146,13 @@ def _decided(actor: Principal, departure: Departure, outlet: Outlet, kept: Mappi
     if outlet.is_paused or kept:
         state = "paused" if outlet.is_paused else "kept"
         return Decided(**vars(outlet), state=state, kept_by=kept.get("by", ""), reason=kept.get("reason", ""))
+    return Decided(**vars(outlet), state="waits", may_keep=_may_decide(actor, departure, outlet))
+
+
+def _may_decide(actor: Principal, departure: Departure, outlet: Outlet) -> bool:
     place = outlet.environment.pk if outlet.environment else None
     may = allows(actor, _right_on(outlet), environment_id=place)
-    may_keep = bool(departure.open and may) and _is_another_person(actor, departure.user)
-    return Decided(**vars(outlet), state="waits", may_keep=may_keep)
+    return bool(departure.open and may) and _is_another_person(actor, departure.user)
 
 
 def _right_on(outlet: Outlet) -> Action:
@@ -123,6 +170,56 @@ def keep_outlet(*, actor: Principal, departure: Departure, uuid: UUID, reason: s
     Raises Invisible if there is none; Forbidden for all but managers of its environment and administrators;
     InvalidField without a reason; Conflict if nothing is to be decided; Tampered.
     """
+    outlet = _require_outlet(actor, departure, uuid)
+    why = _checked(reason)
+    with lock_row(actor, departure, _right_on(outlet), outlet.environment) as stored:
+        if not stored.open or not following.is_undecided(stored, outlet):
+            raise Conflict("This is decided already. Reload the page.")
+        kept = {"by": actor.name, "reason": why}
+        stored.kept = {**(stored.kept or {}), str(uuid): kept}
+        stored.save(update_fields=["kept"])
+        following.record_step(
+            stored,
+            actor,
+            outlet.environment,
+            {"kept": outlet.name, "what": outlet.kind, "about": str(uuid), "reason": why},
+        )
+    return Decided(**vars(outlet), state="kept", kept_by=actor.name, reason=why)
+
+
+def mark_reads(*, actor: Principal, departure: Departure, uuid: UUID) -> int:
+    """Put what programs read by a service token or trust of theirs onto the values of a departure.
+
+    Each secret is marked as due, and a worker does the rest. Return how many secrets are new on the list, of
+    those that the actor may see. It can be repeated. Raises Invisible if there is no such token or trust;
+    Forbidden as `keep_outlet` does; Conflict if nothing is to be marked or the departure is closed; Tampered.
+    """
+    outlet = _require_outlet(actor, departure, uuid)
+    reads = programs.recorded_reads_of(outlet, outlet.reads_since) if outlet.reads_since else None
+    seen = [known for known in reads.known if _may_see(actor, known.secret)] if reads else []
+    fresh = _unlisted(seen, _listed(departure))
+    if not fresh:
+        raise Conflict("What it read or wrote and is in use is on the list. Reload the page.")
+    right, words = _right_on(outlet), f"{outlet.kind} {outlet.name}"
+    for environment, group in groupby(fresh, key=lambda known: known.secret.environment):
+        for batch in in_batches(list(group)):
+            with lock_row(actor, departure, right, outlet.environment) as stored:
+                if not stored.open:
+                    raise Conflict("This departure is closed already.")
+                following.mark(stored, environment, batch, actor, read_by=words)
+                following.record_step(
+                    stored,
+                    actor,
+                    environment,
+                    {"read_by": outlet.name, "about": str(uuid), "marked": len(batch)},
+                )
+    Departure.objects.filter(pk=departure.pk).update(counted_at=None, lease_until=None)
+    nudge(following.RUN)
+    return len(fresh)
+
+
+def _require_outlet(actor: Principal, departure: Departure, uuid: UUID) -> Outlet:
+    """Return an outlet about which the actor may decide. Raises Invisible or Forbidden."""
     found = _outlets(actor, departure)
     outlet = next((each for each in found if each.uuid == uuid), None)
     if outlet is None:
@@ -141,20 +238,7 @@ def keep_outlet(*, actor: Principal, departure: Departure, uuid: UUID, reason: s
             reason="program" if actor.kind is not ActorKind.USER else "oneself",
         )
         raise Forbidden("Another person with a role here must decide this.")
-    why = _checked(reason)
-    with lock_authentic(departure) as stored:
-        if not stored.open or not following.is_undecided(stored, outlet):
-            raise Conflict("This is decided already. Reload the page.")
-        kept = {"by": actor.name, "reason": why}
-        stored.kept = {**(stored.kept or {}), str(uuid): kept}
-        stored.save(update_fields=["kept"])
-        following.record_step(
-            stored,
-            actor,
-            outlet.environment,
-            {"kept": outlet.name, "what": outlet.kind, "about": str(uuid), "reason": why},
-        )
-    return Decided(**vars(outlet), state="kept", kept_by=actor.name, reason=why)
+    return outlet
 
 
 def find_departure(*, actor: Principal, id: int) -> Departure:
@@ -218,7 +302,8 @@ def keep_value(*, actor: Principal, value: DepartureValue, reason: str) -> Depar
     """
     _require_person(actor, Action.SECRET_UPDATE, value)
     why = _checked(reason)
-    with lock_authentic(value) as stored:
+    place, name = value.secret.environment, value.secret.name
+    with lock_row(actor, value, Action.SECRET_UPDATE, place, name=name) as stored:
         _require_open(stored)
         stored.kept_by, stored.reason = actor.name, why
         stored.save(update_fields=["kept_by", "reason"])
@@ -233,7 +318,8 @@ def assign_value(*, actor: Principal, value: DepartureValue, username: str) -> D
     person may write the value now; Conflict if the value is not open any more; Tampered.
     """
     _require_person(actor, Action.MEMBER_GRANT, value)
-    with lock_authentic(value) as stored:
+    place, name = value.secret.environment, value.secret.name
+    with lock_row(actor, value, Action.MEMBER_GRANT, place, name=name) as stored:
         _require_open(stored)
         person = named_user(username)
         if person is None or not following.may_replace(person, stored.secret):
@@ -252,7 +338,7 @@ def close_departure(*, actor: Principal, departure: Departure, reason: str) -> D
     """
     require(actor=actor, action=Action.USER_CHANGE, environment=None)
     why = _checked(reason)
-    with lock_authentic(departure) as stored:
+    with lock_row(actor, departure, Action.USER_CHANGE) as stored:
         if not stored.open:
             raise Conflict("This departure is closed already.")
         following.close(stored, by=actor.name, reason=why)
@@ -275,7 +361,7 @@ def continue_rotations(*, actor: Principal, departure: Departure) -> Departure:
     require_confirmed(actor)
     client = _client_of(departure)
     tokens = ServiceToken.objects.filter(scim_client_uuid=client).values("uuid")
-    with lock_authentic(departure) as stored:
+    with lock_row(actor, departure, Action.USER_CHANGE) as stored:
         if stored.held_at is None:
             raise Conflict("Nothing waits here. Reload the page.")
         held = Departure.objects.filter(held_at__isnull=False, ended_by_uuid__in=tokens).order_by("pk")

@@ -39,12 +39,11 @@ from environments_app.models import (
     Departure,
     DepartureKind,
     Environment,
-    ServiceToken,
     User,
     UserRole,
 )
 from environments_app.notifications.service import message_users, raise_alert, resolve_alert
-from secrets_app.exposure import Known, copies_of, equal_versions, known_to, tokens_in_hands
+from secrets_app.exposure import Known, copies_of, equal_versions, known_to
 from secrets_app.models import DepartureValue, Secret
 from secrets_app.outlets import Outlet, outlets_of
 
@@ -78,8 +77,16 @@ def run() -> None:
         if departure is not None and verified_rows([departure]):
             count(departure)
     settled = Departure.objects.filter(open=True, settled_at__isnull=False).select_related("user")
-    for departure in verified_rows(settled.order_by("pk")):
-        _follow(departure)
+    done = [departure for departure in verified_rows(settled.order_by("pk")) if not _has_open(departure)]
+    # What all of them set up, at once.
+    left = [departure.user for departure in done if departure.kind == DepartureKind.LEFT]
+    outlets = outlets_of(left, CustodyGraph())
+    for departure in done:
+        theirs = outlets.get(departure.user.uuid, []) if departure.kind == DepartureKind.LEFT else []
+        if any(is_undecided(departure, outlet) for outlet in theirs):
+            _remind(departure, [])
+        else:
+            _close_if_done(departure)
 
 
 def count(departure: Departure, actor: Actor | None = None) -> None:
@@ -88,14 +95,16 @@ def count(departure: Departure, actor: Actor | None = None) -> None:
     The events are those of `actor`, by default who ended the account.
     """
     began, actor = timezone.now(), actor or departure.ended_by
-    standing = [known for known in known_to(departure.user.uuid) if known.stands]
+    # Programs may have read what is on the list.
+    listed = {row.secret.uuid: row.numbers for row in values_of(departure)}
+    standing = [known for known in known_to(departure.user.uuid, beside=listed) if known.stands]
     if departure.kind == DepartureKind.MOVED:
         _list_lost(departure, standing)
         _note_count(departure, actor, settled=departure.at <= began - SETTLES_AFTER)
         return
     for environment, group in groupby(standing, key=lambda known: known.secret.environment):
         for batch in in_batches(list(group)):
-            _mark(departure, environment, batch, actor)
+            mark(departure, environment, batch, actor)
     _extend_lease(departure)
     open_rows = [row for row in values_of(departure) if row.is_open]
     # Asked last: a SCIM client that ends many people has them held meanwhile.
@@ -129,8 +138,9 @@ def readable_by(user: User) -> set[int]:
     return set(rows.values_list("pk", flat=True))
 
 
-def _new_value(departure: Departure, known: Known) -> DepartureValue:
+def _new_value(departure: Departure, known: Known, read_by: str = "") -> DepartureValue:
     return DepartureValue(
+        read_by=read_by,
         departure=departure,
         secret=known.secret,
         numbers=list(known.numbers),
@@ -144,13 +154,6 @@ def values_of(departure: Departure) -> QuerySet[DepartureValue]:
     return rows.select_related("departure__user", "secret__environment", "assignee").order_by(
         "secret__environment__name", "secret__name", "pk"
     )
-
-
-def tokens_of(departure: Departure) -> list[ServiceToken]:
-    """Return the live service tokens that a person who left has seen; somebody has to rotate them."""
-    if departure.kind != DepartureKind.LEFT:
-        return []
-    return tokens_in_hands(departure.user, CustodyGraph())
 
 
 def undecided(departure: Departure) -> list[Outlet]:
@@ -168,9 +171,7 @@ def is_undecided(departure: Departure, outlet: Outlet) -> bool:
 
 def is_done(departure: Departure) -> bool:
     """Return whether nothing is open that follows from a departure."""
-    if any(row.is_open for row in values_of(departure)):
-        return False
-    return not tokens_of(departure) and not undecided(departure)
+    return not any(row.is_open for row in values_of(departure)) and not undecided(departure)
 
 
 def close(departure: Departure, *, by: str = "", reason: str = "") -> None:
@@ -195,8 +196,13 @@ def record_step(
     )
 
 
-def _mark(departure: Departure, environment: Environment, batch: Sequence[Known], actor: Actor) -> None:
-    """Store the values of a batch that have no row yet, and mark their secrets as due; all or none."""
+def mark(
+    departure: Departure, environment: Environment, batch: Sequence[Known], actor: Actor, read_by: str = ""
+) -> None:
+    """Store the values of a batch that have no row yet, and mark their secrets as due; all or none.
+
+    `read_by` names the token or trust by which programs read them.
+    """
     with transaction.atomic():
         # One worker at a time, also after a lease that ended too early.
         stored = Departure.objects.select_for_update().get(pk=departure.pk)
@@ -209,13 +215,14 @@ def _mark(departure: Departure, environment: Environment, batch: Sequence[Known]
         for known in batch:
             row = existing.get(known.secret.pk)
             if row is None:
-                _new_value(departure, known).save()
+                _new_value(departure, known, read_by).save()
                 due.append(known.secret)
                 continue
-            if row.numbers != list(known.numbers):
-                # A later version: what was kept before says nothing of it.
-                row.numbers, row.counted_number = list(known.numbers), known.secret.current_number
-                row.kept_by, row.reason = "", ""
+            if not set(known.numbers) <= set(row.numbers):
+                # Another version: what was kept before says nothing of it.
+                row.numbers = sorted({*row.numbers, *known.numbers})
+                row.counted_number = known.secret.current_number
+                row.kept_by, row.reason, row.read_by = "", "", read_by or row.read_by
                 row.save()
             if known.secret.rotation_due_at is None and row.is_open:
                 due.append(known.secret)
@@ -369,8 +376,8 @@ def _copied_since(departure: Departure, rows: Sequence[DepartureValue]) -> bool:
     return bool(fresh) and Secret.objects.filter(uuid__in=fresh, live=True, decoy=None).exists()
 
 
-def _follow(departure: Departure) -> None:
-    """Close a departure of which nothing is open, or tell that it stays open.
+def _has_open(departure: Departure) -> bool:
+    """Return whether values of a departure are open, or are to be counted again; tell it if that is late.
 
     What a person who moved may read again is nothing to do about.
     """
@@ -378,17 +385,25 @@ def _follow(departure: Departure) -> None:
     if _copied_since(departure, rows):
         # The next look counts them.
         Departure.objects.filter(pk=departure.pk).update(counted_at=None)
-        return
+        return True
     standing = [row for row in rows if row.is_open]
     if departure.kind == DepartureKind.MOVED and standing:
         readable = readable_by(departure.user)
         standing = [row for row in standing if row.secret_id not in readable]
-    if not standing and not tokens_of(departure) and not undecided(departure):
-        with lock_authentic(departure) as stored:
-            if stored.open and (stored.kind == DepartureKind.MOVED or is_done(stored)):
-                close(stored)
-                record_step(stored, stored.ended_by, None, {"closed": "nothing is open"})
-        return
+    if standing:
+        _remind(departure, standing)
+    return bool(standing)
+
+
+def _close_if_done(departure: Departure) -> None:
+    with lock_authentic(departure) as stored:
+        if stored.open and (stored.kind == DepartureKind.MOVED or is_done(stored)):
+            close(stored)
+            record_step(stored, stored.ended_by, None, {"closed": "nothing is open"})
+
+
+def _remind(departure: Departure, standing: Sequence[DepartureValue]) -> None:
+    """Tell that a departure stays open, once it is old."""
     if departure.at < timezone.now() - timedelta(days=settings.KEEPER_DEPARTURE_DAYS):
         with transaction.atomic():
             _tell(departure, standing, late=True)

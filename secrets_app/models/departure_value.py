@@ -52,6 +52,12 @@ class DepartureValue(AuthenticatedRow):
         related_name="+",
         help_text="The person who replaces the value. Empty: the managers of its environment.",
     )
+    read_by = optional_text(
+        verbose_name="read by",
+        help_text="The service token or trust by which programs read it. Empty: they read or wrote it.",
+        max_length=150,
+        db_default="",
+    )
     kept_by = optional_text(help_text="The person who decided that the value stays.", max_length=150)
     reason = optional_text(help_text="Why the value stays as it is.", max_length=500)
 

@@ -100,6 +100,18 @@ def outlet_keep(request: HttpRequest, id: int, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
+def outlet_mark(request: HttpRequest, id: int, uuid: UUID) -> HttpResponse:
+    actor = principal_of(request)
+    found = decisions.find_departure(actor=actor, id=id)
+    return run_act(
+        request,
+        lambda: decisions.mark_reads(actor=actor, departure=found, uuid=uuid),
+        lambda count: f"{count} secret{'' if count == 1 else 's'} marked for rotation.",
+        back=reverse("departure", args=[found.pk]),
+    )
+
+
+@require_POST
 def value_keep(request: HttpRequest, id: int) -> HttpResponse:
     actor = principal_of(request)
     value = decisions.find_value(actor=actor, id=id)

@@ -210,6 +210,7 @@ TABLE: Final[dict[tuple[str, str], Rule]] = {
     ("api-departure-continue", "POST"): Rule("nobody", admin=200),
     # There is none of this id.
     ("api-departure-outlet-keep", "POST"): Rule("editor", 404, admin=404, body={"reason": "enough"}),
+    ("api-departure-outlet-mark", "POST"): Rule("editor", 404, admin=404),
     ("api-departure-value-keep", "POST"): Rule("nobody", body={"reason": "enough"}),
     ("api-departure-value-assign", "POST"): Rule("nobody", admin=200, body={"username": "alice"}),
     # Reviews of access: managers who are people see those of their environments, and no token decides.

@@ -90,6 +90,7 @@ PAGES: Final[dict[str, tuple[PageRule, ...]]] = {
     "departure-close": (PageRule("nobody", admin=302, method="POST", form={"reason": "enough"}),),
     "departure-continue": (PageRule("nobody", admin=302, method="POST"),),
     # There is none of this id.
+    "departure-outlet-mark": (PageRule("editor", 404, admin=404, method="POST"),),
     "departure-outlet-keep": (PageRule("editor", 404, admin=404, method="POST", form={"reason": "enough"}),),
     "departure-value-keep": (PageRule("editor", 302, method="POST", form={"reason": "enough"}),),
     "departure-value-assign": (PageRule("manager", 302, admin=302, method="POST", form={"username": "alice"}),),

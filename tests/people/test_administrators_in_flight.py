@@ -10,6 +10,7 @@ import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.events.actions import Outcome
@@ -57,13 +58,27 @@ from environments_app.tests.oidc.test_providers import document
 from environments_app.tests.reviews.test_service import seen
 from environments_app.tokens import rotation, scim_clients
 from environments_app.tokens import service as tokens
+from environments_app.tokens.personal import issue_personal
 from environments_app.trusts import service as trusts
 from environments_app.users import accounts, handing_over
 from environments_app.users.password_links import invite_new, withdraw_invitation
 from environments_app.users.suspensions import confirm_account, confirm_mapping
+from operations_app.backup import requests as backups
+from operations_app.models import BackupRequest
+from operations_app.reports import service as reports
+from secrets_app.departures import decisions, following
 from secrets_app.departures.ending import end_person
-from secrets_app.models import Webhook
+from secrets_app.models import DepartureValue, Webhook
+from secrets_app.services.read import reveal
+from secrets_app.tests.kept import keep
 from secrets_app.webhooks import add_webhook
+from sync_app.applying import service as applying
+from sync_app.models import Plan, ReferenceConsent, Target
+from sync_app.planning.service import request_plan
+from sync_app.runs import runner
+from sync_app.targets import consents
+from sync_app.targets import service as targets
+from sync_app.tests.shown import make_item, make_plan, make_target
 from tests.people.test_scim import Scim
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
@@ -283,7 +298,63 @@ OF_ADMINISTRATORS: dict[str, Ready] = {
     ),
     "signs a review": lambda s: partial(reviews.sign, actor=s.actor, review=decided(s)),
     "cancels a review": lambda s: partial(reviews.cancel, actor=s.actor, review=review(s), comment="over"),
+    "ends the sessions of a person": lambda s: partial(
+        service.end_other_sessions, actor=s.actor, user=s.cast.bob
+    ),
+    "revokes a personal token": lambda s: partial(
+        service.revoke_token,
+        actor=s.actor,
+        token=issue_personal(actor=s.cast.principal(s.cast.bob), name="laptop")[0],
+    ),
+    "closes a departure": lambda s: partial(
+        decisions.close_departure, actor=s.actor, departure=left(s), reason="known"
+    ),
+    "lets rotations go on": lambda s: partial(
+        decisions.continue_rotations, actor=s.actor, departure=left(s, held=True)
+    ),
+    "pauses all targets": lambda s: partial(runner.pause_all, actor=s.actor),
+    "asks for a backup": lambda s: partial(backups.request, actor=s.actor),
+    "makes a report": lambda s: partial(reports.make, actor=s.actor, key="all"),
 }
+
+
+def left(scene: Scene, *, held: bool = False) -> Departure:
+    """Let alice leave, who knows a value of production and set something up there."""
+    recipient(scene.cast.principal(scene.cast.alice), scene)
+    alice, place = scene.cast.principal(scene.cast.alice), scene.cast.production
+    made, _ = tokens.issue(actor=alice, environment=place, role="reader", name="deploy")
+    secret = keep(scene.cast, "known", environment=place)
+    reveal(actor=token_principal(made), secret=keep(scene.cast, "read", environment=place, actor=scene.mona))
+    end_person(actor=scene.root, user=scene.alice)
+    following.run()
+    row = Departure.objects.get()
+    assert row.values.get().secret == secret
+    if held:
+        row.ended_by_uuid, row.held_at = scene.scim.token.uuid, timezone.now()
+    row.save()
+    return row
+
+
+def outlet(scene: Scene, act: Callable[..., object], kind: str, **given: str) -> Callable[[], object]:
+    departure = left(scene)
+    found = decisions.visible_outlets(scene.root, departure)
+    chosen = next(each for each in found if each.kind == kind)
+    return partial(act, actor=scene.actor, departure=departure, uuid=chosen.uuid, **given)
+
+
+def target(scene: Scene, **fields: Any) -> Target:
+    made = make_target(scene.cast.production, "vault", **fields)
+    return Target.objects.select_related("environment").get(pk=made.pk)
+
+
+def plan(scene: Scene) -> Plan:
+    made = make_plan(target(scene))
+    make_item(made, "app/key")
+    return Plan.objects.select_related("target__environment").get(pk=made.pk)
+
+
+def elsewhere(scene: Scene) -> Target:
+    return make_target(scene.cast.development, "elsewhere")
 
 
 def member(scene: Scene) -> Membership:
@@ -397,6 +468,43 @@ OF_MANAGERS: dict[str, Ready] = {
     "confirms an account": confirmation,
     "ends a release": lambda s: partial(end_release, actor=s.actor, release=released(s)),
     "confirms a mapping": lambda s: partial(confirm_mapping, actor=s.actor, mapping=mapped(s, "reader")),
+    "keeps what a leaver set up": lambda s: outlet(
+        s, decisions.keep_outlet, "Email recipient", reason="of the team"
+    ),
+    "marks what a leaver's token read": lambda s: outlet(s, decisions.mark_reads, "Service token"),
+    "keeps a value of a leaver": lambda s: partial(
+        decisions.keep_value, actor=s.actor, value=left(s).values.get(), reason="known"
+    ),
+    "gives a leaver's value to a person": lambda s: partial(
+        decisions.assign_value, actor=s.actor, value=left(s).values.get(), username="mona"
+    ),
+    "makes a report of an environment": lambda s: partial(reports.make, actor=s.actor, key="access"),
+    "renames a target": lambda s: partial(targets.change, actor=s.actor, target=target(s), name="other"),
+    "pauses a target": lambda s: partial(targets.pause, actor=s.actor, target=target(s)),
+    "resumes a target": lambda s: partial(
+        targets.resume, actor=s.actor, target=target(s, paused_at=timezone.now())
+    ),
+    "removes a target": lambda s: partial(targets.remove, actor=s.actor, target=target(s)),
+    "asks for a sync": lambda s: partial(runner.request_sync, actor=s.actor, target=target(s)),
+    "asks for a check": lambda s: partial(runner.request_check, actor=s.actor, target=target(s)),
+    "asks for a plan": lambda s: partial(request_plan, actor=s.actor, target=target(s)),
+    "applies a plan": lambda s: partial(applying.request_apply, actor=s.actor, plan=plan(s)),
+    "keeps its own in a conflict": lambda s: partial(
+        applying.request_resolution,
+        actor=s.actor,
+        item=make_item(plan(s), "app/other", act="conflict"),
+        choice="keep_ours",
+    ),
+    "gives a consent": lambda s: partial(
+        consents.give_consent, actor=s.actor, environment=s.cast.production, target=elsewhere(s)
+    ),
+    "withdraws a consent": lambda s: partial(
+        consents.withdraw_consent,
+        actor=s.actor,
+        consent=ReferenceConsent.objects.create(
+            environment=s.cast.production, target=elsewhere(s), given_by="alice"
+        ),
+    ),
 }
 # What a service token does of it as well.
 OF_PROGRAMS = [*OF_MANAGERS][:14]
@@ -422,8 +530,10 @@ def lower(place: Membership) -> None:
 
 def everything() -> list[Any]:
     models: list[Any] = [*apps.get_app_config("environments_app").get_models(), Group, GroupMember]
+    models += [DepartureValue, *apps.get_app_config("sync_app").get_models(), BackupRequest]
     rows = [[*model._base_manager.order_by("pk").values_list()] for model in models]
-    return [*rows, Webhook.objects.count()]
+    mine = AuditEvent.objects.filter(outcome=Outcome.ALLOWED, actor_name__in=["rita", "mona", "terraform"])
+    return [*rows, Webhook.objects.count(), mine.count()]
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import pytest
@@ -22,6 +23,7 @@ from environments_app.approvals.applying import approve_and_apply
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, token_principal, user_principal
+from environments_app.authorization.rows import lock_authentic
 from environments_app.environments import groups
 from environments_app.environments.memberships import grant
 from environments_app.environments.service import update_environment
@@ -62,9 +64,13 @@ from environments_app.tests.cast import Cast, choose_password
 from environments_app.tests.trusts.issuer import Issuer
 from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens import device
+from environments_app.tokens.children import issue_child
 from environments_app.tokens.personal import issue_personal
+from environments_app.tokens.scim_clients import add_client, issue_client_token
 from environments_app.tokens.service import issue, revoke
 from environments_app.trusts.service import change as change_trust
+from environments_app.trusts.sign_in import sign_in
+from environments_app.trusts.upkeep import purge_ended_tokens
 from environments_app.users import accounts
 from environments_app.users.accounts import update_user
 from environments_app.users.suspensions import confirm_account
@@ -341,7 +347,7 @@ def test_what_was_ended_goes_on_although_the_administrator_left_too(cast: Cast) 
 
 
 @pytest.mark.every_database
-@pytest.mark.parametrize("step", ["_mark", "_bring_forward", "_assign", "_note_count"])
+@pytest.mark.parametrize("step", ["mark", "_bring_forward", "_assign", "_note_count"])
 def test_a_worker_that_dies_half_way_loses_nothing_and_does_nothing_twice(
     cast: Cast, monkeypatch: pytest.MonkeyPatch, events: Events, step: str
 ) -> None:
@@ -375,7 +381,7 @@ def test_a_worker_that_dies_half_way_loses_nothing_and_does_nothing_twice(
     assert told.values("subject").distinct().count() == 1
 
 
-@pytest.mark.parametrize("step", ["_mark", "_bring_forward", "_assign"])
+@pytest.mark.parametrize("step", ["mark", "_bring_forward", "_assign"])
 def test_a_worker_goes_on_within_a_minute_after_the_request_died(
     cast: Cast, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -406,7 +412,7 @@ def test_each_step_of_a_request_that_works_extends_its_lease(
 ) -> None:
     reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one"))
     left: list[timedelta] = []
-    before = {"_bring_forward": "_mark", "_assign": "_bring_forward", "_note_count": "_mark"}[step]
+    before = {"_bring_forward": "mark", "_assign": "_bring_forward", "_note_count": "mark"}[step]
     genuine, slow = getattr(following, step), getattr(following, before)
 
     def passes(*arguments: object) -> None:
@@ -619,7 +625,7 @@ def set_up(cast: Cast, person: Principal) -> list[str]:
         **stream_and_object(target),
         details={"endpoint": target.endpoint},
     )
-    return ["own-vault", "private@example.org", "alerts", "changes"]
+    return ["private@example.org", "alerts", "changes", "own-vault"]
 
 
 @pytest.mark.every_database
@@ -650,7 +656,7 @@ def test_what_they_set_up_holds_the_departure_open_until_each_is_decided(
     assert "team@example.org" not in page
     listed = browser.get(f"/api{place}").json()["outlets"]
     assert {each["name"]: each["state"] for each in listed} == dict.fromkeys(names, "waits")
-    for each in listed[1:3]:
+    for each in listed[:2]:
         answer = browser.post(f"{place}/outlets/{each['uuid']}/keep", {"reason": "of the team"})
         assert answer.status_code == 302
     pages = browser.get(place).content.decode()
@@ -726,7 +732,7 @@ def test_what_a_token_of_theirs_set_up_and_their_event_sink_are_named(cast: Cast
     token, _ = issue(actor=alice, environment=cast.development, role="manager", name="deploy")
     add_recipient(actor=token_principal(token), environment=cast.development, email="private@example.org")
     found = outlets_of([cast.alice, cast.erin], CustodyGraph())
-    assert [each.name for each in found[cast.alice.uuid]] == ["private@example.org"]
+    assert [each.name for each in found[cast.alice.uuid]] == ["deploy", "private@example.org"]
     assert found[cast.erin.uuid] == []
     create_sink(actor=root, name="siem", address="https://siem.example.org/x?format=ocsf")
     found = outlets_of([cast.root, cast.alice], CustodyGraph())
@@ -744,6 +750,117 @@ def test_a_trust_of_theirs_holds_the_departure_open_until_it_is_disabled_or_kept
     change_trust(actor=cast.principal(cast.root), trust=trust, enabled=False)
     following.run()
     assert Departure.objects.get().open is None
+
+
+def test_what_a_token_of_theirs_read_is_counted_and_marked_by_a_person(
+    cast: Cast, signed_in: Callable[[User], Client], events: Events
+) -> None:
+    alice, root = cast.principal(cast.alice), cast.principal(cast.root)
+    token, _ = issue(actor=alice, environment=cast.development, role="reader", name="deploy")
+    child, _ = issue_child(actor=token_principal(token), parent=token, name="job", less={})
+    other, _ = issue(actor=root, environment=cast.development, role="reader", name="other")
+    read, along, replaced, never = (
+        keep(cast, name, f"of {name}", actor=cast.erin) for name in ("read", "along", "replaced", "never")
+    )
+    reveal(actor=token_principal(token), secret=read)
+    reveal(actor=token_principal(token), secret=replaced)
+    reveal(actor=token_principal(child), secret=along)
+    reveal(actor=token_principal(other), secret=never)
+    for value in ("second", "third"):
+        write.update(actor=cast.principal(cast.erin), secret=Secret.objects.get(pk=replaced.pk), value=value)
+    departure = end_person(actor=root, user=cast.alice)
+    later(departure, minutes=3)
+    following.run()
+    assert not DepartureValue.objects.exists()
+    admin, place = signed_in(cast.root), f"/departures/{departure.pk}"
+    [seen] = admin.get(f"/api{place}").json()["outlets"]
+    assert (seen["name"], seen["kind"], seen["state"]) == ("deploy", "Service token", "waits")
+    assert (seen["read_count"], seen["unlisted_count"]) == (2, 2)
+    assert seen["read_since"] is not None
+    page = admin.get(place).content.decode()
+    assert "read 2 secrets" in page
+    assert "Mark what it read (2)" in page
+    assert admin.post(f"{place}/outlets/{seen['uuid']}/mark").status_code == 302
+    assert Secret.objects.filter(rotation_due_at__isnull=False).count() == 2
+    assert [event.actor_name for event in events(Action.USER_OFFBOARD) if "read_by" in event.details] == [
+        "root"
+    ]
+    following.run()
+    rows = {row.secret.name: row for row in DepartureValue.objects.all()}
+    assert {name: (row.state, row.read_by) for name, row in rows.items()} == {
+        "read": ("waits", "Service token deploy"), "along": ("waits", "Service token deploy")
+    }  # fmt: skip
+    page = admin.get(place).content.decode()
+    assert page.count("read by Service token deploy") == 2
+    assert "Mark what it read" not in page.replace("Mark what a token or trust read", "")
+    again = admin.post(f"/api{place}/outlets/{seen['uuid']}/mark", content_type="application/json")
+    assert again.status_code == 409
+    # What was read and then copied is found by the next look.
+    transfer.copy(actor=cast.principal(cast.erin), secret=read, environment=cast.development, name="copy")
+    following.run()
+    following.run()
+    assert DepartureValue.objects.filter(secret__name="copy").exists()
+    for name in ("read", "along", "copy"):
+        write.update(
+            actor=cast.principal(cast.erin), secret=Secret.objects.get(name=name), value=f"new {name}"
+        )
+        write.update(
+            actor=cast.principal(cast.erin), secret=Secret.objects.get(name=name), value=f"newer {name}"
+        )
+    following.run()
+    assert Departure.objects.get().open
+    kept = {"reason": "the team's pipeline"}
+    assert admin.post(f"{place}/outlets/{seen['uuid']}/keep", kept).status_code == 302
+    following.run()
+    assert Departure.objects.get().open is None
+
+
+def test_what_workloads_read_by_a_trust_of_theirs_is_counted_also_of_tokens_that_are_gone(cast: Cast) -> None:
+    root, issuer = cast.principal(cast.root), Issuer()
+    trust = make_trust(cast, issuer, role="reader")
+    tokens = [sign_in(trust_name=trust.name, jwt=issuer.sign(), address="192.0.2.7").token for _ in range(2)]
+    for number, token in enumerate(tokens):
+        reveal(
+            actor=token_principal(token), secret=keep(cast, f"read/{number}", environment=trust.environment)
+        )
+    ServiceToken.objects.filter(pk__in=[token.pk for token in tokens]).update(
+        expires_at=timezone.now() - timedelta(days=8)
+    )
+    assert purge_ended_tokens() == 2
+    end_person(actor=root, user=cast.alice)
+    row = Departure.objects.get()
+    [seen] = [each for each in decisions.visible_outlets(root, row) if each.uuid == trust.uuid]
+    assert seen.read_count == 2
+    # Alice wrote them, and knows them by herself once they are counted.
+    assert decisions.mark_reads(actor=root, departure=row, uuid=trust.uuid) == 2
+
+
+def test_who_may_not_decide_marks_nothing_and_no_reader_by_itself_is_none(cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+    token, _ = issue(actor=alice, environment=cast.development, role="reader", name="deploy")
+    add_recipient(actor=alice, environment=cast.development, email="private@example.org")
+    reveal(actor=token_principal(token), secret=keep(cast, "one", actor=cast.erin))
+    row = end_person(actor=cast.principal(cast.root), user=cast.alice)
+    for actor, uuid, error in (
+        (cast.principal(cast.erin), token.uuid, Invisible),
+        (system_principal(is_admin=True), token.uuid, Forbidden),
+        (cast.principal(cast.root), Recipient.objects.get().uuid, Conflict),
+    ):
+        with pytest.raises(error):
+            decisions.mark_reads(actor=actor, departure=row, uuid=uuid)
+    decisions.close_departure(actor=cast.principal(cast.root), departure=row, reason="known")
+    with pytest.raises(Conflict, match="closed"):
+        decisions.mark_reads(actor=cast.principal(cast.root), departure=row, uuid=token.uuid)
+    assert not DepartureValue.objects.exists()
+
+
+def test_a_token_of_a_scim_client_comes_first(cast: Cast) -> None:
+    root = cast.principal(cast.root)
+    issue(actor=root, environment=cast.development, role="reader", name="a-deploy")
+    client = add_client(actor=root, name="Okta", preset="okta")
+    issue_client_token(actor=root, client=client)
+    kinds = [each.kind for each in outlets_of([cast.root], CustodyGraph())[cast.root.uuid]]
+    assert kinds == ["SCIM token", "Service token"]
 
 
 def test_more_outlets_and_more_people_take_no_more_statements(cast: Cast) -> None:
@@ -873,14 +990,14 @@ def test_a_value_that_opens_again_while_its_departure_closes_keeps_it_open(
     following.run()
     Secret.objects.update(live=None)
     later(departure, minutes=3)
-    genuine = following.tokens_of
+    genuine = lock_authentic
 
-    def meanwhile(departure: Departure) -> list[ServiceToken]:
+    def meanwhile(departure: Departure) -> AbstractContextManager[Departure]:
         # Somebody restores the secret.
         Secret.objects.update(live=True)
         return genuine(departure)
 
-    monkeypatch.setattr(following, "tokens_of", meanwhile)
+    monkeypatch.setattr(following, "lock_authentic", meanwhile)
     following.run()
     following.run()
     assert Departure.objects.get().open

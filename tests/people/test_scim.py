@@ -1009,7 +1009,7 @@ def test_held_while_a_worker_counts_it_is_not_rotated(
     with_role(cast, user)
     reveal(actor=user_principal(user), secret=secret)
     scim.activate(key, False)
-    real = following._mark
+    real = following.mark
 
     def then_held(*arguments: Any) -> None:
         real(*arguments)
@@ -1017,7 +1017,7 @@ def test_held_while_a_worker_counts_it_is_not_rotated(
         row.held_at = timezone.now()
         row.save(update_fields=["held_at"])
 
-    monkeypatch.setattr(following, "_mark", then_held)
+    monkeypatch.setattr(following, "mark", then_held)
     following.run()
     assert rotated == []
 
