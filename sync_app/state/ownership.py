@@ -44,7 +44,7 @@ def prove_ownership(
 
     A secret that is gone from the target carries no mark: there only the entry records its ownership.
     """
-    if entry is None or entry.ownership == Ownership.NONE:
+    if entry is None:
         return Ownership.NONE
     gone = seen is None or seen.presence not in {Presence.PRESENT, Presence.DELETED}
     if not gone and not capabilities_of(target.backend).keeps_marks:
@@ -101,8 +101,7 @@ def is_stale(target: Target, entry: SyncEntry | None, seen: SecretMetadata | Non
         return False
     if seen is None or (seen.version == entry.base_target != ""):
         return True
-    kind = backend_of(target.backend)
-    return not kind.is_write_of(seen, entry.intended_target) and kind.is_older(seen, entry.intended_target)
+    return backend_of(target.backend).is_older(seen, entry.intended_target)
 
 
 def target_side(entry: SyncEntry | None, seen: SecretMetadata | None) -> Side:
