@@ -90,9 +90,9 @@ class AlertAdmin(ReadOnlyAdmin):
         """
         reached = getattr(alert, "reached", None) or _reached(alert)
         if alert.environment is None:
-            return reached if reached != _NOBODY else f"{_NOBODY}, set KEEPER_ALERT_EMAILS"
+            return reached if reached != _NOBODY else f"{_NOBODY}: set KEEPER_ALERT_EMAILS"
         link = reverse("notifications", args=[alert.environment.name])
-        words = f"{_NOBODY}, set up recipients" if reached == _NOBODY else reached
+        words = f"{_NOBODY}: set them up" if reached == _NOBODY else reached
         return format_html('<a href="{}">{}</a>', link, words)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:

@@ -164,9 +164,7 @@ def test_an_alert_says_whom_its_messages_reach(root: Client, cast: Cast) -> None
     page = root.get(address).content.decode()
     listed = reverse("admin:environments_app_alert_changelist")
     for shown in (page, root.get(listed).content.decode()):
-        assert (
-            '<a href="/environments/development/notifications">no recipients, set up recipients</a>' in shown
-        )
+        assert '<a href="/environments/development/notifications">no recipients: set them up</a>' in shown
         assert "state-warn" in shown
     # Events name what it is about.
     assert "The audit log has no event about this." in page

@@ -75,5 +75,6 @@ def test_no_two_cards_or_buttons_touch(visitor: Visitor, cast: Cast) -> None:
     assert gap(page.locator("#key"), page.locator("#settings")) >= 8
     assert gap(page.locator("#tabs"), page.locator("#key")) <= 24
     page = visitor.open("/integrity", user=cast.root)
+    assert gap(page.locator(".empty"), page.locator("[aria-labelledby=log-title]")) >= 8
     verify = page.get_by_role("button", name="Verify the audit log")
     assert gap(verify, page.get_by_role("link", name="All verifications")) >= 8

@@ -65,6 +65,7 @@ def test_a_long_issuer_and_a_lapsed_release_fit_on_a_phone(visitor: Visitor, cas
     assert approve_and_apply(actor=cast.principal(cast.charlie), approval=asked).done
     service.change(actor=cast.principal(cast.alice), trust=Trust.objects.get(), enabled=False)
     inspection.visit(page, "access-with-a-long-issuer", "/environments/development/access")
+    inspection.visit(page, "usage-with-a-long-issuer", f"/secrets/{secret.pk}/usage")
     inspection.visit(page, "secret-with-a-lapsed-release", f"/secrets/{secret.pk}")
 
     assert inspection.found == {}
