@@ -340,6 +340,7 @@ def playing(sink: Callable[..., Any], folder: Path, database: str) -> Iterator[t
             process.end()
 
 
+@pytest.mark.every_database_weekly
 @pytest.mark.parametrize("sink", SINKS)
 def test_kills_and_outages_leave_nothing_out(tmp_path: Path, database: str, sink: Callable[..., Any]) -> None:
     with playing(sink, tmp_path, database) as (process, receiver):

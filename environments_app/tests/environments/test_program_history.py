@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from audit_app.events.actions import Action
 from audit_app.integrity.row_state import acts_on_rows, latest_digests
 from audit_app.queries.reports import Scope, sections
 from environments_app.authorization.effective_access import RESTORED, explain_access
@@ -84,7 +85,9 @@ def test_the_ways_of_a_day_are_those_that_the_page_had_then(
         place = create_environment(actor=root, name="staging")
         tokens.issue(actor=root, environment=place, role="reader", name="kept", prefix="app")
         ended, _ = tokens.issue(actor=root, environment=place, role="editor", name="ended")
-        issue_child(actor=token_principal(ended), parent=ended, less={})
+        child, _ = issue_child(actor=token_principal(ended), parent=ended, less={})
+        # As it is prolonged.
+        tokens.record_token(root, Action.TOKEN_CHANGE, child)
         trust = trusts.create(
             actor=root, environment=place, preset="oidc", name="cd", issuer="https://issuer.test",
             jwks=Issuer().jwks(), audience="https://keeper.test", algorithm=Issuer().algorithm,
