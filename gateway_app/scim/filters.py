@@ -120,7 +120,8 @@ def _fits(node: Compare, resource: Resource) -> bool:
     if node.operator == "ne":
         return not any(_holds("eq", attribute, each, node.value) for each in present)
     if node.value is None:
-        return node.operator == "eq" and not present
+        # Only eq and ne take null.
+        return not present
     return any(_holds(node.operator, attribute, each, node.value) for each in present)
 
 

@@ -145,3 +145,113 @@ def test_a_put_takes_its_attributes_in_any_case_and_drops_the_rest() -> None:
     for wrong in wrongs:
         with pytest.raises(ScimError):
             cleaned(USER, wrong)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        "text",
+        {},
+        {"Operations": [{"op": "remove", "path": "name"}]},
+        {"schemas": [], "Operations": [{"op": "remove", "path": "name"}]},
+        {"schemas": f"{MESSAGES}PatchOp", "Operations": [{"op": "remove", "path": "name"}]},
+        {"schemas": [f"{MESSAGES}PatchOp"]},
+        {"schemas": [f"{MESSAGES}PatchOp"], "Operations": []},
+        {"schemas": [f"{MESSAGES}PatchOp"], "Operations": {"op": "remove", "path": "name"}},
+    ],
+    ids=str,
+)
+def test_what_is_no_list_of_operations_is_refused(body: Any) -> None:
+    with pytest.raises(ScimError) as caught:
+        patched(USER, ALICE, body)
+    assert caught.value.kind == "invalidSyntax"
+
+
+def test_names_count_in_any_case_and_with_blanks_around() -> None:
+    assert patch({"OP": "replace", "Path": " displayName ", "VALUE": "B"})["displayName"] == "B"
+    assert (
+        patch({"op": "replace", "path": USER.urn.upper(), "value": {"displayName": "B"}})["displayName"]
+        == "B"
+    )
+    assert patch({"op": "add", "path": "SCHEMAS", "value": ["x"]}) == validated(USER, ALICE)
+
+
+def test_a_path_of_a_part_that_is_not_known_changes_nothing() -> None:
+    assert patch({"op": "add", "path": "name.nickname", "value": "A"}) == validated(USER, ALICE)
+
+
+def test_a_path_has_an_end() -> None:
+    assert refused({"op": "add", "path": "displayName" + " " * 4_000, "value": "x"}) == "invalidPath"
+    assert refused({"op": "add", "path": 5, "value": "x"}) == "invalidPath"
+
+
+def test_an_object_keeps_the_parts_that_are_not_named() -> None:
+    changed = patch({"op": "replace", "path": "name", "value": {"givenName": "K"}})
+    assert changed["name"] == {"givenName": "K", "familyName": "Berg"}
+    bare = {key: value for key, value in ALICE.items() if key != "name"}
+    assert patch({"op": "add", "path": "name.givenName", "value": "K"}, resource=bare)["name"] == {
+        "givenName": "K"
+    }
+    made = patch({"op": "add", "path": "name", "value": {"givenName": "K"}}, resource=bare)
+    assert made["name"] == {"givenName": "K"}
+
+
+def test_what_is_required_is_neither_removed_nor_emptied() -> None:
+    for name in ("userName", "active"):
+        assert refused({"op": "remove", "path": name}) == "mutability"
+        assert refused({"op": "replace", "path": name, "value": None})
+
+
+TWO: dict[str, Any] = {
+    **ALICE,
+    "emails": [
+        {"value": "alice@example.com", "type": "work", "primary": True},
+        {"value": "a@home.net", "type": "home"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        ({"op": "remove", "path": 'emails[type eq "home"]'}, {"work": "alice@example.com"}),
+        (
+            {"op": "remove", "path": 'emails[type eq "none"]'},
+            {"work": "alice@example.com", "home": "a@home.net"},
+        ),
+        ({"op": "remove", "path": "emails"}, {}),
+        (
+            {"op": "remove", "path": "emails", "value": [{"value": "a@home.net"}]},
+            {"work": "alice@example.com"},
+        ),
+        (
+            {"op": "replace", "path": 'emails[type eq "home"].value', "value": "new@home.net"},
+            {"work": "alice@example.com", "home": "new@home.net"},
+        ),
+        # Named by the filter, it is made.
+        (
+            {"op": "add", "path": 'emails[type eq "other"].value', "value": "o@b.c"},
+            {"work": "alice@example.com", "home": "a@home.net", "other": "o@b.c"},
+        ),
+        (
+            {"op": "replace", "path": "emails", "value": [{"value": "x@b.c", "type": "work"}]},
+            {"work": "x@b.c"},
+        ),
+    ],
+    ids=str,
+)
+def test_a_filter_chooses_the_elements(operation: dict[str, Any], expected: dict[str, str]) -> None:
+    result = patch(operation, resource=TWO)
+    assert {each["type"]: each["value"] for each in result.get("emails") or []} == expected
+
+
+def test_one_element_is_the_primary_one() -> None:
+    made = patch(
+        {"op": "add", "path": "emails", "value": [{"value": "b@b.c", "type": "other", "primary": True}]},
+        resource=TWO,
+    )
+    assert [each["value"] for each in made["emails"] if each.get("primary")] == ["b@b.c"]
+    made = patch({"op": "replace", "path": 'emails[type eq "home"].primary', "value": True}, resource=TWO)
+    assert [each["value"] for each in made["emails"] if each.get("primary")] == ["a@home.net"]
