@@ -1147,6 +1147,8 @@ class TestComingBack:
         form = {"email": "", "display_name": "", "role": "user", "is_active": "on"}
         address, root = f"/admin/environments_app/user/{cast.erin.pk}/change/", signed_in(cast.root)
         departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+        before = root.get("/people/erin").content.decode()
+        assert "Once it is enabled, it has the access that it had, also to values." in before
         page = root.post(address, form, follow=True).content.decode()
         assert "The access of erin counts again, also to values: it ended less than 24 hours ago." in page
         assert "is suspended" not in page
@@ -1157,6 +1159,7 @@ class TestComingBack:
         row = Departure.objects.get(pk=departure.pk)
         row.at = old
         row.save()
+        assert "Once it is enabled, it shows names alone" in root.get("/people/erin").content.decode()
         page = root.post(address, form, follow=True).content.decode()
         assert "The access of erin is suspended: it waits for a manager of development." in page
         assert "counts again" not in page

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import quote
@@ -1150,3 +1151,11 @@ def test_people_are_judged_some_at_a_time(scim: Scim, monkeypatch: pytest.Monkey
     query = quote('emails co "@mail.example" and not (emails eq "b@mail.example")')
     assert scim.listed(f"?filter={query}") == [f"{name}@example.com" for name in "acde"]
     assert told == [3]
+
+
+def test_a_user_was_changed_no_earlier_than_it_was_created(scim: Scim) -> None:
+    key, _ = scim.created()
+    row = ProvisionedUser.objects.get(uuid=key)
+    ProvisionedUser.objects.filter(pk=row.pk).update(changed_at=row.created_at - timedelta(seconds=1))
+    meta = scim.call("get", f"/Users/{key}").json()["meta"]
+    assert meta["lastModified"] == meta["created"]
