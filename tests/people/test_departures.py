@@ -857,10 +857,11 @@ def test_who_may_not_decide_marks_nothing_and_no_reader_by_itself_is_none(cast: 
 def test_a_token_of_a_scim_client_comes_first(cast: Cast) -> None:
     root = cast.principal(cast.root)
     issue(actor=root, environment=cast.development, role="reader", name="a-deploy")
+    issue(actor=root, environment=None, role="admin", name="Administers")
     client = add_client(actor=root, name="Okta", preset="okta")
     issue_client_token(actor=root, client=client)
     kinds = [each.kind for each in outlets_of([cast.root], CustodyGraph())[cast.root.uuid]]
-    assert kinds == ["SCIM token", "Service token"]
+    assert kinds == ["SCIM token", "Service token", "Service token"]
 
 
 def test_more_outlets_and_more_people_take_no_more_statements(cast: Cast) -> None:
