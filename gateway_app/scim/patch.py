@@ -98,7 +98,7 @@ def _step(kind: Kind, op: str, path: str, value: Any) -> Iterator[Step]:
         return
     if name.lower().startswith(f"{kind.urn.lower()}:"):
         name = name[len(kind.urn) + 1 :]
-    if name.lower() == "schemas" or _URN.fullmatch(name.partition("[")[0]):
+    if _URN.fullmatch(name.partition("[")[0]):
         # The attribute of another schema, which is not announced.
         return
     match = _PATH.fullmatch(name)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway_app.scim.patch import patched
-from gateway_app.scim.schema import MESSAGES, USER, ScimError, cleaned, validated
+from gateway_app.scim.patch import MAX_ADDED, MAX_REPLACED, patched
+from gateway_app.scim.schema import GROUP, MESSAGES, USER, ScimError, cleaned, validated
 
 ALICE = {
     "id": "a1",
@@ -255,3 +255,49 @@ def test_one_element_is_the_primary_one() -> None:
     assert [each["value"] for each in made["emails"] if each.get("primary")] == ["b@b.c"]
     made = patch({"op": "replace", "path": 'emails[type eq "home"].primary', "value": True}, resource=TWO)
     assert [each["value"] for each in made["emails"] if each.get("primary")] == ["a@home.net"]
+
+
+def test_what_is_not_required_is_emptied_by_null() -> None:
+    named = {**ALICE, "displayName": "A"}
+    assert (
+        patch({"op": "replace", "path": "displayName", "value": None}, resource=named).get("displayName")
+        is None
+    )
+
+
+def test_a_part_is_removed_of_the_elements_that_fit() -> None:
+    result = patch({"op": "remove", "path": 'emails[type eq "home"].type'}, resource=TWO)
+    assert [each.get("type") for each in result["emails"]] == ["work", None]
+    result = patch({"op": "replace", "path": "emails.type", "value": "other"}, resource=TWO)
+    assert [each.get("type") for each in result["emails"]] == ["other", "other"]
+
+
+def test_to_take_the_primary_mark_from_one_leaves_the_other() -> None:
+    result = patch({"op": "replace", "path": 'emails[type eq "home"].primary', "value": False}, resource=TWO)
+    assert [each["value"] for each in result["emails"] if each.get("primary")] == ["alice@example.com"]
+
+
+@pytest.mark.parametrize(("op", "most"), [("add", MAX_ADDED), ("replace", MAX_REPLACED)])
+def test_an_operation_brings_so_many_members(op: str, most: int) -> None:
+    group = {"id": "g1", "displayName": "ops", "members": []}
+
+    def brought(count: int) -> Any:
+        members = [{"value": f"u{number}"} for number in range(count)]
+        body = {
+            "schemas": [f"{MESSAGES}PatchOp"],
+            "Operations": [{"op": op, "path": "members", "value": members}],
+        }
+        return patched(GROUP, group, body)
+
+    assert len(brought(most)["members"]) == most
+    with pytest.raises(ScimError) as caught:
+        brought(most + 1)
+    assert caught.value.kind == "tooMany"
+
+
+def test_a_member_that_is_not_there_is_not_made_by_a_filter() -> None:
+    group = {"id": "g1", "displayName": "ops", "members": [{"value": "u1"}]}
+    operation = {"op": "replace", "path": 'members[value eq "u2"]', "value": {"value": "u2"}}
+    with pytest.raises(ScimError) as caught:
+        patched(GROUP, group, {"schemas": [f"{MESSAGES}PatchOp"], "Operations": [operation]})
+    assert caught.value.kind == "noTarget"
