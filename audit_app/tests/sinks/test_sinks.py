@@ -252,3 +252,35 @@ def test_what_is_no_address_is_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(BadSink) as caught:
         sink_at(address, what="checkpoints")
     assert "u:p" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("gopher://host/", "begins with none of"),
+        ("https://:p@host/", "no user or password"),
+        ("https://u@host/", "no user or password"),
+        ("https://:8443/", "no user or password"),
+        ("file:relative", "absolute"),
+        ("file://host/directory", "absolute"),
+        ("https://host/?format=xml", "format is one of"),
+    ],
+)
+def test_a_refusal_names_what_is_wrong_with_an_address(address: str, words: str) -> None:
+    with pytest.raises(BadSink, match=words):
+        sink_at(address, what="events")
+
+
+@pytest.mark.parametrize("address", ["file:/var/events", "syslog:", "syslog://host:514"])
+def test_who_adds_a_sink_on_a_page_reaches_neither_files_nor_plain_syslog(address: str) -> None:
+    sink_at(address, what="events")
+    with pytest.raises(BadSink):
+        sink_at(address, what="events", name="added")
+
+
+def test_the_usual_directory_of_anchors_is_another_than_that_of_events(settings: Settings) -> None:
+    settings.KEEPER_DATA_DIR = "/var/keeper"
+    names = {what: sink_at("file", what=what).name for what in ("checkpoints", "events")}
+    assert "/var/keeper/anchors" in names["checkpoints"]
+    assert "/var/keeper/events" in names["events"]
+    assert "/elsewhere" in sink_at("file:/elsewhere", what="events").name
