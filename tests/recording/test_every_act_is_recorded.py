@@ -22,10 +22,11 @@ from django.utils import timezone
 from django_otp.oath import hotp
 from pytest_django import Settings
 
+from audit_app.events.actors import system
 from audit_app.integrity.active_installation import note_restore
 from environments_app.approvals import service as approvals
 from environments_app.authentication import passkeys, second_factor
-from environments_app.environments import memberships
+from environments_app.environments import memberships, restore_suspension
 from environments_app.models import Approval, ReviewItem, User
 from environments_app.reviews import decisions
 from environments_app.reviews.population import key_of, lines_for
@@ -515,8 +516,7 @@ def test_what_operators_do_leaves_its_event(stage: Stage, settings: Settings, tm
     (kept,) = backup.list_backups(actor=stage.cast.principal(root))
     at = timezone.now()
     note_restore(backup=kept.backup, at=at)
-    place.member.suspended_at = at
-    place.member.save()
+    restore_suspension.MEMBERSHIPS.suspend(actor=system(), at=at, states={})
     release = {"kind": "membership", "uuid": place.member.uuid}
     asked = {
         ("backups", "POST"): (reverse("backups"), {"backup": kept.name}),
@@ -609,6 +609,8 @@ SILENT: Final[dict[str, str]] = {
     "*.cells_of": _SHOWS,
     "*.rights": _SHOWS,
     "*.explain_access": _SHOWS,
+    "*.explain_all_access": _SHOWS,
+    "environments_app.reviews.coverage.without_access": _SHOWS,
     "sync_app.rotation.impact.impact_of": _SHOWS,
     "secrets_app.services.usage.sees_everyone": _ASKS,
     "*.preview": _SHOWS,
