@@ -106,13 +106,16 @@ class ReviewItemDocument(serializers.ModelSerializer[ReviewItem]):
     now = serializers.SerializerMethodField()
     kept = serializers.SerializerMethodField()
     state = serializers.SerializerMethodField()
+    verified = serializers.BooleanField(
+        source="is_authentic", read_only=True, help_text="False: modified outside Keeper."
+    )
 
     class Meta:
         model = ReviewItem
         fields = [
             "id", "uuid", "kind", "environment", "holder", "role", "prefix", "via", "granted_by", "since",
             "expires_at", "hindrances", "last_used_at", "unused", "reviewer", "decision", "reason",
-            "decided_by", "decided_at", "kept", "now", "state",
+            "decided_by", "decided_at", "kept", "now", "state", "verified",
         ]  # fmt: skip
         read_only_fields = fields
 

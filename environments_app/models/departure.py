@@ -27,7 +27,7 @@ class Departure(AuthenticatedRow):
     """
 
     MAC_LABEL: ClassVar[str] = "departure"
-    # The events of the act and of its end record it; it opens nothing.
+    # Each step records it, so that it is missing once it was removed. Nothing in Keeper removes one.
     RECORDED: ClassVar[bool] = False
     MAC_COVERS: ClassVar[tuple[str, ...]] = (
         "user.uuid",

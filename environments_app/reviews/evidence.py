@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Final
 
 from django.db.models import Q
 
@@ -16,6 +17,7 @@ from environments_app.reviews.coverage import GAP_DAYS, visible_gaps
 from environments_app.reviews.service import visible_items, visible_reviews
 
 _BATCH = 500
+_EDITED: Final = "modified outside Keeper"
 
 
 def reviews_between(since: datetime, until: datetime) -> Iterator[Review]:
@@ -102,7 +104,8 @@ def _rows(scope: Scope) -> Iterator[Row]:
                 review.name, review.get_state_display(), review.closed_by_name, review.closed_at,
                 item.subject_name, item.get_kind_display(), item.environment_name or "installation",
                 item.role, item.prefix or "all", item.last_used_at, item.reviewer_name,
-                item.get_decision_display(), item.kept_otherwise, item.reason,
+                item.get_decision_display() if item.is_authentic() and review.is_authentic() else _EDITED,
+                item.kept_otherwise, item.reason,
                 item.decided_by_name, item.decided_at,
             )  # fmt: skip
         for since in (review.given or ()) if scope.viewer.sees_installation else ():

@@ -200,10 +200,13 @@ def review_detail(request: HttpRequest, id: int) -> HttpResponse:
     return render_page(request, "environments_app/review_detail.html", context)
 
 
+_EDITED: Final = "This row was changed outside Keeper."
+
+
 def _rows(actor: Principal, review: Review, items: list[ReviewItem]) -> list[dict[str, Any]]:
     """Return items with their access now, and why the viewer may not decide about each."""
     if not review.is_open:
-        return [{"item": item} for item in items]
+        return [{"item": item, "obstacle": "" if item.is_authentic() else _EDITED} for item in items]
     lines, listed, custody = lines_for(items), reviews.listed_keys(review), CustodyGraph()
     uuids = {item.environment_uuid for item in items if item.environment_uuid}
     places = {row.uuid: row for row in Environment.objects.filter(uuid__in=uuids)}
@@ -214,7 +217,7 @@ def _rows(actor: Principal, review: Review, items: list[ReviewItem]) -> list[dic
         line, again = lines.get(key_of(item)), unsettled(item, lines, listed)
         undecided = not item.decision or (bool(again) and again != BACK_OTHERWISE)
         place = places.get(item.environment_uuid) if item.environment_uuid else None
-        obstacle = "" if item.is_authentic() else "This row was changed outside Keeper."
+        obstacle = "" if item.is_authentic() else _EDITED
         if undecided and not obstacle:
             obstacle = why_not_reviewer(actor, item, place, custody, candidates)
         rows.append(

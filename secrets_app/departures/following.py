@@ -25,6 +25,7 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import Actor
 from audit_app.integrity.active_installation import is_active
 from audit_app.integrity.row_authentication import verified_rows
+from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.recorder import record
 from core.canonical_json import Json
 from core.db.bulk import in_batches
@@ -192,7 +193,8 @@ def record_step(
         action=departure.action,
         stream=streams.environment_stream(environment.uuid) if environment else streams.SYSTEM,
         object=departure.audit_object,
-        details=details,
+        # So that a removed departure is missing.
+        details={**details, **row_digest_entry(departure)},
     )
 
 

@@ -88,7 +88,7 @@ UNCOVERED: Final[dict[str, dict[str, str]]] = {
         "Put back, they allow more guesses of 80 bits or of a code for ten minutes.": "tries codes",
     },
     "secrets_app.Webhook": {SEALED: "sealed data_key_id", SHOWN: "created_by", WHEN: "created_at"},
-    "secrets_app.DepartureValue": {RESULT: "by_policy", SHOWN: "assignee_id"},
+    "secrets_app.DepartureValue": {RESULT: "by_policy", SHOWN: "assignee_id read_by"},
     "environments_app.Departure": {
         SHOWN: "ended_by_name ended",
         PACE: "counted_at settled_at lease_until",

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from audit_app.integrity.row_state import lost_rows
 from audit_app.models import AuditEvent
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import record
@@ -162,6 +163,19 @@ def test_a_worker_marks_what_they_know_and_the_departure_closes_by_itself(cast: 
     assert row.is_authentic()
     assert not Alert.objects.filter(kind=following.KIND, open=True).exists()
     assert '"closed"' in events(Action.USER_OFFBOARD)[-1].details
+
+
+def test_a_departure_that_sql_removes_is_missing(cast: Cast, sql: Callable[..., None]) -> None:
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one"))
+    departure = end_person(actor=cast.principal(cast.root), user=cast.erin)
+    following.run()
+    assert list(lost_rows()) == []
+
+    sql("DELETE FROM secrets_app_departurevalue")
+    sql("DELETE FROM environments_app_departure")
+
+    (lost,) = lost_rows()
+    assert (lost.kind, str(departure.uuid) in lost.object) == ("missing", True)
 
 
 def test_a_version_before_counts_while_it_is_served_as_the_previous_one_and_no_longer(cast: Cast) -> None:

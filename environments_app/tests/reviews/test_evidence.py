@@ -1,9 +1,11 @@
 """Reports and evidence packs have each review that was open at some time of their period, and no other."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from unittest import mock
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from audit_app.queries.reports import Scope, sections
@@ -90,3 +92,22 @@ def test_what_was_given_since_is_shown_to_who_sees_the_installation(cast: Cast, 
     assert rows(auditor)["bob"] == ("development", "reader", "all", "Keep")
     assert rows(cast.alice).keys() == {"alice", "erin", "bob", "vera"}
     assert rows(cast.bob) == {}
+
+
+def test_an_entry_that_sql_changed_is_marked_in_report_and_api_and_on_the_page(
+    cast: Cast, auditor: User, client: Client, sql: Callable[..., None]
+) -> None:
+    review = started(cast)
+    decide_all(cast, review)
+    reviews.sign(actor=cast.principal(auditor), review=review, given=digest_of_given(given_since(review)))
+    sql("UPDATE environments_app_reviewitem SET decision = 'end' WHERE subject_name = 'bob'")
+    scope = Scope(viewer=cast.principal(auditor), since=ago(1), until=timezone.now())
+
+    decisions = {row[4]: row[11] for row in sections()["reviews"].rows(scope)}
+
+    assert (decisions["bob"], decisions["vera"]) == ("modified outside Keeper", "Keep")
+    client.force_login(auditor)
+    page = client.get(f"/reviews/{review.pk}").content.decode()
+    assert page.count("This row was changed outside Keeper.") == 1
+    found = client.get(f"/api/reviews/{review.pk}/items").json()["results"]
+    assert {item["holder"] for item in found if not item["verified"]} == {"bob"}

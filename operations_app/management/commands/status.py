@@ -150,9 +150,15 @@ def _code(findings: dict[str, Any]) -> int:
     return NEEDS_ATTENTION if any(alarming) else 0
 
 
+def _state(findings: dict[str, Any]) -> str:
+    """Return the word of the first line: "ok" goes with exit code 0 alone."""
+    words = {0: "ok", NEEDS_ATTENTION: "needs attention", CANNOT_SERVE: "cannot serve"}
+    return str(findings["status"]) if findings["status"] != "ok" else words[_code(findings)]
+
+
 def _lines(findings: dict[str, Any]) -> Iterator[str]:
     """Yield the screen; a section that is unknown is left out and named at the end."""
-    yield f"Keeper {findings['version']}: {findings['status']}"
+    yield f"Keeper {findings['version']}: {_state(findings)}"
     for check in findings["checks"]:
         if not check["ok"]:
             yield f"  {check['name']}: {check['detail']}"

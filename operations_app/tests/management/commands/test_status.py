@@ -63,6 +63,7 @@ def test_an_open_alert_needs_attention(cast: Cast) -> None:
     Alert.objects.create(kind="target-failed", about=cast.production.uuid, subject="s", lines=[])
 
     assert run()[0] == status.NEEDS_ATTENTION
+    assert run()[1].startswith(f"Keeper {installed_version()}: needs attention\n")
     assert "target-failed, 1 open since" in run()[1]
     Alert.objects.update(open=None, closed_at=timezone.now())
     assert run()[0] == 0
