@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from audit_app.models import AuditEvent
 from environments_app.api.base import AccessView
@@ -41,8 +42,22 @@ class EmergencyReview(StrictSerializer):
     comment = Text(required=False, max_length=emergency.MAX_COMMENT, allow_blank=True)
 
 
+class EmergencyReadPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc, name-defined]  # the setting decides
+    """The pages of a list of emergency reads, with how many events of each page are not genuine."""
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        page_schema: dict[str, Any] = super().get_paginated_response_schema(schema)
+        page_schema["required"] = [*page_schema["required"], "unreadable"]
+        page_schema["properties"]["unreadable"] = {
+            "type": "integer",
+            "description": "How many more events of this page were modified outside Keeper.",
+        }
+        return page_schema
+
+
 class EmergencyReadListView(AccessView):
     queryset = AuditEvent.objects.none()
+    pagination_class = EmergencyReadPagination
     serializer_class = EmergencyReadDocument
     ordering_fields: ClassVar[Mapping[str, str]] = {"id": "id"}
     default_ordering = "-id"
@@ -62,8 +77,11 @@ class EmergencyReadListView(AccessView):
         rows = emergency.visible_reads(
             actor=self.actor, environment=place, reviewed=query.validated_data["reviewed"]
         )
-        reads = emergency.described(self.page(rows))
-        return self.get_paginated_response(EmergencyReadDocument(reads, many=True).data)
+        events = self.page(rows)
+        reads = emergency.described(events)
+        page = self.get_paginated_response(EmergencyReadDocument(reads, many=True).data)
+        page.data["unreadable"] = len(events) - len(reads)
+        return page
 
 
 class EmergencyReadView(AccessView):

@@ -69,9 +69,11 @@ def emergency_reads(request: HttpRequest) -> HttpResponse:
     form, paginator = ReviewedForm(request.GET), KeysetPagination()
     reviewed = form.cleaned_data["reviewed"] if form.is_valid() else None
     rows = emergency.visible_reads(actor=principal_of(request), reviewed=reviewed)
-    reads = emergency.described(paginator.paginate_queryset(rows, request, view=_Order()))
+    events = list(paginator.paginate_queryset(rows, request, view=_Order()) or [])
+    reads = emergency.described(events)
     context = {
         "reads": reads,
+        "unreadable": len(events) - len(reads),
         "form": form,
         "next_url": paginator.get_next_link(),
         "previous_url": paginator.get_previous_link(),

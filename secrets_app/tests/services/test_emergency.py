@@ -246,6 +246,24 @@ def test_an_event_that_was_changed_by_sql_is_no_emergency_read(
         emergency.review(actor=cast.principal(cast.bob), uuid=uuid)
 
 
+def test_lists_count_the_events_that_were_changed_by_sql(
+    cast: Cast, secret: Secret, client: Client, sql: Callable[..., None]
+) -> None:
+    for _ in range(2):
+        emergency.read_in_emergency(actor=cast.principal(cast.bob), secret=stored(secret), reason=REASON)
+    client.force_login(cast.charlie)
+    assert client.get("/api/emergency-reads").json()["unreadable"] == 0
+    assert "modified outside Keeper" not in client.get("/emergency-reads").content.decode()
+
+    sql("UPDATE audit_app_auditevent SET actor_name = 'vera' WHERE action = 'member.break_glass'")
+
+    found = client.get("/api/emergency-reads").json()
+    assert (found["results"], found["unreadable"]) == ([], 2)
+    page = client.get("/emergency-reads").content.decode()
+    assert "2 more events were modified outside Keeper" in page
+    assert "No emergency reads" not in page
+
+
 # --- Pages ---------------------------------------------------------------------------------------------
 
 
