@@ -194,7 +194,8 @@ SECTIONS: Final = (
     Section(
         key="damage",
         title="Integrity violations",
-        about="Stored rows, values and checkpoints that were changed outside Keeper.",
+        about="Stored rows, values and checkpoints changed outside Keeper, as they were met at work. What a "
+        "verification found is in its own result.",
         columns=("Time", "Type", "Object", "Details"),
         rows=_damage,
         of_time=True,
