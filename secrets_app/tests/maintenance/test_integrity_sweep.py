@@ -185,7 +185,7 @@ def test_its_page_shows_progress_and_result(
     assert "Not verified yet" in text
     # The log is verified from its own card, by the job of the admin's page.
     assert 'value="verify_all">Verify the audit log</button>' in text
-    action = text.split('<form class="actions" method="post" action="')[1].split('"')[0]
+    action = text.split('<div class="actions"><form method="post" action="')[1].split('"')[0]
     page.post(action, {"kind": "verify_all"})
     assert AuditJob.objects.get().kind == "verify_all"
     change(cast, keep(cast), "second")
