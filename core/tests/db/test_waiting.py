@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -188,6 +189,24 @@ def test_a_statement_may_take_longer_where_a_proxy_hides_who_works_on_it(
         act()
     else:
         assert lost(act)
+
+
+def test_statements_of_others_need_be_no_text(switch: TcpSwitch) -> None:
+    from core.db.mariadb.waiting import WatchedConnection
+
+    connections[ALIAS].ensure_connection()
+    own = connections[ALIAS].connection
+
+    def work() -> None:
+        with WatchedConnection(**own.opened_with) as other:
+            other.query(b"SELECT SLEEP(1), _binary'\xca'")
+            other.store_result()
+
+    with ThreadPoolExecutor() as others:
+        working = others.submit(work)
+        while not working.done():
+            assert own._is_worked_on() is False
+        working.result()
 
 
 def test_the_kernel_looks_for_a_silent_peer() -> None:
