@@ -79,6 +79,7 @@ def test_another_environment_is_refused_on_record(cast: Cast, ask: Ask) -> None:
 
 def test_versions_are_named_by_id_and_by_stage(cast: Cast, ask: Ask) -> None:
     secret = change(cast, keep(cast, "a", value="old"), value="new")
+    another = keep(cast, "b")
     old = ask("GetSecretValue", SecretId="a", VersionId=version_of(secret, 1)).json()
     assert (old["SecretString"], old["VersionStages"]) == ("old", ["AWSPREVIOUS"])
     current = {"SecretId": "a", "VersionId": version_of(secret, 2), "VersionStage": "AWSCURRENT"}
@@ -90,6 +91,7 @@ def test_versions_are_named_by_id_and_by_stage(cast: Cast, ask: Ask) -> None:
         ({"VersionStage": ""}, "InvalidParameterException"),
         ({"VersionStage": 1}, "InvalidParameterException"),
         ({"VersionId": "0" * 32}, "ResourceNotFoundException"),
+        ({"VersionId": version_of(another)}, "ResourceNotFoundException"),
         ({"VersionId": "1"}, "ResourceNotFoundException"),
         ({"VersionId": 1}, "InvalidParameterException"),
     ):

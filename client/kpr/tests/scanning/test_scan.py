@@ -87,6 +87,12 @@ def test_a_finding_names_place_and_kind_and_never_the_secret(
     assert LONG[:12] not in told.err
 
 
+def test_a_line_that_is_allowed_allows_no_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = SAMPLES["npm token"]
+    (folder / "two.txt").write_text(f"{token}  # kpr:allow: made up\n{token}\n")
+    assert scan(capsys, str(folder))[:2] == (Exit.FOUND, [(2, "npm token")])
+
+
 def test_what_is_staged_is_scanned_as_it_is_staged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scan"]) == Exit.USAGE
     assert "no Git repository" in capsys.readouterr().err

@@ -24,6 +24,8 @@ from operations_app.health.service import Result
 from operations_app.health.status import REMEDIES
 from operations_app.management.commands import status
 from operations_app.models import RunningProcess, System
+from secrets_app.models import Secret
+from secrets_app.tests.kept import keep
 
 pytestmark = pytest.mark.django_db
 
@@ -174,6 +176,17 @@ def test_a_request_for_a_verification_is_none(cast: Cast) -> None:
     operator_jobs.verify_log(actor=actor, extent=operator_jobs.Extent.SINCE_CHECKPOINT)
 
     assert "UTC, just now: no problem found" in run()[1]
+
+
+def test_a_verification_that_found_something_needs_attention(cast: Cast) -> None:
+    keep(cast, "a")
+    Secret.objects.update(name="b")
+    operator_jobs.verify_log(actor=cast.principal(cast.root), extent=operator_jobs.Extent.FULL)
+
+    code, text = run()
+
+    assert code == status.NEEDS_ATTENTION
+    assert "problems found" in text
 
 
 def test_a_database_that_is_away_is_all_that_is_told(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
