@@ -73,17 +73,22 @@ class EventQuery(serializers.Serializer[Any]):
     )
 
 
-class EventPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc, name-defined]  # the setting decides
-    """The pages of a list of events, with how complete the search is."""
+class CountingPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc, name-defined]  # the setting decides
+    """The pages of a list with one number more, which the view adds to each."""
+
+    number: ClassVar[str]
+    description: ClassVar[str]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         page_schema: dict[str, Any] = super().get_paginated_response_schema(schema)
-        page_schema["required"] = [*page_schema["required"], "search_behind"]
-        page_schema["properties"]["search_behind"] = {
-            "type": "integer",
-            "description": "How many events the search lacked, the newest above all.",
-        }
+        page_schema["required"] = [*page_schema["required"], self.number]
+        page_schema["properties"][self.number] = {"type": "integer", "description": self.description}
         return page_schema
+
+
+class EventPagination(CountingPagination):
+    number = "search_behind"
+    description = "How many events the search lacked, the newest above all."
 
 
 class EventListView(GenericAPIView[AuditEvent]):

@@ -8,8 +8,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.settings import api_settings
 
+from audit_app.api import CountingPagination
 from audit_app.models import AuditEvent
 from environments_app.api.base import AccessView
 from environments_app.api.fields import StrictSerializer, Text
@@ -42,17 +42,9 @@ class EmergencyReview(StrictSerializer):
     comment = Text(required=False, max_length=emergency.MAX_COMMENT, allow_blank=True)
 
 
-class EmergencyReadPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc, name-defined]  # the setting decides
-    """The pages of a list of emergency reads, with how many events of each page are not genuine."""
-
-    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        page_schema: dict[str, Any] = super().get_paginated_response_schema(schema)
-        page_schema["required"] = [*page_schema["required"], "unreadable"]
-        page_schema["properties"]["unreadable"] = {
-            "type": "integer",
-            "description": "How many more events of this page were modified outside Keeper.",
-        }
-        return page_schema
+class EmergencyReadPagination(CountingPagination):
+    number = "unreadable"
+    description = "How many more events of this page were modified outside Keeper."
 
 
 class EmergencyReadListView(AccessView):
