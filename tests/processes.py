@@ -52,12 +52,12 @@ def commands_for_tokens(*roles: str) -> list[list[str]]:
 
 
 class Process:
-    """A module that runs, takes one JSON object a line, and answers each with one."""
+    """A module's `main` once Django is set up: it takes one JSON object a line, and answers each with one."""
 
     def __init__(self, module: str, environment: dict[str, str]) -> None:
         with (Path(environment["KEEPER_DATA_DIR"]) / "fleet.log").open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, "-c", f"import django; django.setup(); from {module} import main; main()"],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,

@@ -14,30 +14,26 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import django
+from django.db import connection, connections
+from django.db.models import Count
+from django.utils import timezone
 
-django.setup()
-
-from django.db import connection, connections  # noqa: E402 - models are loaded only now
-from django.db.models import Count  # noqa: E402
-from django.utils import timezone  # noqa: E402
-
-from audit_app.events.actions import Action  # noqa: E402
-from audit_app.interfaces import keyring  # noqa: E402
-from audit_app.models import AuditEvent  # noqa: E402
-from core.canonical_json import parsed_details  # noqa: E402
-from environments_app.authorization.principals import user_principal  # noqa: E402
-from environments_app.models import Delivery, Departure, User  # noqa: E402
-from environments_app.tests.cast import make_cast  # noqa: E402
-from secrets_app.departures import following  # noqa: E402
-from secrets_app.departures.ending import end_person  # noqa: E402
-from secrets_app.models import DepartureValue, Secret  # noqa: E402
-from secrets_app.services.bulk_create import MAX_ITEMS, NewSecret, create_many  # noqa: E402
-from secrets_app.services.read import reveal  # noqa: E402
-from secrets_app.types.registry import SecretType  # noqa: E402
-from secrets_app.values.metadata import Metadata  # noqa: E402
-from sync_app.models import RotationPolicy  # noqa: E402
-from sync_app.rotation.policies import service as policies  # noqa: E402
+from audit_app.events.actions import Action
+from audit_app.interfaces import keyring
+from audit_app.models import AuditEvent
+from core.canonical_json import parsed_details
+from environments_app.authorization.principals import user_principal
+from environments_app.models import Delivery, Departure, User
+from environments_app.tests.cast import make_cast
+from secrets_app.departures import following
+from secrets_app.departures.ending import end_person
+from secrets_app.models import DepartureValue, Secret
+from secrets_app.services.bulk_create import MAX_ITEMS, NewSecret, create_many
+from secrets_app.services.read import reveal
+from secrets_app.types.registry import SecretType
+from secrets_app.values.metadata import Metadata
+from sync_app.models import RotationPolicy
+from sync_app.rotation.policies import service as policies
 
 # Of each so many values, the first has a policy that rotates it, and the second an owner.
 _OF_A_KIND = 4
@@ -168,7 +164,3 @@ def main() -> None:
         request = json.loads(line)
         sys.stdout.write(json.dumps(asked[request.pop("do")](**request)) + "\n")
         sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

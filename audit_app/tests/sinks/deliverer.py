@@ -1,4 +1,4 @@
-"""Writes events, and delivers them in processes that are killed: `python -m audit_app.tests.sinks.deliverer`.
+"""Writes events, and delivers them in processes that are killed.
 
 test_killed_delivery.py asks it over its pipes. A delivery is a process of its own, forked so that it starts at
 once, and waits until it is let go. `SINK` in the environment has the sink's address, `ca` and `token`.
@@ -13,24 +13,21 @@ import signal
 import sys
 import time
 from typing import Any, NoReturn
+from unittest.mock import patch
 from uuid import UUID
 
-import django
+from django.conf import settings
+from django.db import connections
 
-django.setup()
-
-from django.conf import settings  # noqa: E402 - models are loaded only now
-from django.db import connections  # noqa: E402
-
-from audit_app.events.actions import Action, Outcome  # noqa: E402
-from audit_app.events.actors import Actor, ActorKind  # noqa: E402
-from audit_app.interfaces import keyring  # noqa: E402
-from audit_app.models import AuditEvent, SinkState, StreamHead  # noqa: E402
-from audit_app.recording.drafts import AuditObject, EventDraft  # noqa: E402
-from audit_app.recording.recorder import record_many  # noqa: E402
-from audit_app.sinks import delivery  # noqa: E402
-from audit_app.sinks.base import StoredSink  # noqa: E402
-from audit_app.sinks.s3_events import S3EventSink  # noqa: E402
+from audit_app.events.actions import Action, Outcome
+from audit_app.events.actors import Actor, ActorKind
+from audit_app.interfaces import keyring
+from audit_app.models import AuditEvent, SinkState, StreamHead
+from audit_app.recording.drafts import AuditObject, EventDraft
+from audit_app.recording.recorder import record_many
+from audit_app.sinks import delivery
+from audit_app.sinks.base import StoredSink
+from audit_app.sinks.s3_events import S3EventSink
 
 NAME = "events:siem"
 STREAMS = ["environment:a", "environment:b", "environment:c", "refusals", "system"]
@@ -96,11 +93,11 @@ def _deliver(seconds: float, dies_at: int, dies: str) -> NoReturn:
         if times == dies_at and dies == "after":
             os.kill(os.getpid(), signal.SIGKILL)
 
-    delivery.taken = note  # type: ignore[assignment]
-    # A sink that hangs is left sooner, and S3 waits for no more events than there are.
-    delivery._WRITE_SECONDS = seconds  # type: ignore[misc]
+    # S3 waits for no more events than there are.
     S3EventSink.gathers = 0
-    delivery.deliver_events(at_once=True)
+    # A sink that hangs is left sooner.
+    with patch.multiple(delivery, taken=note, _WRITE_SECONDS=seconds):
+        delivery.deliver_events(at_once=True)
     os._exit(0)
 
 
@@ -149,7 +146,3 @@ def main() -> None:
         answer = acts[request.pop("do")](**request)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 from uuid import uuid4
 
 import boto3
@@ -112,8 +113,7 @@ def splunk(folder: Path, trouble: Trouble) -> Iterator[Receiver]:
         trouble.taken()
         return reply
 
-    made.take = unreliable  # type: ignore[method-assign]
-    with collector(made, folder) as port, tcp_switch(port) as switch:
+    with patch.object(made, "take", unreliable), collector(made, folder) as port, tcp_switch(port) as switch:
         yield Receiver(f"hec://127.0.0.1:{switch.port}?ack=1", TOKEN, switch, port, lambda: held, trouble)
 
 
@@ -128,8 +128,11 @@ def cef_by_syslog(folder: Path, trouble: Trouble) -> Iterator[Receiver]:
         trouble.taken()
         return True
 
-    made.take = unreliable  # type: ignore[method-assign]
-    with syslog_server(made, folder) as port, tcp_switch(port) as switch:
+    with (
+        patch.object(made, "take", unreliable),
+        syslog_server(made, folder) as port,
+        tcp_switch(port) as switch,
+    ):
         address = f"syslog+tls://127.0.0.1:{switch.port}?format=cef"
         yield Receiver(address, "", switch, port, lambda: held, trouble)
 
