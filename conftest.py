@@ -82,8 +82,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         # Without a test that asks for a database, pytest-django makes none, and there is nothing to copy.
         asked, marked = getattr(item, "fixturenames", ()), item.get_closest_marker("django_db")
-        if "schema" in asked and "_django_db_helper" not in asked and not marked:
-            item.add_marker(pytest.mark.django_db)
+        if "django_db_setup" in asked and "_django_db_helper" not in asked and not marked:
+            # A test with processes copies the database, which SQLite refuses inside a transaction.
+            item.add_marker(pytest.mark.django_db(transaction="database" in asked))
     if config.getoption("--run-torture"):
         return
     long = [item for item in items if item.get_closest_marker("torture")]

@@ -4,13 +4,11 @@ It takes one JSON object a line and answers with one. `work` runs in a process o
 starts at once; it kills itself with SIGKILL just before its n-th statement.
 """
 
-import json
 import os
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -34,6 +32,7 @@ from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 from sync_app.models import RotationPolicy
 from sync_app.rotation.policies import service as policies
+from tests.answers import answer
 
 # Of each so many values, the first has a policy that rotates it, and the second an owner.
 _OF_A_KIND = 4
@@ -157,10 +156,4 @@ def found(newest: int) -> dict[str, Any]:
 
 def main() -> None:
     """Answer what is asked."""
-    asked: dict[str, Callable[..., dict[str, Any]]] = {
-        "prepare": prepare, "leave": leave, "work": work, "found": found,
-    }  # fmt: skip
-    for line in sys.stdin:
-        request = json.loads(line)
-        sys.stdout.write(json.dumps(asked[request.pop("do")](**request)) + "\n")
-        sys.stdout.flush()
+    answer(prepare, leave, work, found)

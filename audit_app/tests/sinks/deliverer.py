@@ -10,7 +10,6 @@ import os
 import random
 import resource
 import signal
-import sys
 import time
 from typing import Any, NoReturn
 from unittest.mock import patch
@@ -28,6 +27,7 @@ from audit_app.recording.recorder import record_many
 from audit_app.sinks import delivery
 from audit_app.sinks.base import StoredSink
 from audit_app.sinks.s3_events import S3EventSink
+from tests.answers import answer
 
 NAME = "events:siem"
 STREAMS = ["environment:a", "environment:b", "environment:c", "refusals", "system"]
@@ -140,9 +140,4 @@ def main() -> None:
     keyring().open_all()
     # From its first event on.
     SinkState.objects.create(name=NAME)
-    for line in sys.stdin:
-        request = json.loads(line)
-        acts: dict[str, Any] = {"write": write, "fork": fork, "go": go, "state": state}
-        answer = acts[request.pop("do")](**request)
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+    answer(write, fork, go, state)

@@ -15,28 +15,24 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import django
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
 
-django.setup()
-
-from django.conf import settings  # noqa: E402 - models are loaded only now
-from django.core.management import CommandError, call_command  # noqa: E402
-from django.db import connection, connections  # noqa: E402
-
-from audit_app.interfaces import keyring  # noqa: E402
-from audit_app.verification.stream_verifier import verify  # noqa: E402
-from environments_app.authorization.principals import user_principal  # noqa: E402
-from environments_app.models import Environment, User  # noqa: E402
-from environments_app.tests.cast import make_cast  # noqa: E402
-from secrets_app.errors import KeyUnavailable  # noqa: E402
-from secrets_app.keys import data_keys  # noqa: E402
-from secrets_app.keys.providers.base import KeyProvider  # noqa: E402
-from secrets_app.maintenance.integrity_checks import secrets as edited_secrets  # noqa: E402
-from secrets_app.maintenance.integrity_checks import versions as damaged_versions  # noqa: E402
-from secrets_app.models import DataKey, KeyMigration, Secret  # noqa: E402
-from secrets_app.services import read, write  # noqa: E402
-from secrets_app.tests.keys.conftest import forget_process  # noqa: E402
-from secrets_app.types.registry import SecretType  # noqa: E402
+from audit_app.interfaces import keyring
+from audit_app.verification.stream_verifier import verify
+from environments_app.authorization.principals import user_principal
+from environments_app.models import Environment, User
+from environments_app.tests.cast import make_cast
+from secrets_app.errors import KeyUnavailable
+from secrets_app.keys import data_keys
+from secrets_app.keys.providers.base import KeyProvider
+from secrets_app.maintenance.integrity_checks import secrets as edited_secrets
+from secrets_app.maintenance.integrity_checks import versions as damaged_versions
+from secrets_app.models import DataKey, KeyMigration, Secret
+from secrets_app.services import read, write
+from secrets_app.tests.keys.conftest import forget_process
+from secrets_app.types.registry import SecretType
 
 # How often a writer asks for a new data key.
 _NEW_KEY_EVERY = 15
@@ -210,7 +206,3 @@ def main() -> None:
             answer = asked[action](**request)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -5,38 +5,33 @@ and does what the task does; it kills itself with SIGKILL at its n-th statement,
 after its n-th request to the target, whichever thread comes there first.
 """
 
-import json
 import os
 import signal
-import sys
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
-import django
+from botocore.httpsession import URLLib3Session
+from django.core.management import call_command
+from django.db import connection, connections
 
-django.setup()
-
-from botocore.httpsession import URLLib3Session  # noqa: E402 - models are loaded only now
-from django.core.management import call_command  # noqa: E402
-from django.db import connection, connections  # noqa: E402
-
-from audit_app.interfaces import keyring  # noqa: E402
-from audit_app.verification.stream_verifier import verify  # noqa: E402
-from environments_app.authorization.principals import user_principal  # noqa: E402
-from environments_app.models import Environment, User  # noqa: E402
-from environments_app.tests.cast import make_cast  # noqa: E402
-from secrets_app.services import write  # noqa: E402
-from secrets_app.types.registry import SecretType  # noqa: E402
-from sync_app import tasks  # noqa: E402
-from sync_app.backends.vault.adapter import PooledAdapter  # noqa: E402
-from sync_app.jobs import leases  # noqa: E402
-from sync_app.models import PlanItem, Run, SyncEntry, Target  # noqa: E402
-from sync_app.runs import runner as runs_runner  # noqa: E402
-from sync_app.targets import service as targets  # noqa: E402
+from audit_app.interfaces import keyring
+from audit_app.verification.stream_verifier import verify
+from environments_app.authorization.principals import user_principal
+from environments_app.models import Environment, User
+from environments_app.tests.cast import make_cast
+from secrets_app.services import write
+from secrets_app.types.registry import SecretType
+from sync_app import tasks
+from sync_app.backends.vault.adapter import PooledAdapter
+from sync_app.jobs import leases
+from sync_app.models import PlanItem, Run, SyncEntry, Target
+from sync_app.runs import runner as runs_runner
+from sync_app.targets import service as targets
+from tests.answers import answer
 
 
 def alice() -> Any:
@@ -154,17 +149,6 @@ def _dying(dies_at: int) -> Callable[[], None]:
     return pass_by
 
 
-def main(*more: Callable[..., dict[str, Any]]) -> NoReturn:
+def main(*more: Callable[..., dict[str, Any]]) -> None:
     """Answer what is asked, by the functions of this module and more of them."""
-    acts: tuple[Callable[..., dict[str, Any]], ...] = (prepare, target, keep, request, work, look, *more)
-    asked = {each.__name__: each for each in acts}
-    for line in sys.stdin:
-        given = json.loads(line)
-        answer = asked[given.pop("do")](**given)
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
-    sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()
+    answer(prepare, target, keep, request, work, look, *more)

@@ -3,8 +3,6 @@
 from typing import Any
 from uuid import uuid4
 
-from sync_app.tests.applying.processes import fleet  # isort: skip - it sets Django up
-
 from django.core.management import call_command
 
 from audit_app.events.actors import system
@@ -15,6 +13,7 @@ from secrets_app.services import lifecycle
 from sync_app.models import PlanItem, Run, SyncEntry, Target
 from sync_app.runs import runner as runs_runner
 from sync_app.runs import schedule
+from sync_app.tests.applying.processes import fleet
 
 
 def found() -> dict[str, Any]:
@@ -61,5 +60,6 @@ def sync() -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Answer what is asked."""
     fleet.main(found, act, drop, scheduled, sync)

@@ -13,8 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sync_app.tests.applying.processes import fleet  # isort: skip - it sets Django up
-
 from celery.app.utils import find_app
 from celery.signals import worker_shutting_down
 from django.conf import settings
@@ -24,6 +22,7 @@ from sync_app.jobs import leases
 from sync_app.models import Run, Target
 from sync_app.models.run import RunKind
 from sync_app.targets import service as targets
+from sync_app.tests.applying.processes import fleet
 
 # As `celery -A` finds it.
 app = find_app("keeper_project.celery")
@@ -133,7 +132,8 @@ def _start(name: str, arguments: list[str], run: Callable[[list[str]], Any]) -> 
     os._exit(70)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Answer what is asked; nobody who was started stays behind."""
     try:
         fleet.main(serve, kill_holder, stop_holder, after_stop, count, automate)
     finally:

@@ -5,41 +5,36 @@ and does what the task does. It kills itself with SIGKILL at its n-th statement,
 stops itself with SIGSTOP where it holds the server's lock and has just been told that it is its turn.
 """
 
-import json
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
-import django
+from django.core.management import call_command
+from django.db import connection, connections
+from django.db.models import F
 
-django.setup()
-
-from django.core.management import call_command  # noqa: E402 - models are loaded only now
-from django.db import connection, connections  # noqa: E402
-from django.db.models import F  # noqa: E402
-
-from audit_app.interfaces import keyring  # noqa: E402
-from audit_app.verification.stream_verifier import verify  # noqa: E402
-from environments_app.authorization.principals import user_principal  # noqa: E402
-from environments_app.models import Environment, User  # noqa: E402
-from environments_app.tests.cast import make_cast  # noqa: E402
-from secrets_app.models import Secret  # noqa: E402
-from secrets_app.services import read, write  # noqa: E402
-from secrets_app.types.registry import SecretType  # noqa: E402
-from sync_app import tasks  # noqa: E402
-from sync_app.models import Rotation, RotationPolicy  # noqa: E402
-from sync_app.rotation.execution import session as execution_lease  # noqa: E402
-from sync_app.rotation.execution.requests import request_rotation  # noqa: E402
-from sync_app.rotation.policies import service as policies  # noqa: E402
-from sync_app.rotators.ab_logins import AbLogins  # noqa: E402
-from sync_app.rotators.base import Fence  # noqa: E402
-from sync_app.rotators.mysql.rotator import MySql  # noqa: E402
-from sync_app.rotators.postgresql.rotator import PostgreSql  # noqa: E402
+from audit_app.interfaces import keyring
+from audit_app.verification.stream_verifier import verify
+from environments_app.authorization.principals import user_principal
+from environments_app.models import Environment, User
+from environments_app.tests.cast import make_cast
+from secrets_app.models import Secret
+from secrets_app.services import read, write
+from secrets_app.types.registry import SecretType
+from sync_app import tasks
+from sync_app.models import Rotation, RotationPolicy
+from sync_app.rotation.execution import session as execution_lease
+from sync_app.rotation.execution.requests import request_rotation
+from sync_app.rotation.policies import service as policies
+from sync_app.rotators.ab_logins import AbLogins
+from sync_app.rotators.base import Fence
+from sync_app.rotators.mysql.rotator import MySql
+from sync_app.rotators.postgresql.rotator import PostgreSql
+from tests.answers import answer
 
 
 def alice() -> Any:
@@ -178,18 +173,6 @@ def _stopping(rotation: int, fence_seconds: int) -> None:
     tasks.execute_rotation(rotation)
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Answer what is asked."""
-    asked: dict[str, Callable[..., dict[str, Any]]] = {
-        each.__name__: each for each in (prepare, ask, work, stall, wake, look)
-    }
-    for line in sys.stdin:
-        given = json.loads(line)
-        answer = asked[given.pop("do")](**given)
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
-    sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()
+    answer(prepare, ask, work, stall, wake, look)
