@@ -111,6 +111,22 @@ def test_a_suspended_administrator_does_not_break_the_glass(cast: Cast, events: 
     )
 
 
+def test_a_suspended_administrator_breaks_the_glass_only_where_a_manager_confirmed(
+    cast: Cast, events: Events
+) -> None:
+    other = accounts.create_user(actor=cast.principal(cast.root), username="dora", role="admin")
+    confirm(cast, other, reset(cast, other))
+    dora = cast.principal(other)
+    assert dora.trusted_in == {cast.development.pk}
+    for attempt in (
+        lambda: memberships.grant(actor=dora, environment=cast.production, user=cast.charlie, role="reader"),
+        lambda: tokens.issue(actor=dora, environment=cast.production, role="reader", name="mine"),
+    ):
+        with pytest.raises(Suspended):
+            attempt()
+    assert not events(Action.BREAK_GLASS)
+
+
 def test_a_suspended_administrator_makes_nobody_who_breaks_it(cast: Cast, events: Events) -> None:
     standing, _ = tokens.issue(
         actor=system_principal(is_admin=True), environment=None, role="admin", name="standing"

@@ -7,6 +7,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
@@ -31,6 +32,7 @@ from environments_app.models import (
 )
 from environments_app.tests.cast import Cast
 from environments_app.users import accounts
+from environments_app.users.password_links import invite_new
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
 SignedIn = Callable[[User], Client]
@@ -152,6 +154,25 @@ def test_two_accounts_of_one_person_are_one_approval(cast: Cast, asked: Approval
     event = events("approval.decide")[-1]
     assert (event.outcome, event.actor_name) == ("denied", "roots-other")
     assert "different person" in event.details
+
+
+def test_two_approvals_are_one_once_one_person_could_have_given_both(
+    cast: Cast, asked: Approval, settings: Settings
+) -> None:
+    settings.EMAIL_HOST, settings.KEEPER_URL = "mail.example.com", "https://keeper.example.com"
+    nina = invite_new(actor=system_principal(is_admin=True), username="nina", email="nina@example.com")
+    Membership.objects.create(environment=cast.production, user=nina, role=Role.MANAGER)
+    approvals.explain(actor=cast.principal(cast.alice), approval=asked, reason="", held=True)
+    for user in (cast.root, nina):
+        approvals.approve(actor=cast.principal(user), approval=fresh(asked.pk))
+    assert fresh(asked.pk).state == ApprovalState.APPROVED
+    # The address to which the invitation of one approver goes is that of the other from now on.
+    accounts.update_user(actor=cast.principal(cast.root), user=nina, email="root@example.com")
+    assert not cast.principal(nina).suspended
+    assert len(approvals_that_count(fresh(asked.pk))) == 1
+    with pytest.raises(ApprovalVoid):
+        approvals.carry_out(actor=cast.principal(cast.alice), approval=fresh(asked.pk))
+    assert Environment.objects.get(pk=cast.production.pk).protected
 
 
 def test_a_planted_or_edited_approval_counts_for_nothing(cast: Cast, asked: Approval) -> None:

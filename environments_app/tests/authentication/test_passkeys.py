@@ -229,6 +229,17 @@ def test_the_own_password_is_confirmed_with_a_passkey(
     assert done.status_code == 302
 
 
+def test_a_challenge_is_answered_once(
+    cast: Cast, device: Authenticator, signed_in: Callable[[User], Client]
+) -> None:
+    client = signed_in(cast.alice)
+    asked = options_in(client.get("/confirm"))
+    for status in (302, 422):
+        # A new signature each time, which counts on: no copy of the first.
+        answer = {"password": PASSWORD, "code": "", "passkey": device.get(asked)}
+        assert client.post("/confirm", answer).status_code == status
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_an_ip_address_has_none(cast: Cast, device: Authenticator, host: str, settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["testserver", host]
