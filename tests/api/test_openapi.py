@@ -118,6 +118,20 @@ def test_every_operation_describes_its_refusals() -> None:
     assert DESCRIBED["servers"]
 
 
+def test_a_read_that_opens_values_describes_that_it_may_be_refused_as_damaged() -> None:
+    """A value that was edited in the database, or is guarded, is refused by 409."""
+    reads = {path: item["get"]["responses"] for path, item in API.items() if "get" in item}
+    assert {path for path, answers in reads.items() if "409" in answers} == {
+        "/api/environments/{environment}/compare/{other}",
+        "/api/environments/{environment}/export",
+        "/api/environments/{environment}/secrets/{name}",
+        "/api/reports/{key}",
+        "/api/secrets/{id}",
+        "/api/secrets/{id}/versions",
+        "/api/secrets/{id}/versions/{number}",
+    }
+
+
 def test_a_body_takes_no_member_but_those_described() -> None:
     schemas = DESCRIBED["components"]["schemas"]
     bodies = {

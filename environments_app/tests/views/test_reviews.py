@@ -1,6 +1,7 @@
 """The pages and the API of access reviews: what a reviewer sees, chooses and is refused."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from environments_app.environments import groups
+from environments_app.environments import groups, memberships
 from environments_app.models import Environment, Membership, Review, ReviewItem, User
 from environments_app.reviews import decisions
 from environments_app.reviews import service as reviews
@@ -257,6 +258,31 @@ def test_select_all_is_not_shown_where_nothing_can_be_selected(
 ) -> None:
     assert "data-select-all" in page(signed_in(cast.alice), review)
     assert "data-select-all" not in page(signed_in(user_with_password("audrey", role="auditor")), review)
+
+
+def test_what_came_back_is_decided_and_signed_on_the_page(
+    cast: Cast, review: Review, signed_in: SignedIn
+) -> None:
+    client, auditor = signed_in(cast.root), signed_in(user_with_password("audrey", role="auditor"))
+    bob = item(review, "bob")
+    for one in ReviewItem.objects.filter(review=review).select_related("review"):
+        line, actor = lines_for([one])[key_of(one)], cast.principal(cast.root)
+        decisions.decide(actor=actor, item=one, decision="keep", state=line.state, reason="needed")
+    box = f'name="item" value="{bob.pk}:'
+    assert box not in page(client, review, "all")
+    membership = Membership.objects.get(user=cast.bob, environment=cast.development)
+    memberships.change_membership(actor=cast.principal(cast.alice), membership=membership, role="editor")
+    sign = reverse("review-sign", args=[review.pk])
+    assert "Decide about it again" in auditor.post(sign, {"given": ""}, follow=True).content.decode()
+    shown = page(client, review, "all")
+    assert "This access has changed since it was kept. Decide about it again." in shown
+    (chosen,) = re.findall(rf'name="item" value="({bob.pk}:[^"]*)"', shown)
+    assert shown.count('name="item"') == 1
+    decide = reverse("review-decide", args=[review.pk])
+    body = {"item": chosen, "decision": "end", "reason": "not wanted"}
+    assert "1 entry ended." in client.post(decide, body, follow=True).content.decode()
+    assert box not in page(client, review, "all")
+    assert "Signed off" in auditor.post(sign, {"given": ""}, follow=True).content.decode()
 
 
 def test_what_was_given_since_is_shown_at_the_sign_off(

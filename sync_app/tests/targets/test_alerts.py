@@ -107,6 +107,17 @@ def test_a_run_that_fails_is_told_with_its_sentence_until_one_works(cast: Cast, 
     assert Delivery.objects.order_by("id")[0].lines == ["the token has expired: replace the credentials"]
 
 
+def test_a_notice_is_over_once_a_run_that_writes_has_nothing_to_mend(cast: Cast, target: Target) -> None:
+    ended(target, error="the workloads were not restarted")
+    # A check mends nothing, and neither does a run that left the same.
+    for again in ({"kind": "check"}, {"error": "the workloads were not restarted"}):
+        ended(target, **again)
+        assert [kind for kind, _ in told()] == ["sync.noticed"]
+        assert Alert.objects.get(kind="sync.noticed").open
+    ended(target, kind="sync")
+    assert [kind for kind, _ in told()] == ["sync.noticed", "recovered"]
+
+
 def test_a_run_that_is_tried_again_is_told_when_it_keeps_failing(cast: Cast, target: Target) -> None:
     ended(target, "queued", attempts=1, error="no answer")
     assert told() == []

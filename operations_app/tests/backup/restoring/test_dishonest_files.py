@@ -1,7 +1,10 @@
 """A file that Keeper's keys seal and sign, and that does not hold what it says: it is neither proved nor restored."""
 
+import gzip
+import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +14,23 @@ import pytest
 from django.db import models
 from pytest_django import Settings
 
+from audit_app.models import MAC_LENGTH
 from environments_app.tests.cast import Cast
 from operations_app.backup import create
+from operations_app.backup import restore as backup_restore
 from operations_app.backup.archive import rows
-from operations_app.backup.archive.format import BackupWriter, open_backup
+from operations_app.backup.archive.format import (
+    BackupWriter,
+    ChunkReader,
+    ChunkWriter,
+    _stream_key,
+    open_backup,
+)
 from operations_app.backup.archive.manifest import Head, Manifest
 from operations_app.backup.create import back_up
 from operations_app.backup.errors import Altered, BackupError, Incomplete, Malformed, Truncated
 from operations_app.backup.restore import restore
-from operations_app.backup.verification import verify_backup
+from operations_app.backup.verification import verified_backup, verify_backup
 from operations_app.tests.backup.making import OPERATOR, furnish
 from secrets_app.models import Secret
 
@@ -247,3 +258,33 @@ def test_a_file_that_ends_where_its_rows_would_begin(cast: Cast, tmp_path: Path)
         made.write_bytes(content[: begins + more])
         with pytest.raises(Truncated):
             verify_backup(made)
+
+
+def test_rows_that_are_exchanged_after_the_proof(
+    cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who holds the file key seals other rows behind the same manifest, and signs nothing."""
+    furnish(cast)
+    made = back_up(actor=OPERATOR, path=tmp_path / "made.kbk").path
+    genuine = made.read_bytes()
+    begins = 12 + int.from_bytes(genuine[8:12], "big")
+
+    @contextmanager
+    def exchanged(path: Path, progress: Any) -> Iterator[Any]:
+        with verified_backup(path, progress) as (proof, opened):
+            key = _stream_key(opened.key, genuine[:begins])
+            sealed, size = io.BytesIO(), len(genuine) - begins - MAC_LENGTH
+            honest = ChunkReader(io.BytesIO(genuine[begins:]), key, size=size).readall()
+            edited = gzip.compress(gzip.decompress(honest).replace(b"payments/key", b"payments/kez"))
+            chunks = ChunkWriter(sealed, key)
+            chunks.write(edited.ljust(len(honest), b"\0"))
+            chunks.finish()
+            made.write_bytes(genuine[:begins] + sealed.getvalue() + genuine[-MAC_LENGTH:])
+            assert made.stat().st_size == len(genuine)
+            yield proof, opened
+
+    monkeypatch.setattr(backup_restore, "verified_backup", exchanged)
+    before = stored()
+    with pytest.raises(Altered, match="exchanged after it was proved"):
+        restore(made, replace=True)
+    assert stored() == before

@@ -249,6 +249,19 @@ def test_a_version_that_a_restored_cluster_uses_again_is_another(
         backend.delete(seen)
 
 
+def test_a_repeated_write_of_what_another_has_marked_since_is_not_taken_for_done(
+    kubernetes: KubernetesWorld, backend: Backend
+) -> None:
+    """The answer to the first attempt was lost; the value is still the one that it wrote."""
+    seen = backend.create("a", "1", mark=MARK, token=TOKEN)
+    made = backend.update(seen, "2", token=OTHER_TOKEN)
+    assert backend.update(seen, "2", token=OTHER_TOKEN, repeated=True) == made
+    theirs = {"metadata": {"labels": dict.fromkeys(MARK.labels(), "another")}}
+    kubernetes.cluster.store.merge("default", f"{kubernetes.prefix}.a", theirs, "kubectl")
+    with pytest.raises(ChangedSinceRead):
+        backend.update(seen, "2", token=OTHER_TOKEN, repeated=True)
+
+
 def test_a_404_is_only_what_the_api_server_says(kubernetes: KubernetesWorld, backend: Backend) -> None:
     backend.create("a", "1", mark=MARK, token=TOKEN)
     kubernetes.cluster.failing["get"] = 404
