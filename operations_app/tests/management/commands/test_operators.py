@@ -21,6 +21,8 @@ from environments_app.environments.service import update_environment
 from environments_app.errors import ApprovalNeeded, BadToken, Forbidden
 from environments_app.models import Alert, Approval, PersonalToken, User
 from environments_app.tests.cast import Cast
+from environments_app.tests.trusts.issuer import Issuer
+from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens.authentication import authenticate
 from environments_app.tokens.personal import issue_personal
 from environments_app.tokens.service import issue
@@ -116,8 +118,21 @@ def test_accounts_are_listed_disabled_enabled_and_unlocked(cast: Cast) -> None:
 @pytest.mark.django_db
 def test_who_has_access_to_an_environment(cast: Cast) -> None:
     grant(actor=cast.principal(cast.alice), environment=cast.production, user=cast.bob, role="reader")
-    assert {each["person"] for each in rows("access", "--environment", "production")} >= {"alice", "bob"}
-    assert {each["person"] for each in rows("access", "--environment", "development")} >= {"erin", "vera"}
+    issue(actor=OPERATOR, environment=cast.production, role="reader", name="deploy")
+    make_trust(cast, Issuer())
+    for options in ([], ["--as-of", f"{timezone.now():%Y-%m-%d}"]):
+        found = {
+            (each["kind"], each["who"]): each
+            for each in rows("access", "--environment", "production", *options)
+        }
+        assert {("person", "alice"), ("person", "bob"), ("token", "deploy"), ("trust", "ci")} <= {*found}
+        bob = found["person", "bob"]
+        assert (bob["role"], bob["granted_by"], bob["reads"], bob["hindrances"]) == (
+            "reader", "alice", True, [],
+        )  # fmt: skip
+        # An administrator sees names alone, and the list says so.
+        assert not found["person", "root"]["reads"]
+    assert {each["who"] for each in rows("access", "--environment", "development")} >= {"erin", "vera"}
     assert "ROLE" in run("access", "--environment", "development")
     with pytest.raises(CommandError):
         run("access", "--environment", "nowhere")
