@@ -279,6 +279,10 @@ def test_what_is_not_renewable_ended_or_not_ones_own_is_not_prolonged(cast: Cast
     for other in (stranger, fixed):
         with pytest.raises(Forbidden):
             longer(parent, other, child)
+    ended = renewable(parent)
+    end_token(actor=token_principal(parent), token=ended)
+    with pytest.raises(Conflict, match="has ended"):
+        longer(parent, parent, ended)
     # The row that was read before the parent ended.
     row = ServiceToken.objects.select_related("environment").get(pk=child.pk)
     revoke(actor=cast.principal(cast.alice), token=parent)

@@ -14,8 +14,9 @@ from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent, RefusalCount
 from environments_app.authorization.principals import load_principal
+from environments_app.environments.deletion import delete_environment
 from environments_app.errors import BadToken, InvalidField, JwtRefused, KeysUnavailable, TooManyTokens
-from environments_app.models import Alert, ServiceToken, Trust, UsedJwt
+from environments_app.models import Alert, Environment, ServiceToken, Trust, UsedJwt
 from environments_app.tests.cast import Cast
 from environments_app.tests.trusts.issuer import Issuer, served
 from environments_app.tests.trusts.made import make_trust
@@ -24,7 +25,7 @@ from environments_app.tokens.children import end_token
 from environments_app.tokens.service import set_secret
 from environments_app.trusts import service, sign_in, upkeep
 from environments_app.trusts import sign_in as trial
-from environments_app.trusts.jwt.rules import LEEWAY_SECONDS
+from environments_app.trusts.jwt.rules import LEEWAY_SECONDS, MAX_ID
 from environments_app.trusts.key_source import find_key, forget_keys
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +66,7 @@ def test_a_workload_gets_a_short_token(cast: Cast) -> None:
     [event] = AuditEvent.objects.filter(action=Action.TRUST_SIGN_IN)
     assert (event.actor_kind, event.actor_uuid, event.object_name) == ("token", entered.token.uuid, "ci")
     assert '"sub":"a-service"' in event.details
+    assert '"role":"reader"' in event.details
     assert jwt not in event.details
     assert jwt.split(".")[2] not in event.details
     assert Trust.objects.get(pk=trust.pk).last_used_at is not None
@@ -125,6 +127,36 @@ def test_the_page_shows_what_a_token_of_the_issuer_failed(
     assert Trust.objects.get(pk=trust.pk).last_refusal == reason
 
 
+def test_a_stranger_changes_nothing_on_the_page_of_a_trust(cast: Cast) -> None:
+    trust = make_trust(cast, ISSUER)
+    forged = ISSUER.sign().rpartition(".")[0] + "." + ISSUER.sign(sub="other").rpartition(".")[2]
+    assert refusal(forged) == "jwt-signature"
+    assert refusal(ISSUER.sign({"kid": "two"})) == "jwt-unknown-key"
+
+    assert Trust.objects.get(pk=trust.pk).last_refusal == ""
+
+
+def test_a_trust_notes_its_use_and_a_refusal_once_a_minute(cast: Cast) -> None:
+    make_trust(cast, ISSUER)
+
+    def noted() -> tuple[Any, ...]:
+        return Trust.objects.values_list("last_used_at", "last_refused_at", "last_refusal").get()
+
+    enter(ISSUER.sign())
+    refusal(ISSUER.sign(sub="mallory"))
+    first = noted()
+    enter(ISSUER.sign())
+    refusal(ISSUER.sign(exp=1))
+    assert noted() == first
+    Trust.objects.update(
+        last_used_at=first[0] - timedelta(minutes=2), last_refused_at=first[1] - timedelta(hours=1)
+    )
+    enter(ISSUER.sign())
+    refusal(ISSUER.sign(exp=1))
+    assert noted()[0] > first[0]
+    assert noted()[2] == "jwt-expired"
+
+
 def test_an_address_that_is_refused_often_is_turned_away(cast: Cast, settings: Settings) -> None:
     settings.KEEPER_REFUSALS_PER_MINUTE = 3
     make_trust(cast, ISSUER)
@@ -156,6 +188,16 @@ def test_a_token_is_used_once_where_the_trust_says_so(cast: Cast) -> None:
     assert enter(jwt, "again")
     assert enter(jwt, "again")
     assert UsedJwt.objects.count() == 1
+
+
+def test_an_id_that_another_issuer_used_is_not_used_up(cast: Cast) -> None:
+    other = Issuer("https://other.test")
+    make_trust(cast, ISSUER, single_use=True)
+    make_trust(cast, other, name="other", single_use=True)
+
+    assert enter(ISSUER.sign(jti="1"))
+    assert enter(other.sign(jti="1"), "other")
+    assert refusal(other.sign(jti="1"), "other") == "jwt-replayed"
 
 
 def test_a_trust_decides_how_old_a_token_may_be(cast: Cast) -> None:
@@ -326,6 +368,8 @@ def test_a_github_token_without_an_owner_is_refused(cast: Cast) -> None:
     make_trust(cast, ISSUER, preset="github", claims={"repository": "example/shop"})
 
     assert refusal(github(repository_owner_id=...)) == "jwt-claim"
+    assert refusal(github(repository_owner_id="7" * (MAX_ID + 1))) == "jwt-claim"
+    assert enter(github(repository_owner_id="7" * MAX_ID))
 
 
 def test_pull_request_target_is_refused_unless_asked_for(cast: Cast) -> None:
@@ -412,11 +456,28 @@ def test_a_trial_fails_where_the_sign_in_would(cast: Cast, settings: Settings) -
     enter(used, "once")
 
     assert not passes(once, used)
+    assert not passes(once, "junk")
+    # Used by a trust that takes a token once, and tried at one that does not.
+    assert passes(make_trust(cast, ISSUER, name="again"), used)
     assert not passes(shop, github(repository_owner_id=...))
+    assert not passes(shop, github(repository_owner_id="7" * (MAX_ID + 1)))
     assert passes(shop, github())
     assert not passes(service.change(actor=actor, trust=shop, enabled=False), github())
     settings.KEEPER_TRUST_MAX_TOKENS = 1
     assert not passes(once, ISSUER.sign())
+
+
+@pytest.mark.parametrize("forged", ["trust", "environment"])
+def test_a_trial_fails_where_a_row_was_edited(cast: Cast, forged: str) -> None:
+    trust, actor = make_trust(cast, ISSUER), cast.principal(cast.alice)
+    if forged == "trust":
+        Trust.objects.update(role="editor")
+    else:
+        Environment.objects.filter(pk=cast.production.pk).update(protected=True)
+    trust = Trust.objects.select_related("environment").get(pk=trust.pk)
+
+    tried = trial.try_token(actor=actor, trust=trust, jwt=ISSUER.sign())
+    assert [check.reason for check in tried.checks if not check.passed] == ["trust-ended"]
 
 
 def test_an_unreachable_issuer_is_shown_on_the_trust(cast: Cast, settings: Settings) -> None:
@@ -472,6 +533,37 @@ def test_keys_are_discovered_and_an_outage_is_no_refusal(cast: Cast, running: Is
     with pytest.raises(KeysUnavailable):
         enter(running.sign())
     assert not RefusalCount.objects.exists()
+
+
+ENDED: dict[str, tuple[Callable[[Cast, Trust], object], str]] = {
+    "disabled": (
+        lambda cast, trust: service.change(actor=cast.principal(cast.alice), trust=trust, enabled=False),
+        "trust-ended",
+    ),
+    "edited": (lambda *_: Trust.objects.update(role="editor"), "trust-forged"),
+    "of an edited environment": (
+        lambda cast, _: Environment.objects.filter(pk=cast.production.pk).update(protected=True),
+        "trust-forged",
+    ),
+    "of a deleted environment": (
+        lambda cast, _: delete_environment(actor=cast.principal(cast.root), environment=cast.production),
+        "trust-of-deleted-environment",
+    ),
+}
+
+
+@pytest.mark.parametrize("ended", ENDED)
+def test_nothing_is_fetched_for_a_trust_that_lets_nobody_in(cast: Cast, running: Issuer, ended: str) -> None:
+    """Its address may be one that somebody wrote into the row."""
+    trust = make_trust(cast, running, jwks="")
+    forget_keys()
+    running.requests.clear()
+    act, reason = ENDED[ended]
+    act(cast, trust)
+
+    assert refusal(running.sign()) == reason
+    assert refusal(running.sign(sub="mallory")) == reason
+    assert not running.requests
 
 
 def test_nothing_is_fetched_for_a_token_of_another_issuer(cast: Cast, running: Issuer) -> None:
