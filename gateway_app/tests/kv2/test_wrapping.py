@@ -334,6 +334,20 @@ def test_a_row_that_sql_edits_opens_nothing(
     assert {problem.kind for problem in run_checks()} == {"replayed" if "row_mac" in edit else "wrapped-read"}
 
 
+@pytest.mark.parametrize("given", [5, True, ["kpw_a"], {"a": "kpw_a"}])
+def test_what_is_no_text_is_no_wrapping_token(ask: Ask, given: Any) -> None:
+    for path in (UNWRAP, "sys/wrapping/lookup"):
+        answer = ask("POST", path, json.dumps({"token": given}).encode())
+        assert (answer.status_code, "could not decode token" in answer.content.decode()) == (403, True)
+
+
+def test_a_wrapping_token_revokes_itself_in_no_namespace(ask: Ask, secret: Secret) -> None:
+    text = wrap(ask)["token"]
+    answer = ask("POST", "auth/token/revoke-self", token=text, X_Vault_Namespace="team")
+    assert answer.status_code == 400
+    assert ask("POST", UNWRAP, token=text).status_code == 200
+
+
 def test_guesses_are_counted_and_limited(ask: Ask, settings: Settings) -> None:
     settings.KEEPER_REFUSALS_PER_MINUTE = 3
     answers = [ask("POST", UNWRAP, token=f"kpw_{number}").status_code for number in range(5)]
@@ -354,7 +368,7 @@ def test_other_answers_are_not_wrapped(ask: Ask, secret: Secret) -> None:
     assert (
         ask("GET", "secret/data/app/db", X_Vault_Wrap_TTL="60", X_Vault_Wrap_Format="jwt").status_code == 400
     )
-    for wrong in ("abc", "-5", "8d", "1.5", "9" * 30, "١"):
+    for wrong in ("abc", "-5", "8d", "1.5", "9" * 30, "9" * 5000, "-", "1h and more", "١"):
         assert ask("GET", "secret/data/app/db", X_Vault_Wrap_TTL=wrong).status_code == 400, wrong
     assert not WrappedRead.objects.exists()
     assert ask("GET", "secret/data/app/db", X_Vault_Wrap_TTL="0s").json()["data"]["data"] == {"value": VALUE}
@@ -414,6 +428,10 @@ def test_a_purged_secret_takes_its_wrapped_reads_along(cast: Cast, ask: Ask, sec
 )  # fmt: skip
 def test_durations_have_the_forms_of_go(given: Any, text: str) -> None:
     assert duration_text(duration_of(given, "x")) == text
+
+
+def test_a_negative_duration_has_its_sign_in_front() -> None:
+    assert duration_text(duration_of("-90s", "x", signed=True)) == "-1m30s"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -20,10 +20,11 @@ from environments_app.errors import Forbidden, InvalidField, Invisible
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast, make_cast
 from environments_app.tokens.service import issue
-from secrets_app.errors import KeyUnavailable, ShareEnded, TamperedSecret
+from secrets_app.errors import GuardedValue, KeyUnavailable, ShareEnded, TamperedSecret
 from secrets_app.models import Secret, SecretVersion, Share
 from secrets_app.services import lifecycle
 from secrets_app.services import share as share_service
+from secrets_app.services.guarded import guard
 from secrets_app.services.read import version_of
 from secrets_app.tests.at_once import at_once
 from secrets_app.tests.kept import VALUE, change, keep
@@ -301,6 +302,25 @@ def test_a_secret_that_was_edited_since_is_not_shown_and_the_share_stays(
         opened(cast, cast.charlie, link)
     assert events("secret.reveal") == []
     assert Share.objects.get().opened_at is None
+
+
+def test_a_link_to_what_was_guarded_since_is_not_used_up(cast: Cast) -> None:
+    secret = keep(cast)
+    link = share(cast, secret)
+    guard(actor=cast.principal(cast.alice), secret=Secret.objects.get(pk=secret.pk))
+    with pytest.raises(GuardedValue):
+        opened(cast, cast.charlie, link)
+    assert Share.objects.get().opened_at is None
+
+
+def test_an_ended_account_loses_the_links_from_and_for_it_in_that_environment(cast: Cast) -> None:
+    share(cast, keep(cast), to=cast.charlie)
+    share(cast, keep(cast, "for-bob"), by=cast.alice, to=cast.bob)
+    share(cast, keep(cast, "elsewhere", environment=cast.production), by=cast.alice, to=cast.bob)
+    share(cast, keep(cast, "other"), by=cast.alice, to=cast.charlie)
+    assert share_service.revoke_all(actor=system(), user=cast.bob, environment=cast.development) == 2
+    left = Share.objects.filter(revoked_at=None).values_list("secret__name", flat=True)
+    assert {*left} == {"elsewhere", "other"}
 
 
 def test_a_link_that_sql_made_is_not_sealed_by_the_end_of_an_account(cast: Cast, events: Events) -> None:
