@@ -77,6 +77,10 @@ def test_a_link_shows_a_suspended_account_nothing(cast: Cast, events: Events) ->
         open_share(actor=cast.principal(cast.charlie), link=link)
     (denied,) = events(Action.SECRET_SHARE_OPEN, outcome="denied")
     assert denied.actor_name == "charlie"
+    alice = cast.principal(cast.alice)
+    suspensions.confirm_account(actor=alice, environment=cast.production, user=cast.charlie, since=since)
+    with pytest.raises(Invisible):
+        open_share(actor=cast.principal(cast.charlie), link=link)
     confirm(cast, cast.charlie, since)
     assert open_share(actor=cast.principal(cast.charlie), link=link).value == VALUE
 

@@ -1,6 +1,7 @@
 """Who decides: which account counts as another person at the moment of the decision and of the change."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from django.utils import timezone
@@ -73,8 +74,12 @@ def test_a_suspended_administrator_approves_nothing(cast: Cast, asked: Approval)
     assert cast.root in people_who_decide(asked)
     cast.root.suspended_at = timezone.now()
     cast.root.save()
-    assert cast.principal(cast.root).is_admin
+    root = cast.principal(cast.root)
+    assert root.is_admin
     assert cast.root not in people_who_decide(asked)
+    for place, reason in ((cast.development, "no approver"), (cast.production, "")):
+        confirmed = replace(root, trusted_in=frozenset({place.pk}))
+        assert why_not_approver(confirmed, asked, CustodyGraph()) == reason
     with pytest.raises(Forbidden):
         approvals.approve(actor=cast.principal(cast.root), approval=asked)
 

@@ -157,10 +157,11 @@ def test_another_act_than_the_approved_one_is_asked_about_anew(
 
 def test_the_same_act_of_another_person_or_object_is_asked_about_anew(cast: Cast, place: Environment) -> None:
     approved, _ = approved_grant(cast, place)
-    other = ending(place).object._replace(uuid=uuid4())
+    own = ending(place).object
+    others = [own._replace(**part) for part in ({"uuid": uuid4()}, {"kind": "target"}, {"name": "renamed"})]
     for actor, proposal in (
         (cast.principal(cast.erin), ending(place)),
-        (cast.principal(cast.alice), ending(place, object=other)),
+        *((cast.principal(cast.alice), ending(place, object=other)) for other in others),
     ):
         with pytest.raises(ApprovalNeeded) as raised:
             require_approval(actor=actor, proposal=proposal)

@@ -11,7 +11,7 @@ from audit_app.models import AuditEvent
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.environments import groups, memberships
-from environments_app.models import Alert, Delivery, Environment, Membership, Role, User
+from environments_app.models import Alert, Delivery, Environment, Membership, Role, User, UserRole
 from environments_app.notifications.service import deliver_due
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens import service as tokens
@@ -49,16 +49,18 @@ def test_granting_a_role_that_reads_breaks_it_whoever_it_is_for(
         assert alerts[-1].stream == f"environment:{cast.production.uuid}"
 
 
-def test_managers_and_other_administrators_are_told_and_the_actor_is_not(cast: Cast) -> None:
+def test_managers_auditors_and_other_administrators_are_told_and_the_actor_is_not(cast: Cast) -> None:
     other = accounts.create_user(
         actor=cast.principal(cast.root), username="ada", email="", display_name="", password=NEW, role="admin"
     )
+    auditors = [User.objects.create_user(name, role=UserRole.AUDITOR) for name in ("audrey", "gone")]
+    accounts.disable_user(actor=cast.principal(cast.root), user=auditors[1])
     Delivery.objects.all().delete()
     memberships.grant(
         actor=cast.principal(cast.root), environment=cast.production, user=cast.root, role="reader"
     )
     told = Delivery.objects.filter(kind="break-glass", transport="email")
-    assert {each.addressee for each in told} == {cast.alice.uuid, other.uuid}
+    assert {each.addressee for each in told} == {cast.alice.uuid, other.uuid, auditors[0].uuid}
     (alert,) = Alert.objects.filter(kind="break-glass", open=True)
     assert (alert.subject, alert.environment) == ("Break-glass access in production", cast.production)
     assert alert.lines[0] == "root granted access to root, without a grant of their own there."

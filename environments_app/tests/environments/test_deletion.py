@@ -39,7 +39,14 @@ from environments_app.errors import (
     NameInUse,
     Tampered,
 )
-from environments_app.models import Approval, Environment, Membership, ServiceToken, User
+from environments_app.models import (
+    AccessConfirmation,
+    Approval,
+    Environment,
+    Membership,
+    ServiceToken,
+    User,
+)
 from environments_app.sessions import service
 from environments_app.tests.cast import Cast
 from environments_app.tokens.authentication import authenticate
@@ -94,14 +101,18 @@ def test_only_managers_and_administrators_delete_and_restore(cast: Cast) -> None
     restore_environment(actor=cast.principal(cast.root), environment=place)
 
 
-@pytest.mark.parametrize("what", ["account", "membership"])
+@pytest.mark.parametrize("what", ["account", "confirmed account", "membership"])
 def test_who_is_suspended_finds_and_restores_nothing(cast: Cast, what: str) -> None:
     place = deleted(cast)
     assert deleted_environments(cast.principal(cast.alice)).exists()
     alice = User.objects.get(pk=cast.alice.pk)
-    row = alice if what == "account" else Membership.objects.get(user=alice, environment=place)
+    row = Membership.objects.get(user=alice, environment=place) if what == "membership" else alice
     row.suspended_at = timezone.now()
     row.save(update_fields=["suspended_at"])
+    if what == "confirmed account":
+        AccessConfirmation.objects.create(
+            environment=place, user=alice, suspended_at=row.suspended_at, confirmed_by=cast.erin
+        )
     actor = cast.principal(alice)
     assert not deleted_environments(actor).exists()
     with pytest.raises(Invisible):

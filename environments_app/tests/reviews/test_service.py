@@ -180,9 +180,11 @@ def test_a_second_hat_is_the_same_person(cast: Cast) -> None:
 
 def test_a_suspended_account_neither_decides_nor_signs_off(cast: Cast, auditor: User) -> None:
     review = started(cast)
-    suspended = replace(cast.principal(cast.alice), suspended=True)
-    with pytest.raises(Forbidden, match="signed in"):
-        decided(cast.alice, item(review, "bob"), "keep", actor=suspended)
+    # Another environment's managers say nothing about this one.
+    for trusted_in in ((), (cast.production.pk,)):
+        suspended = replace(cast.principal(cast.alice), suspended=True, trusted_in=frozenset(trusted_in))
+        with pytest.raises(Forbidden, match="signed in"):
+            decided(cast.alice, item(review, "bob"), "keep", actor=suspended)
     refusal = reviews.why_not_signer(replace(cast.principal(auditor), suspended=True), review)
     assert "suspended" in refusal
 

@@ -18,6 +18,7 @@ from environments_app.access_requests.service import waiting_for
 from environments_app.environments import memberships
 from environments_app.errors import Conflict, Forbidden, InvalidField, Invisible, LinkEnded
 from environments_app.models import (
+    AccessConfirmation,
     AccessRequest,
     Delivery,
     Environment,
@@ -139,7 +140,7 @@ def test_who_sent_it_is_told_what_became_of_it(cast: Cast) -> None:
     assert (told.lines, told.link) == (["Reader in development."], "/people/nina")
 
 
-@pytest.mark.parametrize("change", ["role", "disabled", "suspended", "gone"])
+@pytest.mark.parametrize("change", ["role", "disabled", "suspended", "confirmed elsewhere", "gone"])
 def test_who_lost_the_right_meanwhile_gives_nothing_and_a_manager_is_asked(cast: Cast, change: str) -> None:
     other = user_with_password("olga", role=UserRole.ADMIN)
     nina = invited(cast, "development", by=other)
@@ -149,10 +150,17 @@ def test_who_lost_the_right_meanwhile_gives_nothing_and_a_manager_is_asked(cast:
         accounts.update_user(actor=root, user=other, role=UserRole.USER)
     elif change == "disabled":
         accounts.disable_user(actor=root, user=other)
-    elif change == "suspended":
+    elif change in {"suspended", "confirmed elsewhere"}:
         stored = User.objects.get(pk=other.pk)
         stored.suspended_at = timezone.now()
         stored.save()
+        if change == "confirmed elsewhere":
+            AccessConfirmation.objects.create(
+                environment=cast.production,
+                user=stored,
+                suspended_at=stored.suspended_at,
+                confirmed_by=cast.alice,
+            )
     else:
         User.objects.filter(pk=other.pk).update(role="owner")
     nina = accept(text)

@@ -194,6 +194,11 @@ def test_no_environment_is_deleted_while_a_read_waits_for_its_review(cast: Cast,
 def test_an_auditor_reviews_it(cast: Cast, secret: Secret) -> None:
     uuid = read_by_bob(cast, secret)
     auditor = User.objects.create_user("audra", email="a@example.com", role=UserRole.AUDITOR)
+    suspended = replace(cast.principal(auditor), suspended=True)
+    read = emergency.find_read(actor=suspended, uuid=uuid)
+    assert not emergency.may_review(suspended, read)
+    for place, may in ((cast.production, False), (cast.development, True)):
+        assert emergency.may_review(replace(suspended, trusted_in=frozenset({place.pk})), read) is may
     assert emergency.review(actor=cast.principal(auditor), uuid=uuid).review
 
 
