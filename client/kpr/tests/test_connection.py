@@ -11,6 +11,7 @@ from http.client import HTTPConnection
 import pytest
 
 from kpr.api import Api
+from kpr.connection import connect
 from kpr.errors import NoAnswerError, SignInError, UsageError
 from kpr.signin import workload
 
@@ -134,3 +135,24 @@ def test_a_proxy_that_cannot_be_used_is_refused(
     with pytest.raises(UsageError, match="https_proxy cannot be used") as error:
         Api("https://keeper.invalid").get("secrets")
     assert "secret-word" not in str(error.value)
+
+
+def test_a_server_that_no_proxy_names_is_asked_directly(
+    monkeypatch: pytest.MonkeyPatch, no_proxies: None
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", "keeper.invalid")
+    hosts = [connect(f"https://{host}.invalid", seconds=1).host for host in ("keeper", "another")]
+    assert hosts == ["keeper.invalid", "proxy.invalid"]
+
+
+@pytest.mark.parametrize("address", ["http://github.invalid/token", "https:///token", "file:///etc/passwd"])
+def test_the_token_of_a_job_goes_to_github_by_https_alone(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", address)
+    for name in ("KPR_JWT", "KPR_JWT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(workload, "connect", lambda *_, **__: pytest.fail("it connects"))
+    with pytest.raises(SignInError, match="no address of GitHub"):
+        workload.token_by_trust("https://keeper.invalid", "pipeline")

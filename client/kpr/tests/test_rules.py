@@ -1,5 +1,6 @@
 """The rules that need no server: names, settings, where a token is kept, and the page of docs."""
 
+import os
 import pwd
 import re
 import subprocess
@@ -123,6 +124,28 @@ def test_a_project_file_that_others_write_is_refused(tmp_path: Path) -> None:
     path = tmp_path / ".kpr.toml"
     path.write_text('environment = "x"\n')
     path.chmod(0o666)
+    with pytest.raises(UsageError, match="another account"):
+        load_project(tmp_path)
+
+
+def test_a_project_file_of_another_account_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, stat = tmp_path / ".kpr.toml", Path.stat
+    path.write_text('environment = "x"\n')
+    path.chmod(0o644)
+
+    def owned_by(uid: int) -> None:
+        def told(each: Path, **options: Any) -> os.stat_result:
+            facts = stat(each, **options)
+            return os.stat_result((*facts[:4], uid, *facts[5:])) if each == path else facts
+
+        monkeypatch.setattr(Path, "stat", told)
+
+    for own in (0, os.getuid()):
+        owned_by(own)
+        assert load_project(tmp_path).environment == "x"
+    owned_by(54321)
     with pytest.raises(UsageError, match="another account"):
         load_project(tmp_path)
 

@@ -10,6 +10,7 @@ import pytest
 from kpr.__main__ import main
 from kpr.api import Answer, Api
 from kpr.errors import Exit
+from kpr.scanning import sources
 from kpr.scanning.fingerprints import SERVICE, Fingerprints, forget_fingerprints
 from kpr.scanning.patterns import find_patterns
 
@@ -93,6 +94,27 @@ def test_a_line_that_is_allowed_allows_no_other(folder: Path, capsys: pytest.Cap
     assert scan(capsys, str(folder))[:2] == (Exit.FOUND, [(2, "npm token")])
 
 
+def test_a_folder_is_scanned_without_links_and_what_git_keeps_and_counts_what_it_skips(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_MAX_BYTES", 200)
+    leak = f"KEY={SAMPLES['npm token']}\n"
+    (folder / ".git").mkdir()
+    (tmp_path / "outside").write_text(leak)
+    (folder / "link").symlink_to(tmp_path / "outside")
+    for name, content in (
+        (".git/config", leak),
+        ("large", leak + "x" * (201 - len(leak))),
+        ("binary", leak + "\0"),
+        ("whole", leak + "x" * (200 - len(leak))),
+    ):
+        (folder / name).write_text(content)
+    assert main(["scan", "--format", "json", "."]) == Exit.FOUND
+    told = json.loads(capsys.readouterr().out)
+    assert [Path(each["path"]).name for each in told["findings"]] == ["whole"]
+    assert (told["files"], told["skipped"]) == (1, 2)
+
+
 def test_what_is_staged_is_scanned_as_it_is_staged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scan"]) == Exit.USAGE
     assert "no Git repository" in capsys.readouterr().err
@@ -133,6 +155,27 @@ def test_learned_values_are_found_by_fingerprints_alone(
     assert asked == ["environments/development/export"]
     stored = (tmp_path / "cache" / "kpr" / "fingerprints.json").read_text()
     assert not [value for value in VALUES.values() if value in shown + stored]
+
+
+def test_what_is_learned_of_one_environment_or_server_keeps_that_of_the_others(
+    folder: Path, keyring: Path
+) -> None:
+    learned = {"development": "correct horse: battery", "production": "another horse: battery"}
+    for environment, value in learned.items():
+        assert Fingerprints(SERVER).learn(environment, {"key": value}) == 1
+    Fingerprints("https://another.example.com").learn("elsewhere", {"key": "third horse: battery"})
+    known = Fingerprints(SERVER)
+    assert known.load()
+    assert {environment: list(known.find(value)) for environment, value in learned.items()} == {
+        "development": ["development/key"],
+        "production": ["production/key"],
+    }
+    assert list(known.find("third horse: battery")) == []
+    # What is learned again replaces what that environment held before.
+    Fingerprints(SERVER).learn("production", {"key": "newest horse: battery"})
+    assert known.load()
+    assert list(known.find(learned["production"])) == []
+    assert list(known.find(learned["development"])) == ["development/key"]
 
 
 def test_fingerprints_are_useless_without_their_key_and_end_with_the_sign_in(
