@@ -4,10 +4,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from audit_app.crypto.hash_chain import canonical_bytes, event_hash
+from audit_app.crypto.checkpoint_statement import Head
+from audit_app.crypto.hash_chain import canonical_bytes, event_hash, genesis
 from audit_app.events import streams
 from audit_app.integrity.check_registry import Problem
-from audit_app.models import AuditEvent, ReadManifestItem
+from audit_app.models import AuditEvent, ReadManifestItem, StreamHead, deployment_uuid
 from audit_app.recording import event_store
 from audit_app.recording.drafts import Receipt
 from audit_app.tests.trail import STREAM, entries, head_sequence, sql, write
@@ -201,6 +202,20 @@ def test_a_stream_renamed_is_named() -> None:
     sql("UPDATE audit_app_auditevent SET stream = 'environment:c' WHERE stream = %s", STREAM)
     sql("UPDATE audit_app_streamhead SET stream = 'environment:c' WHERE stream = %s", STREAM)
     assert {problem.stream for problem in verify()} == {STREAM, "environment:c"}
+
+
+def test_a_planted_stream_is_named_with_a_head_or_events_alone() -> None:
+    planted = "environment:planted"
+    head = StreamHead.objects.create(stream=planted, sequence=0, hash=genesis(deployment_uuid(), planted))
+    assert (the_problem().kind, the_problem().stream) == ("inserted", planted)
+    head.delete()
+    sql("UPDATE audit_app_auditevent SET stream = %s WHERE stream = 'environment:b'", planted)
+    assert planted in {problem.stream for problem in verify()}
+
+
+def test_a_stream_that_a_checkpoint_alone_knows_is_missed() -> None:
+    (problem,) = verify(known={"environment:gone": [Head(3, bytes(32))]})
+    assert (problem.kind, problem.stream) == ("missing", "environment:gone")
 
 
 def test_only_the_asked_stream_is_verified() -> None:
