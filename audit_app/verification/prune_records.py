@@ -104,7 +104,7 @@ def retained_problems(stream: str, tally: VerificationStats) -> Iterator[Problem
 
 def _cut_at(stream: str, sequence: int) -> PruneRecord | None:
     for link in event_store.links(stream, after=sequence - 1, until=sequence, limit=1):
-        if link.fields.action == Action.TRAIL_PRUNE and has_valid_mac(link):
+        if has_valid_mac(link):
             details = parsed_details(link.fields.details)
             fields = link.fields
             return PruneRecord(

@@ -21,6 +21,7 @@ from audit_app.crypto.checkpoint_statement import Head
 from audit_app.errors import BadBundle, NothingToPrune, PruneRefused
 from audit_app.events import actors
 from audit_app.events.actions import Action, Outcome
+from audit_app.events.streams import SYSTEM
 from audit_app.integrity.row_state import names_rows
 from audit_app.interfaces import keyring
 from audit_app.models import AuditEvent, Checkpoint, SearchEntry, SinkState
@@ -119,6 +120,9 @@ def test_what_passed_goes_and_what_made_things_stays(archive: Path) -> None:
     assert (said["after"], said["through"], said["removed"], said["kept"]) == (0, 10, 6, 4)
     assert said["bundle"] == "b"
     assert said["sha256"] == done.sha256
+    # The bundle has all that was read, and by whom: that it was written is an event of its own.
+    taken = AuditEvent.objects.get(action=Action.TRAIL_EXPORT, object_uuid=cut.object_uuid)
+    assert (taken.stream, taken.object_name) == (SYSTEM, "b")
 
 
 def test_verification_tells_of_it(archive: Path) -> None:
@@ -180,6 +184,30 @@ def test_a_second_cut_goes_on_from_the_first(archive: Path, tmp_path: Path) -> N
         assert problems() == []
         call_command("audit_export", str(tmp_path / "now"), stdout=io.StringIO())
     assert offline(tmp_path / "now", tmp_path)[0] == 0
+
+
+def test_nothing_more_goes_once_something_that_a_cut_kept_is_gone(archive: Path) -> None:
+    pruned(archive / "b")
+    write(1)
+    anchor_log(at_once=True)
+    sql("DELETE FROM audit_app_auditevent WHERE stream = %s AND sequence = 4", STREAM)
+    with at_day(150), pytest.raises(PruneRefused, match="missing"):
+        pruned(archive / "c")
+    assert not (archive / "c").exists()
+
+
+def test_nothing_goes_while_a_sink_holds_an_older_checkpoint_alone(archive: Path) -> None:
+    (sink,) = (archive.parent / "sink").glob("*.jsonl")
+    sink.write_bytes(sink.read_bytes().splitlines(keepends=True)[0])
+    with at_day(150), pytest.raises(PruneRefused, match="does not hold"):
+        pruned(archive / "b")
+    assert not archive.exists()
+
+
+def test_a_plan_names_damage_before_anything_is_sealed(archive: Path, settings: Settings) -> None:
+    damaged(archive.parent, settings)
+    with pytest.raises(PruneRefused, match=f"event {STREAM} #2"):
+        retention_prune.plan(before=timezone.now() - timedelta(days=100))
 
 
 def test_of_two_that_cut_at_once_one_is_told(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:

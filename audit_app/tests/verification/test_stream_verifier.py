@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -7,11 +8,13 @@ import pytest
 from audit_app.crypto.checkpoint_statement import Head
 from audit_app.crypto.hash_chain import canonical_bytes, event_hash, genesis
 from audit_app.events import streams
+from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
 from audit_app.models import AuditEvent, ReadManifestItem, StreamHead, deployment_uuid
 from audit_app.recording import event_store
 from audit_app.recording.drafts import Receipt
 from audit_app.tests.trail import STREAM, entries, head_sequence, sql, write
+from audit_app.verification.prune_records import newest_cut, newest_prune_records
 from audit_app.verification.stream_verifier import _surplus, verify
 from audit_app.verification.stream_walker import VerificationStats
 
@@ -216,6 +219,27 @@ def test_a_planted_stream_is_named_with_a_head_or_events_alone() -> None:
 def test_a_stream_that_a_checkpoint_alone_knows_is_missed() -> None:
     (problem,) = verify(known={"environment:gone": [Head(3, bytes(32))]})
     assert (problem.kind, problem.stream) == ("missing", "environment:gone")
+
+
+def test_what_a_checkpoint_names_is_held_against_the_events() -> None:
+    third, last = (AuditEvent.objects.get(stream=STREAM, sequence=number) for number in (3, 5))
+    assert list(verify(STREAM, known={STREAM: [Head(3, bytes(third.hash)), Head(5, bytes(last.hash))]})) == []
+    for named, kind, sequence in ((3, "forked", 3), (5, "forked", 5), (6, "truncated", 6)):
+        (problem,) = verify(STREAM, known={STREAM: [Head(named, bytes(32))]})
+        assert (problem.kind, problem.sequence) == (kind, sequence)
+
+
+def test_an_event_that_sql_made_a_cut_is_none() -> None:
+    said = {
+        "after": 0, "through": 4, "hash": "00" * 32, "kept": 0, "digest": "", "removed": 4, "checkpoint": 1,
+        "bundle": "b", "sha256": "", "operator": "",
+    }  # fmt: skip
+    sql(
+        "UPDATE audit_app_auditevent SET action = %s, details = %s WHERE stream = %s AND sequence = 5",
+        str(Action.TRAIL_PRUNE), json.dumps(said), STREAM,
+    )  # fmt: skip
+    assert newest_cut(STREAM) is None
+    assert newest_prune_records() == {}
 
 
 def test_only_the_asked_stream_is_verified() -> None:

@@ -1,5 +1,7 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group
@@ -12,6 +14,7 @@ from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.authorization.principals import (
     load_principal,
+    refresh_principal,
     system_principal,
     token_principal,
     user_principal,
@@ -164,6 +167,13 @@ def test_a_queued_job_asks_again(cast: Cast) -> None:
     assert load_principal(actor).address == "192.0.2.9"
     take_away(Membership.objects.filter(user=cast.bob))
     assert load_principal(actor).grants == ()
+
+
+def test_who_asks_again_has_no_fresher_proof_and_no_other_approval(cast: Cast) -> None:
+    asks = replace(cast.principal(cast.bob), confirmed=False, approval=UUID(int=1), session="key")
+    assert refresh_principal(asks) == asks
+    take_away(Membership.objects.filter(user=cast.bob))
+    assert refresh_principal(asks) == replace(asks, grants=())
 
 
 @pytest.mark.parametrize("kind", list(ActorKind))

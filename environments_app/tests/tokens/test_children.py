@@ -72,6 +72,13 @@ def test_more_than_the_parent_is_refused(cast: Cast, less: dict[str, Any]) -> No
     assert not ServiceToken.objects.exclude(parent_uuid=None).exists()
 
 
+def test_a_child_beside_the_path_that_is_left_to_its_parent_is_ended(cast: Cast) -> None:
+    parent = parent_of(cast, prefix="app")
+    texts = {path: child_of(parent, prefix=path)[1] for path in ("app/web", "app/web/eu", "app/website")}
+    rotation.narrow(actor=cast.principal(cast.alice), token=parent, prefix="app/web")
+    assert {path for path, text in texts.items() if opens(text)} == {"app/web", "app/web/eu"}
+
+
 def test_the_child_of_a_manager_manages_nothing_that_would_outlive_it(cast: Cast) -> None:
     parent = parent_of(cast, role="manager")
     child, _ = child_of(parent)
