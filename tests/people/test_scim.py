@@ -38,6 +38,9 @@ from environments_app.errors import (
 from environments_app.models import (
     Alert,
     Departure,
+    DeviceSignIn,
+    LinkPurpose,
+    PasswordLink,
     PersonalToken,
     ProvisionedGroup,
     ProvisionedUser,
@@ -50,7 +53,7 @@ from environments_app.models import (
 from environments_app.single_sign_on import account_binding
 from environments_app.single_sign_on.account_binding import Vouched, subject_user
 from environments_app.tests.cast import Cast
-from environments_app.tokens import rotation, scim_clients
+from environments_app.tokens import device, rotation, scim_clients
 from environments_app.tokens import service as tokens
 from environments_app.tokens.personal import issue_personal
 from environments_app.users.accounts import create_provider_user, update_user
@@ -395,6 +398,9 @@ def test_the_last_administrator_is_held_and_ended_once_there_is_another(
     update_user(actor=scim.root, user=user, role=UserRole.ADMIN)
     update_user(actor=system_principal(is_admin=True), user=cast.root, role=UserRole.USER)
     browser = signed_in(User.objects.get(pk=user.pk))
+    PasswordLink(purpose=LinkPurpose.RESET, user=user, address="boss@example.com").save()
+    waiting = device.start(name="kpr", address="192.0.2.7")
+    device.approve(actor=cast.principal(user), code=waiting.row.user_code)
     for answer in (scim.activate(key, False), scim.call("delete", f"/Users/{key}")):
         assert (answer.status_code, answer.json()["scimType"]) == (409, "mutability")
         assert "at least one active administrator" in answer.json()["detail"]
@@ -402,6 +408,8 @@ def test_the_last_administrator_is_held_and_ended_once_there_is_another(
     assert (user.is_active, user.role, user.suspended_at is None) == (True, UserRole.ADMIN, False)
     assert user.is_authentic()
     assert browser.get("/api/whoami").status_code == 401
+    assert not PasswordLink.objects.filter(ended_at=None).exists()
+    assert not DeviceSignIn.objects.exists()
     assert Alert.objects.filter(kind=LAST_ADMINISTRATOR, open=True).count() == 1
     assert scim.call("get", f"/Users/{key}").json()["active"] is True
     update_user(actor=system_principal(is_admin=True), user=cast.root, role=UserRole.ADMIN)

@@ -121,6 +121,14 @@ def test_a_group_is_pushed_filled_renamed_and_deleted(cast: Cast, scim: Scim, ev
     assert not [*run_checks()]
 
 
+def test_a_group_that_has_changed_meanwhile_is_not_deleted(scim: Scim) -> None:
+    key = made(scim)
+    seen = scim.call("get", f"/Groups/{key}").json()["meta"]["version"]
+    assert patch(scim, key, {"op": "replace", "value": {"displayName": "Core"}}).status_code == 200
+    assert scim.call("delete", f"/Groups/{key}", **{"if-match": seen}).status_code == 412
+    assert scim.call("get", f"/Groups/{key}").status_code == 200
+
+
 @pytest.mark.every_database
 def test_a_put_replaces_a_group_and_a_group_without_roles_is_deleted_whole(scim: Scim) -> None:
     bea, _ = scim.created("bea")

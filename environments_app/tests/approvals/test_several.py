@@ -14,7 +14,7 @@ from audit_app.models import AuditEvent
 from audit_app.tests.trail import take_away
 from environments_app.approvals import applying, history
 from environments_app.approvals import service as approvals
-from environments_app.approvals.approvers import approvals_given, approvals_that_count
+from environments_app.approvals.approvers import approvals_given, approvals_that_count, lapsed_names
 from environments_app.approvals.group_members import change_since
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal
@@ -113,6 +113,23 @@ def test_an_approval_of_somebody_who_left_is_given_again_by_another(
     assert '"approvals":"1 of 2"' in events("approval.decide")[-1].details.replace(": ", ":")
     assert applying.approve_and_apply(actor=vera, approval=fresh(asked.pk)).done
     assert '"approved_by":"bob, vera"' in events("environment.update")[-1].details.replace(": ", ":")
+
+
+def test_who_is_suspended_in_place_of_an_end_has_approved_nothing(cast: Cast, asked: Approval) -> None:
+    approvals.approve(actor=cast.principal(cast.erin), approval=asked)
+    assert [*approvals_given(asked)] == [cast.erin.uuid]
+    # What a SCIM client does to the last administrator.
+    accounts.record_user(cast.principal(cast.root), cast.erin, {"suspended": True})
+    assert approvals_given(asked) == {}
+
+
+def test_nothing_lapses_once_a_request_is_over(cast: Cast, asked: Approval) -> None:
+    for user in (cast.erin, cast.bob):
+        applying.approve_and_apply(actor=cast.principal(user), approval=fresh(asked.pk))
+    leave(cast, cast.erin)
+    over = fresh(asked.pk)
+    assert over.state == ApprovalState.EXECUTED
+    assert (lapsed_names(over), [*approvals_given(over)]) == ([], [cast.erin.uuid, cast.bob.uuid])
 
 
 def test_an_approver_who_leaves_while_another_decides_counts_no_more(
