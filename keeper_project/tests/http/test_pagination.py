@@ -139,6 +139,11 @@ def test_links_keep_the_other_parameters(db: None) -> None:
     _, following, _ = page_of("/x?q=a+b%26c&limit=1&ordering=-name")
     assert following is not None
     assert following.startswith("http://testserver/x?q=a+b%26c&limit=1&ordering=-name&cursor=")
+    # The next one has its own cursor in place of this one's, so that addresses do not grow.
+    for link in page_of(following)[1:]:
+        assert link is not None
+        assert link.startswith("http://testserver/x?q=a+b%26c&limit=1&ordering=-name&cursor=")
+        assert link.count("cursor=") == 1
 
 
 def cursor_of(content: object) -> str:

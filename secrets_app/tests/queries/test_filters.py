@@ -48,6 +48,14 @@ def test_a_search_reads_name_description_owner_and_tags_in_any_case(cast: Cast) 
     assert names(q="  ") == {"Payments/KEY", "other"}
 
 
+def test_a_search_has_so_many_words_and_characters(cast: Cast) -> None:
+    keep(cast, "a")
+    assert names(q=" ".join(["a"] * 10)) == names(q="a" + " " * 199) == {"a"}
+    for text in (" ".join(["a"] * 11), "a" * 201):
+        with pytest.raises(InvalidInput, match="at most 10 words and 200 characters"):
+            names(q=text)
+
+
 def test_a_search_does_not_read_values(cast: Cast) -> None:
     keep(cast, "a", "needle-in-the-value", comment="needle-in-the-comment")
     assert names(q="needle") == set()

@@ -98,6 +98,39 @@ def test_what_people_know_who_left_is_found_until_the_value_changes(cast: Cast) 
     assert names(cast, cast.alice, known_to="left") == set()
 
 
+@pytest.mark.parametrize("stage", ["previous_number", "pending_number"])
+def test_what_people_know_who_left_is_found_while_it_is_served_beside_the_current_value(
+    cast: Cast, stage: str
+) -> None:
+    for name, part in (("alone", ""), ("path/along", "path")):
+        secret = keep(cast, name)
+        if part:
+            read.reveal_environment(actor=cast.principal(cast.bob), environment=cast.development, prefix=part)
+        else:
+            read.reveal(actor=cast.principal(cast.bob), secret=secret)
+        change(cast, secret, "v2")
+    User.objects.filter(pk=cast.bob.pk).update(is_active=False)
+    Secret.objects.update(previous_number=None)
+    assert names(cast, cast.alice, known_to="left") == set()
+    Secret.objects.update(**{stage: 1})
+    assert names(cast, cast.alice, known_to="left") == {"alone", "path/along"}
+
+
+def test_what_the_tables_may_be_behind_is_not_called_unused(cast: Cast) -> None:
+    used, asked = keep(cast, "read"), keep(cast, "asked")
+    keep(cast, "never")
+    age(100)
+    bob = cast.principal(cast.bob)
+    read.reveal(actor=bob, secret=Secret.objects.get(pk=used.pk))
+    last_asked.note_at_once(bob, environment=cast.development.uuid, secret=asked.uuid, number=1)
+    usage_index.catch_up()
+    lag = timedelta(hours=1) / timedelta(days=1)
+    age(5 + lag)
+    assert names(cast, cast.alice, unused="5") == {"never"}
+    age(5 * lag)
+    assert names(cast, cast.alice, unused="5") == {"asked", "never", "read"}
+
+
 def test_owner_none_finds_those_without_one(cast: Cast) -> None:
     keep(cast, "a")
     keep(cast, "b", owner="ops")
