@@ -26,7 +26,7 @@ def der_key(algorithm: str, key: bytes, parameters: bytes = b"\x05\x00") -> byte
 
 def rsa_key(n: int, e: int, d: int, p: int, q: int) -> bytes:
     """A PKCS#1 key."""
-    numbers = (0, n, e, d, p, q, d % (p - 1), d % (q - 1), 1)
+    numbers = (0, n, e, d, p, q, d % max(p - 1, 1), d % max(q - 1, 1), 1)
     return _sequence(*(_integer(number) for number in numbers))
 
 

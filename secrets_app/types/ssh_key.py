@@ -76,7 +76,7 @@ def _comment(private: bytes) -> str:
 def _string(data: bytes, position: int) -> tuple[bytes, int]:
     start = position + _LENGTH
     end = start + int.from_bytes(data[position:start])
-    if start > len(data) or end > len(data):
+    if end > len(data):
         raise Truncated
     return data[start:end], end
 
@@ -113,7 +113,7 @@ def inspect_ssh_key(value: str) -> Facts:
     blocks = pem.blocks(value)
     if not blocks:
         return _public_line(value)
-    if len(blocks) > 1 or value.strip() != blocks[0].text.strip():
+    if value.strip() != blocks[0].text.strip():
         raise refused("The value holds more than one private key: keep one, and nothing around it.")
     return _private(blocks[0])
 

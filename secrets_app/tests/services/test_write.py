@@ -15,7 +15,9 @@ from environments_app.models import Membership, Role
 from environments_app.tests.cast import Cast, make_cast
 from secrets_app.errors import InvalidInput, InvalidValue, NameTaken, NoSuchVersion, StaleVersion
 from secrets_app.exposure import known_to
-from secrets_app.models import Secret, SecretVersion
+from secrets_app.keys.data_keys import replace_key
+from secrets_app.keys.models import VALUES
+from secrets_app.models import DataKey, Secret, SecretVersion
 from secrets_app.services import lifecycle, write
 from secrets_app.services import read as read_service
 from secrets_app.tests.at_once import at_once
@@ -51,6 +53,31 @@ def test_a_secret_is_stored_sealed_with_its_event(cast: Cast, events: Events) ->
     assert VALUE not in event.details
     assert stored(secret).tags == ["a", "b"]
     assert not list(run_checks())
+
+
+def test_a_value_after_a_rotation_of_the_data_key_is_sealed_under_the_new_one(cast: Cast) -> None:
+    secret = keep(cast)
+    new = replace_key(secret.environment)
+    changed = change(cast, secret, "another")
+    assert SecretVersion.objects.get(secret=secret, number=2).data_key_id == new.id
+    assert read(cast, changed) == "another"
+
+
+@pytest.mark.parametrize("key", ["of another environment", "of another purpose"])
+def test_a_value_is_not_sealed_under_a_key_that_sql_gave_the_version_before(
+    cast: Cast, sql: Callable[..., None], key: str
+) -> None:
+    secret, other = keep(cast), keep(cast, "other", environment=cast.production)
+    if key == "of another environment":
+        row = DataKey.objects.get(scope=other.environment.uuid, active=True)
+    else:
+        row = DataKey.objects.filter(active=True).exclude(purpose=VALUES).first() or DataKey()
+        sql("UPDATE secrets_app_datakey SET scope = %s WHERE id = %s", secret.environment.uuid.hex, row.pk)
+    SecretVersion.objects.filter(secret=secret).update(data_key=row)
+    changed = change(cast, secret, "another")
+    own = DataKey.objects.get(scope=secret.environment.uuid, purpose=VALUES, active=True)
+    assert SecretVersion.objects.get(secret=secret, number=2).data_key_id == own.uuid
+    assert read(cast, changed) == "another"
 
 
 def test_an_equal_value_makes_no_version_and_is_recorded_as_a_read(cast: Cast, events: Events) -> None:

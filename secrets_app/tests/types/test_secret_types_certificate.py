@@ -4,11 +4,12 @@ import ipaddress
 import subprocess
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.x509.oid import NameOID
 
 from secrets_app.tests.refusals import refuse
@@ -26,21 +27,30 @@ END = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
 def certificate(
     *names: str, common_name: str = "db.example.com", issuer: str = "Example CA", end: datetime = END
 ) -> str:
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(KEY.public_key())
-        .serial_number(0xABCDEF)
-        .not_valid_before(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
-        .not_valid_after(end)
-    )
+    builder = unsigned(common_name, issuer, end)
     if names:
         general: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         general.append(x509.IPAddress(ipaddress.ip_address("10.0.0.1")))
         builder = builder.add_extension(x509.SubjectAlternativeName(general), critical=False)
-    signed = builder.sign(KEY, hashes.SHA256())
-    return signed.public_bytes(serialization.Encoding.PEM).decode()
+    return signed(builder)
+
+
+def unsigned(
+    common_name: str = "db.example.com", issuer: str = "Example CA", end: datetime = END, key: Any = KEY
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(0xABCDEF)
+        .not_valid_before(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+        .not_valid_after(end)
+    )
+
+
+def signed(builder: x509.CertificateBuilder) -> str:
+    return builder.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def test_it_derives_the_facts_of_the_leaf() -> None:
@@ -135,3 +145,14 @@ CERTIFICATE = certificate()
 )
 def test_it_refuses_what_is_not_a_chain_with_its_key(value: str, hint: str) -> None:
     refuse(SecretType.CERTIFICATE, value, hint)
+
+
+def test_it_refuses_an_extension_that_is_none_when_the_value_is_written() -> None:
+    names = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, b"hunter2")
+    refuse(SecretType.CERTIFICATE, signed(unsigned().add_extension(names, critical=False)), "Certificate 1")
+
+
+def test_a_private_key_belongs_to_no_certificate_of_another_kind_of_key() -> None:
+    text = signed(unsigned(key=x25519.X25519PrivateKey.generate()))
+    assert "key_algorithm" not in inspect(SecretType.CERTIFICATE, text)
+    refuse(SecretType.CERTIFICATE, text + pem(KEY), "does not belong to the first")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x25519
 
 from secrets_app.tests.der import der_key, dsa_key, rsa_key
 from secrets_app.tests.refusals import refuse
@@ -128,6 +128,39 @@ def test_it_refuses_what_is_not_one_key(value: str, hint: str) -> None:
 def test_it_refuses_keys_that_ssh_does_not_use() -> None:
     refuse(SecretType.SSH_KEY, pem(x25519.X25519PrivateKey.generate()), "unsupported kind")
     refuse(SecretType.SSH_KEY, pem(ec.generate_private_key(ec.SECP256K1())), "unsupported kind")
+    refuse(SecretType.SSH_KEY, pem(ed448.Ed448PrivateKey.generate()), "unsupported kind")
+
+
+@pytest.mark.parametrize(
+    ("comment", "shown"),
+    [("alice", "alice"), ("a" * 300, "a" * 255), ("\x1b[2Jalice", None), ("a\u202eb", None)],
+    ids=lambda text: repr(text)[:12],
+)
+def test_a_comment_is_shown_as_far_as_a_list_can_show_it(comment: str, shown: str | None) -> None:
+    line = PUBLIC.replace("alice@example.com", comment)
+    assert inspect(SecretType.SSH_KEY, line).get("comment") == shown
+
+
+def container(size: int) -> bytes:
+    """Return an encrypted container of a key, with so much in its private part."""
+    public = base64.b64decode(PUBLIC.split()[1])
+    fields = (b"aes256-ctr", b"bcrypt", b"options", public, b"x" * size)
+    parts = [len(field).to_bytes(4) + field for field in fields]
+    return b"".join((b"openssh-key-v1\0", *parts[:3], (1).to_bytes(4), *parts[3:]))
+
+
+def test_an_encrypted_container_is_whole_and_no_larger_than_a_key() -> None:
+    whole = container(100)
+    assert inspect(SecretType.SSH_KEY, armor("OPENSSH PRIVATE KEY", whole))["encrypted"] is True
+    for wrong in (container(14_000), *(whole[:length] for length in range(15, len(whole), 7))):
+        refuse(SecretType.SSH_KEY, armor("OPENSSH PRIVATE KEY", wrong), "cannot be read")
+
+
+def test_an_encrypted_key_is_one_sequence_and_nothing_behind_it() -> None:
+    text = pem(ed25519.Ed25519PrivateKey.generate(), "PKCS8", b"abc")
+    assert inspect(SecretType.SSH_KEY, text)["encrypted"] is True
+    for wrong in (content(text) + b"hunter2", content(text)[:-1]):
+        refuse(SecretType.SSH_KEY, armor("ENCRYPTED PRIVATE KEY", wrong), "not an encrypted private key")
 
 
 def test_it_refuses_halves_that_do_not_belong_together() -> None:
@@ -141,9 +174,15 @@ def test_it_refuses_an_rsa_key_whose_numbers_do_not_belong_together() -> None:
     numbers = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_numbers()
     good = rsa_key(numbers.public_numbers.n, 65537, numbers.d, numbers.p, numbers.q)
     assert inspect(SecretType.SSH_KEY, armor("RSA PRIVATE KEY", good))["bits"] == 2048
-    for d, p in ((numbers.d + 2, numbers.p), (numbers.d, numbers.p + 2)):
-        damaged = rsa_key(numbers.public_numbers.n, 65537, d, p, numbers.q)
-        refuse(SecretType.SSH_KEY, armor("RSA PRIVATE KEY", damaged), "RSA key")
+    n, d, p, q = numbers.public_numbers.n, numbers.d, numbers.p, numbers.q
+    # Without a factor; and each of the last two is right for one of the factors alone.
+    for wrong in (
+        (n, d + 2, p, q), (n, d, p + 2, q), (n + 2, d, p, q), (n, d, 1, n), (n, d, n, 1),
+        (n, d + p - 1, p, q), (n, d + q - 1, p, q),
+    ):  # fmt: skip
+        modulus, exponent, *factors = wrong
+        damaged = rsa_key(modulus, 65537, exponent, *factors)
+        refuse(SecretType.SSH_KEY, armor("RSA PRIVATE KEY", damaged), "The ")
 
 
 @pytest.mark.parametrize("size", [2_000, 6_000])
@@ -153,12 +192,12 @@ def test_it_refuses_a_dsa_key_before_openssl_tests_its_primes(size: int) -> None
     refuse(SecretType.SSH_KEY, armor("EC PRIVATE KEY", dsa_key(size)), "cannot be read")
 
 
-@pytest.mark.parametrize("size", [3_000, 8_000])
-def test_it_refuses_an_rsa_key_too_large_to_work_with(size: int) -> None:
+@pytest.mark.parametrize(("size", "hint"), [(2_100, "more than 16,384 bits"), (8_000, "larger than RSA")])
+def test_it_refuses_an_rsa_key_too_large_to_work_with(size: int, hint: str) -> None:
     factor = 1 << (8 * size // 2 - 1) | 1
     inner = rsa_key(factor * factor, 65537, 3, factor, factor)
-    refuse(SecretType.SSH_KEY, armor("PRIVATE KEY", der_key("2a864886f70d010101", inner)), "The ")
-    refuse(SecretType.SSH_KEY, armor("RSA PRIVATE KEY", inner), "The ")
+    refuse(SecretType.SSH_KEY, armor("PRIVATE KEY", der_key("2a864886f70d010101", inner)), hint)
+    refuse(SecretType.SSH_KEY, armor("RSA PRIVATE KEY", inner), hint)
     blob = b"".join(
         len(field).to_bytes(4) + field
         for field in (b"ssh-rsa", b"\1\0\1", b"\0" + (factor * factor | 1).to_bytes(size))

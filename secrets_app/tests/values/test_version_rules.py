@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from secrets_app.models.version_rules import DELETED, DESTROYED, NEVER, VersionRules
+from secrets_app.errors import InvalidInput
+from secrets_app.models.version_rules import DELETED, DESTROYED, MAX_GONE, NEVER, VersionRules
+from secrets_app.rows.store import bounded
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -52,6 +54,15 @@ def test_a_version_out_of_sight_does_not_come_back_with_a_larger_number() -> Non
     wider = VersionRules(max_versions=10, oldest=rules.oldest).following(6, at=NOW, limit=0)
     assert wider.oldest == 4
     assert VersionRules(oldest=4, cas_required=True).following(7, at=NOW, limit=0).oldest == 4
+
+
+def test_a_secret_holds_so_many_versions_that_are_gone_of_both_kinds() -> None:
+    half = MAX_GONE // 2
+    rules = VersionRules().without(range(half), at=NOW).destroying(range(half, MAX_GONE))
+    assert bounded(rules) is rules
+    for more in (rules.without([MAX_GONE], at=NOW), rules.destroying([MAX_GONE])):
+        with pytest.raises(InvalidInput):
+            bounded(more)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,17 @@ def nothing_was_stored() -> bool:
     return not Secret.objects.exists() and not SecretVersion.objects.exists()
 
 
+def test_of_several_deleted_secrets_of_a_name_the_last_one_would_come_back(cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+    lifecycle.delete(actor=alice, secret=keep(cast, "a"))
+    secret = keep(cast, "a")
+    versions.delete_versions(actor=alice, secret=secret, numbers=[secret.current_number])
+    with pytest.raises(InvalidItems) as refused:
+        bulk_create.create_many(actor=alice, items=[new(cast, "a"), new(cast, "b")])
+    assert [(item.index, item.field) for item in refused.value.items] == [(0, "name")]
+    assert not Secret.objects.filter(live=True).exists()
+
+
 def test_one_event_lists_each_secret_and_each_opens(cast: Cast, events: Events) -> None:
     items = [
         new(cast, f"n{number}", f"value {number}", comment="c", metadata=Metadata(tags=["t"]))
