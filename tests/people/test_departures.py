@@ -26,6 +26,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, token_principal, user_principal
 from environments_app.authorization.rows import lock_authentic
 from environments_app.environments import groups
+from environments_app.environments.deletion import delete_environment
 from environments_app.environments.memberships import grant
 from environments_app.environments.service import update_environment
 from environments_app.errors import (
@@ -926,6 +927,44 @@ def test_a_value_is_kept_with_a_reason_by_who_may_replace_it(cast: Cast) -> None
     DepartureValue.objects.update(reason="forged by SQL")
     assert DepartureValue.objects.get().is_open
     assert departure.open
+
+
+def test_neither_a_program_nor_the_person_who_is_back_decides_what_stays(cast: Cast) -> None:
+    alice = cast.principal(cast.alice)
+    add_recipient(actor=alice, environment=cast.development, email="private@example.org")
+    reveal(actor=alice, secret=keep(cast, "one"))
+    token, _ = issue(
+        actor=system_principal(is_admin=True), environment=cast.development, role="manager", name="ci"
+    )
+    departure = end_person(actor=cast.principal(cast.root), user=cast.alice)
+    following.run()
+    update_user(actor=cast.principal(cast.root), user=User.objects.get(pk=cast.alice.pk), is_active=True)
+    back, value = cast.principal(cast.alice), DepartureValue.objects.get()
+    assert "manager" in {each.role for each in back.grants}
+    for actor in (back, token_principal(token)):
+        with pytest.raises(Forbidden, match="Another person"):
+            decisions.keep_value(actor=actor, value=value, reason="mine")
+        with pytest.raises(Forbidden, match="Another person"):
+            decisions.assign_value(actor=actor, value=value, username="erin")
+    row, uuid = Departure.objects.get(pk=departure.pk), Recipient.objects.get().uuid
+    with pytest.raises(Forbidden, match="Another person"):
+        decisions.keep_outlet(actor=back, departure=row, uuid=uuid, reason="mine")
+
+
+def test_who_looks_at_a_departure_is_on_record_and_sees_nothing_of_deleted_places(
+    cast: Cast, events: Events
+) -> None:
+    reveal(actor=cast.principal(cast.erin), secret=keep(cast, "one"))
+    root = cast.principal(cast.root)
+    departure = end_person(actor=root, user=cast.erin)
+    following.run()
+    (value,) = decisions.read_departure(actor=root, id=departure.pk)[1]
+    looked = events(Action.TRAIL_VIEW)[-1]
+    assert (looked.actor_name, '"face":"departure"' in looked.details) == ("root", True)
+    delete_environment(actor=root, environment=Environment.objects.get(pk=cast.development.pk))
+    assert decisions.read_departure(actor=root, id=departure.pk)[1] == []
+    with pytest.raises(Invisible):
+        decisions.find_value(actor=root, id=value.pk)
 
 
 def test_a_kept_value_is_open_again_once_they_know_a_later_version(cast: Cast) -> None:

@@ -1009,6 +1009,17 @@ def test_few_of_many_and_fewer_than_ten_do_not_wait(cast: Cast, scim: Scim) -> N
     assert Departure.objects.filter(held_at__isnull=False).count() == 11
 
 
+def test_an_administrator_lets_the_rotations_of_one_client_go_on_alone(cast: Cast, scim: Scim) -> None:
+    other = Scim(cast, name="Second")
+    for client, name in ((scim, "p"), (other, "q")):
+        for key in many(client, 10, name):
+            client.activate(key, False)
+    departure = Departure.objects.filter(ended_by_uuid=scim.token.uuid).select_related("user").latest("pk")
+    decisions.continue_rotations(actor=scim.root, departure=departure)
+    held = Departure.objects.filter(held_at__isnull=False)
+    assert set(held.values_list("ended_by_uuid", flat=True)) == {other.token.uuid}
+
+
 def test_held_while_a_worker_counts_it_is_not_rotated(
     cast: Cast, scim: Scim, monkeypatch: pytest.MonkeyPatch
 ) -> None:

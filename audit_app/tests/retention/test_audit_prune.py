@@ -101,6 +101,8 @@ def test_a_bundle_is_on_the_disk_before_any_event_goes(
     pruned(archive / "b")
     assert synced == [("os.fsync", before), ("sync_folder", before)]
     assert count() < before
+    # It names who read what: nobody else on the host reads it.
+    assert [each.stat().st_mode & 0o777 for each in (archive, archive / "b")] == [0o700, 0o600]
 
 
 def test_what_passed_goes_and_what_made_things_stays(archive: Path) -> None:
