@@ -185,3 +185,35 @@ def test_a_worker_that_is_asked_to_stop_stops_where_it_may(
     monkeypatch.setattr(leases, "_shutdown_requested", True)
     with pytest.raises(ShutdownRequested):
         lease.heartbeat_or_stop()
+
+
+def test_a_clock_that_was_put_back_gives_a_run_no_more_time(cast: Cast, settings: Settings) -> None:
+    settings.KEEPER_SYNC_RUN_SECONDS = 100
+    run = make_run(make_target(cast.development), "queued")
+    Run.objects.filter(pk=run.pk).update(started_at=database_now() + timedelta(hours=1))
+    lease = claim(run.pk, owner="worker")
+    assert lease is not None
+    assert lease.ends_within(timedelta(seconds=100))
+    assert not lease.ends_within(timedelta(seconds=50))
+
+
+def test_who_found_work_taken_does_not_give_it_free() -> None:
+    with leases.reserve("run", 1) as first:
+        assert first
+        for kind, number, free in (
+            ("run", 1, False),
+            ("run", 1, False),
+            ("run", 2, True),
+            ("rotation", 1, True),
+        ):
+            with leases.reserve(kind, number) as found:
+                assert found is free
+    with leases.reserve("run", 1) as again:
+        assert again
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 9, 20, 5_000])
+def test_the_wait_for_the_next_attempt_doubles_and_is_bounded(attempts: int) -> None:
+    whole = min(leases.LONGEST_WAIT.total_seconds(), 2.0 * 2 ** min(attempts, 9))
+    for _ in range(20):
+        assert whole / 2 <= leases.retry_delay(attempts).total_seconds() <= whole

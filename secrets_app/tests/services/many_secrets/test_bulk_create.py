@@ -254,6 +254,18 @@ def test_what_a_second_person_could_not_approve_is_refused_before(
     assert Secret.objects.count() == 1
 
 
+def test_who_may_not_write_asks_no_second_person(cast: Cast) -> None:
+    Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
+    environments.update_environment(
+        actor=cast.principal(cast.alice), environment=cast.development, protected=True
+    )
+    cast.development.refresh_from_db()
+    with pytest.raises(Forbidden):
+        bulk_create.create_many(actor=cast.principal(cast.bob), items=[new(cast, "a")])
+    assert not Approval.objects.exists()
+    assert nothing_was_stored()
+
+
 def test_other_values_than_were_approved_need_another_approval(cast: Cast) -> None:
     """Also of the same names and lengths: the approval is of the values."""
     Membership.objects.update_or_create(
