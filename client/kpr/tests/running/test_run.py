@@ -292,6 +292,9 @@ def test_what_the_project_requires_is_missed(kpr: Kpr, server: Server) -> None:
     lax = kpr.run("true")
     assert (lax.returncode, b"app/absent is required" in lax.stderr) == (0, True)
     assert kpr.run("true", options=("--strict",)).returncode == Exit.OWN_FAILURE
+    # Who names what is read asks for no more than that.
+    one = kpr.run("true", options=("--strict", "--only", "app/plain"))
+    assert (one.returncode, one.stderr) == (0, b"")
 
 
 # --- Files and supervision -----------------------------------------------------------------------

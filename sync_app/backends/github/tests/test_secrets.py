@@ -390,11 +390,15 @@ def test_who_sees_a_secret_of_the_organisation_stays(github: GitHubWorld) -> Non
     place, chosen = github.github.organization, [*range(7, 157)]
     name = f"{github.prefix}_theirs".upper().replace("-", "_")
     github.github.put(place, name, "x", visibility="selected", chosen=chosen)
+    shared = f"{github.prefix}_shared".upper().replace("-", "_")
+    github.github.put(place, shared, "x", visibility="all")
     with github.backend(repository="") as backend:
-        backend.create("new", "1", mark=MARK, token=TOKEN)
-        backend.update(backend.get_metadata("theirs"), "2", token=TOKEN)
+        made = backend.create("new", "1", mark=MARK, token=TOKEN)
+        for name_of_keeper in ("theirs", "shared"):
+            backend.update(backend.get_metadata(name_of_keeper), "2", token=TOKEN)
     assert place.secrets[name]["chosen"] == chosen
-    assert {each["visibility"] for each in place.secrets.values()} == {"selected", "private"}
+    shown = {each["name"]: each["visibility"] for each in place.secrets.values()}
+    assert shown == {name: "selected", shared: "all", made.remote_id.partition(" ")[0]: "private"}
 
 
 # --- By plan and apply ------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import html
 import inspect
 from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,6 +17,7 @@ from sync_app.backends.base import Backend
 from sync_app.backends.capabilities import Grant
 from sync_app.backends.github import backend as github_variables_backend
 from sync_app.backends.github.backend import GitHubVariables
+from sync_app.backends.github.place import GitHubPlace
 from sync_app.backends.github.tests.strict_server import ENVIRONMENT
 from sync_app.backends.github.tests.world import GitHubVariablesWorld, GitHubWorld
 from sync_app.backends.observations import Mark
@@ -137,6 +139,23 @@ def test_a_list_reads_all_pages_and_a_failing_one_is_never_empty(
     github_variables.github.visible = False
     with github_variables.backend() as fresh, pytest.raises(MountMissing):
         fresh.get_metadata("n1")
+
+
+def test_a_list_that_ends_before_its_count_is_no_list(
+    github_variables: GitHubVariablesWorld, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it lacks would be taken for deleted there."""
+    for number in range(31):
+        github_variables.write(f"{github_variables.prefix}/n{number}", "x")
+    list_page = GitHubPlace._list_page
+
+    def shrunk(self: GitHubPlace, number: int, *, size: int) -> dict[str, Any]:
+        page = list_page(self, number, size=size)
+        return page if number == 1 else {**page, "variables": []}
+
+    monkeypatch.setattr(GitHubPlace, "_list_page", shrunk)
+    with pytest.raises(TargetUnreachable, match="changed while it was read"):
+        list(backend.list_secrets())
 
 
 def test_it_names_what_is_missing(github_variables: GitHubVariablesWorld, backend: Backend) -> None:
