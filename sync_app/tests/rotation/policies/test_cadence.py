@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from environments_app.errors import InvalidField
 from sync_app.domain.cadence import Cadence, clean_cron, parse_time_zone, parse_window
+from sync_app.models import RotationPolicy
+from sync_app.rotation.policies.rules import first_due
 
 DAY = timedelta(days=1)
 moments = st.integers(0, 6 * 366 * 24 * 3600).map(
@@ -101,3 +103,13 @@ def test_no_time_zone() -> None:
     for name in ("Mars/Base", "../etc/passwd", ""):
         with pytest.raises(InvalidField):
             parse_time_zone(name)
+
+
+def test_a_policy_that_is_changed_is_due_counted_from_its_last_rotation() -> None:
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    policy = RotationPolicy(interval_seconds=3600, time_zone="UTC", created_at=made)
+    assert first_due(policy) == made + timedelta(hours=1)
+    policy.last_rotated_at = made + 5 * DAY
+    assert first_due(policy) == made + 5 * DAY + timedelta(hours=1)
+    policy.interval_seconds = 0
+    assert first_due(policy) is None
