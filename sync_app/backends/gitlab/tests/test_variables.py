@@ -88,6 +88,18 @@ def test_what_another_client_created_in_between_stays(gitlab: GitLabWorld, backe
     assert gitlab.value(f"{gitlab.prefix}/a") == "theirs"
 
 
+def test_what_another_keeper_has_marked_since_is_not_written_over(backend: Backend) -> None:
+    """A mark changes no version: neither the value nor who wrote it is another."""
+    made = backend.create("a", "1", mark=MARK, token=TOKEN)
+    backend.mark(made, Mark(deployment=UUID(int=9), target=UUID(int=2), secret=UUID(int=3)))
+    assert backend.get_metadata("a").version == made.version
+    with pytest.raises(ChangedSinceRead):
+        backend.update(made, "2", token=OTHER_TOKEN)
+    found = backend.read_value("a")
+    assert found is not None
+    assert found.value == "1"
+
+
 def test_a_lost_answer_is_found_again(gitlab: GitLabWorld, backend: Backend) -> None:
     made = backend.create("a", "1", mark=MARK, token=TOKEN)
     gitlab.gitlab.failing["update"] = 0
