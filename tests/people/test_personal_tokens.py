@@ -11,7 +11,7 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
-from environments_app.authorization.policy import Principal
+from environments_app.authorization.policy import Principal, TokenScope
 from environments_app.authorization.principals import refresh_principal
 from environments_app.environments import memberships
 from environments_app.errors import (
@@ -23,7 +23,7 @@ from environments_app.errors import (
     Invisible,
     SessionEnded,
 )
-from environments_app.models import Membership, PersonalToken, Role, User
+from environments_app.models import Membership, PersonalToken, Role, User, UserRole
 from environments_app.sessions.service import end_other_sessions, lock_own, revoke_token
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens import personal
@@ -83,6 +83,10 @@ def test_it_never_has_more_than_an_editor_and_administers_nothing(cast: Cast) ->
     alice, root = acting(token_of(cast, cast.alice)), acting(token_of(cast, cast.root))
     assert {grant.role for grant in alice.grants} == {Role.EDITOR}
     assert (root.is_admin, root.grants) == (False, ())
+    auditor = User.objects.create_user("audrey", role=UserRole.AUDITOR)
+    seeing = cast.principal(auditor)
+    assert seeing.sees_installation
+    assert not seeing.within(TokenScope(token=auditor.uuid), via="kpr").sees_installation
     web = client(token_of(cast, cast.alice))
     body = {"name": "another", "role": "reader"}
     place = f"/api/environments/{cast.development.name}"

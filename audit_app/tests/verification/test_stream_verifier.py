@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from audit_app.checkpoints.anchors import is_resumed, resumptions
 from audit_app.crypto.checkpoint_statement import Head
 from audit_app.crypto.hash_chain import canonical_bytes, event_hash, genesis
 from audit_app.events import streams
@@ -240,6 +241,16 @@ def test_an_event_that_sql_made_a_cut_is_none() -> None:
     )  # fmt: skip
     assert newest_cut(STREAM) is None
     assert newest_prune_records() == {}
+
+
+def test_an_event_that_sql_made_a_resumption_is_none() -> None:
+    said = json.dumps({"digest": "00" * 32, "anchor": 1, "reason": "x"})
+    sql(
+        "UPDATE audit_app_auditevent SET action = %s, details = %s WHERE stream = %s AND sequence = 1",
+        str(Action.TRAIL_RESUME), said, streams.SYSTEM,
+    )  # fmt: skip
+    assert list(resumptions()) == []
+    assert not is_resumed(bytes(32))
 
 
 def test_only_the_asked_stream_is_verified() -> None:

@@ -18,7 +18,11 @@ from audit_app.models import AuditEvent
 from environments_app import tasks
 from environments_app.approvals.applying import approve_and_apply as approve
 from environments_app.authorization.policy import Principal
-from environments_app.authorization.principals import refresh_principal, system_principal
+from environments_app.authorization.principals import (
+    principal_among_deleted,
+    refresh_principal,
+    system_principal,
+)
 from environments_app.environments import deletion, groups, memberships
 from environments_app.environments.deletion import (
     delete_environment,
@@ -46,6 +50,7 @@ from environments_app.models import (
     Membership,
     ServiceToken,
     User,
+    UserRole,
 )
 from environments_app.sessions import service
 from environments_app.tests.cast import Cast
@@ -119,6 +124,23 @@ def test_who_is_suspended_finds_and_restores_nothing(cast: Cast, what: str) -> N
         find_deleted(actor=actor, name="development")
     with pytest.raises((Forbidden, Invisible)):
         restore_environment(actor=actor, environment=place)
+
+
+@pytest.mark.parametrize("what", ["personal token", "auditor", "disabled"])
+def test_who_has_no_say_in_living_environments_has_none_in_deleted_ones(cast: Cast, what: str) -> None:
+    _, text = issue_personal(actor=cast.principal(cast.alice), name="laptop")
+    deleted(cast)
+    assert principal_among_deleted(cast.principal(cast.alice)).grants
+    if what == "personal token":
+        actor = authenticate_personal(text, address="192.0.2.1")
+    else:
+        alice = User.objects.get(pk=cast.alice.pk)
+        alice.role, alice.is_active = (
+            (UserRole.AUDITOR, True) if what == "auditor" else (UserRole.USER, False)
+        )
+        alice.save()
+        actor = cast.principal(alice)
+    assert principal_among_deleted(actor).grants == ()
 
 
 def test_both_ask_for_a_fresh_proof(cast: Cast) -> None:
