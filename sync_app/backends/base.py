@@ -117,6 +117,11 @@ class Backend(ABC):
         """For how many seconds the system asked for no request."""
         return 0.0
 
+    @property
+    def maps_names(self) -> bool:
+        """Whether a secret may have another name there."""
+        return type(self).remote_name is not Backend.remote_name
+
     def remote_name(self, name: str) -> str:
         """Return the name in the system that a name of Keeper's becomes.
 

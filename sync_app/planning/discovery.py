@@ -74,8 +74,11 @@ class Finding:
     left_out: bool = False
     # Whether it is not certain that Keeper stored the tags that decide.
     unproved: bool = False
-    # Our entry of a withdrawn secret whose name now belongs to another writer.
+    # An entry that goes: of a withdrawn secret whose name now belongs to another writer, or of a name whose
+    # place in the target is another secret's.
     released_entry: SyncEntry | None = None
+    # The name under which the entry is stored: the secret was renamed, and is the same name in the target.
+    former_name: str = ""
     # Whether the entry was claimed for creation, and its former data of the existing secret were restored.
     existed_before: bool = False
     # Whether the versions of both sides, and what proves them, are those of the entry (`_is_in_step`).
@@ -93,6 +96,12 @@ class Finding:
     def is_guarded(self) -> bool:
         """Whether nothing that shows what Keeper's value equals may decide."""
         return self.local is not None and self.local.guarded
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether Keeper's entry claims it, and a look did not show that nothing is there."""
+        absent = self.remote is not None and self.remote.presence is Presence.ABSENT
+        return is_claimed(self.entry) and not absent
 
     @property
     def is_in_both(self) -> bool:
@@ -141,6 +150,7 @@ def discover(
     # The list is a wait for the target, and Keeper's side one for the database.
     with ReadAhead(backend.list_secrets) as listed:
         findings = _look_at_keeper(target)
+        _follow_renamed(backend, findings)
         _note_listed(target, backend, findings, listed.items(heartbeat=heartbeat))
     # What is left out, and never was in the target, is not counted by a plan.
     findings = {
@@ -174,10 +184,40 @@ def _look_at_keeper(target: Target) -> dict[str, Finding]:
     return findings
 
 
+def _follow_renamed(backend: Backend, findings: dict[str, Finding]) -> None:
+    """Give the entry of a renamed secret to its new name, if both are one name in the target.
+
+    Otherwise what is in use there would be deleted as that of the old name. Nor does a name without a secret
+    claim what was delivered there for another one since.
+    """
+    if not backend.maps_names:
+        return
+    present = {finding.local.secret_uuid: finding for finding in findings.values() if finding.local}
+    holders = {backend.remote_name(each.name): each for each in present.values() if is_claimed(each.entry)}
+    for former in list(findings.values()):
+        entry, there = former.entry, backend.remote_name(former.name)
+        if entry is None or not is_claimed(entry) or entry.intended_target:
+            continue
+        finding = present.get(entry.secret_uuid) if entry.secret_uuid else None
+        if finding and finding is not former and backend.remote_name(finding.name) == there:
+            if not is_claimed(finding.entry):
+                finding.entry, finding.released_entry, former.entry = entry, finding.entry, None
+                finding.former_name, entry.name = former.name, finding.name
+        elif former.local is None and not former.left_out and holders.get(there, former) is not former:
+            former.entry, former.released_entry = None, entry
+
+
+def is_claimed(entry: SyncEntry | None) -> bool:
+    """Return whether an entry says that what is in the target is Keeper's."""
+    return entry is not None and entry.ownership != Ownership.NONE
+
+
 def _note_listed(
     target: Target, backend: Backend, findings: dict[str, Finding], listed: Iterable[SecretMetadata]
 ) -> None:
-    names, scope = {backend.remote_name(name): name for name in findings}, str(target.scope)
+    # Of several that are one name there, what is there is of the one that Keeper delivered.
+    delivered = sorted(findings.values(), key=lambda finding: is_claimed(finding.entry))
+    names, scope = {backend.remote_name(each.name): each.name for each in delivered}, str(target.scope)
     for seen in listed:
         # Another client's secret may have the name that one of Keeper's becomes there.
         name = names.get(backend.remote_name(seen.name), seen.name)

@@ -26,7 +26,7 @@ from sync_app.domain.reconciliation import (
 from sync_app.models import SyncEntry, Target
 from sync_app.models.plan import Act
 from sync_app.planning.discovery import Finding
-from sync_app.state import contests, deletions, local_state
+from sync_app.state import contests, deletions, entry_rows, local_state
 from sync_app.state.local_state import LEFT_OUT, SELECTED, UNPROVED
 from sync_app.state.references import PUSH_ONLY, ReferenceRights
 from sync_app.state.value_forms import REWRITTEN, is_in_other_form
@@ -221,16 +221,11 @@ def refuse_guarded(drafts: Iterable[PlanItemDraft]) -> None:
 def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanItemDraft]) -> None:
     """Refuse what the target's system does not take, by name or size; mark permanent deletions."""
     drafts = list(drafts)
+    refuse_same_names(target, backend, drafts)
     writing = [draft for draft in drafts if draft.act in _WRITING]
-    names: dict[str, list[str]] = defaultdict(list)
-    for draft in drafts:
-        if draft.finding.local is not None:
-            names[backend.remote_name(draft.finding.name)].append(draft.finding.name)
     for draft in writing:
         if refusal := backend.explain_refusal(draft.act, draft.finding.name):
             draft.refuse(refusal)
-        elif draft.act is Act.CREATE and (same := names[backend.remote_name(draft.finding.name)])[1:]:
-            draft.refuse(f"{' and '.join(same[:2])} become one name in the target")
         elif draft.act is Act.DELETE and not backend.capabilities.deletes_recoverably:
             draft.reason = f"{draft.reason}; {_FINAL}"
         elif draft.reason == Reason.NEW_IN_KEEPER and backend.remote_name(draft.finding.name) != (
@@ -242,6 +237,31 @@ def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanIte
         sent = [draft for draft in writing if draft.act in {Act.CREATE, Act.UPDATE, Act.ADOPT}]
         for start in range(0, len(sent), _SIZES_AT_A_TIME):
             _refuse_values(target, backend, sent[start : start + _SIZES_AT_A_TIME])
+
+
+def refuse_same_names(target: Target, backend: Backend, drafts: Sequence[PlanItemDraft]) -> None:
+    """Refuse the secrets that become one name in the target, but for the one that Keeper delivered."""
+    if not backend.maps_names:
+        return
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for draft in drafts:
+        if draft.finding.local is not None:
+            wanted[backend.remote_name(draft.finding.name)].add(draft.finding.name)
+    looked_at = {draft.finding.name: draft.finding for draft in drafts}
+    renamed = {finding.former_name for finding in looked_at.values()}
+    delivered: dict[str, set[str]] = defaultdict(set)
+    # Of a plan of some names, the others are as they were noted.
+    for name in (entry_rows.delivered_names(target) | looked_at.keys()) - renamed:
+        finding = looked_at.get(name)
+        if finding is None or finding.is_delivered:
+            delivered[backend.remote_name(name)].add(name)
+    for draft in drafts:
+        name, there = draft.finding.name, backend.remote_name(draft.finding.name)
+        others = delivered[there] - {name}
+        if not delivered[there] and draft.act in {Act.CREATE, Act.ADOPT}:
+            others = wanted[there] - {name}
+        if others and (draft.finding.local is not None or draft.act in _WRITING):
+            draft.refuse(f"{name} and {min(others)} become one name in the target: rename one of them")
 
 
 def _refuse_beyond_room(backend: Backend, writing: Iterable[PlanItemDraft]) -> None:

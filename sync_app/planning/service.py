@@ -76,6 +76,7 @@ def refresh_states(target: Target, *, backend: Backend, lease: Lease | None = No
     findings = discover(target, backend, heartbeat=lease.heartbeat_or_stop if lease else no_heartbeat)
     drafts = plan_sync(target, findings)
     refuse_references(target, drafts)
+    draft_items.refuse_same_names(target, backend, drafts)
     # If only the values, or the next pass, can decide, the last pass's result is kept.
     decided = [
         draft

@@ -28,7 +28,7 @@ _UNCOVERED: Final = ("state", "reason", "base_number", "intended_number", "synce
 _covered: Final = attrgetter(*_COVERED)
 _uncovered: Final = attrgetter(*_UNCOVERED)
 _INTENT: Final = ["intended_keeper", "intended_target", "intended_number", "row_mac"]
-_COLUMNS: Final = [*_COVERED, *_UNCOVERED, "checked_at", "row_mac"]
+_COLUMNS: Final = ["name", *_COVERED, *_UNCOVERED, "checked_at", "row_mac"]
 
 
 def record_states(
@@ -58,14 +58,18 @@ def record_states(
         elif entry is not None:
             before = _covered(entry), _uncovered(entry)
             _apply_draft(target, entry, draft)
-            if draft.finding.existed_before or before[0] != _covered(entry):
+            corrected = draft.finding.existed_before or bool(draft.finding.former_name)
+            if corrected or before[0] != _covered(entry):
                 changed.append(entry)
             elif before[1] != _uncovered(entry):
                 stated.append(entry)
-    for start in range(0, max(len(new), len(changed), len(stated), len(gone)), _ROWS):
+    # First: a renamed secret's entry takes the name of one that goes.
+    for start in range(0, len(gone), _ROWS):
+        with fenced(lease):
+            SyncEntry.objects.filter(pk__in=gone[start : start + _ROWS]).delete()
+    for start in range(0, max(len(new), len(changed), len(stated)), _ROWS):
         part = slice(start, start + _ROWS)
         with fenced(lease):
-            SyncEntry.objects.filter(pk__in=gone[part]).delete()
             insert_entries(target, new[part])
             save_entries(changed[part])
             # What the MAC does not cover, which stays as it is.

@@ -10,12 +10,15 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection
+from django.db.models import Q
 
 from audit_app.integrity.proven_table import ProvenTable
 from audit_app.integrity.row_authentication import verified_rows
 from audit_app.interfaces import keyring
 from core.db.bulk import in_batches
 from core.db.sqlite3.base import strict_text
+from sync_app.domain.delivery_state import DeliveryState
+from sync_app.domain.reconciliation import Ownership, Reason
 from sync_app.models import SyncEntry, Target
 
 _COLUMNS: Final = tuple(field.attname for field in SyncEntry._meta.concrete_fields)
@@ -41,6 +44,13 @@ def load_named(target: Target, names: Iterable[str]) -> dict[str, SyncEntry]:
     for part in in_batches(list(names)):
         found += _load(target, f"AND e.name IN ({', '.join(['%s'] * len(part))})", part)
     return {str(entry.name): entry for entry in found}
+
+
+def delivered_names(target: Target) -> set[str]:
+    """Return the names of what is Keeper's in a target and was not noted as gone; no entry is proved."""
+    none = Q(ownership=Ownership.NONE) | Q(base_form=STAND_IN)
+    gone = Q(reason=Reason.WITHDRAWN) | Q(state=DeliveryState.MISSING)
+    return {*SyncEntry.objects.filter(target=target).exclude(none | gone).values_list("name", flat=True)}
 
 
 def _load(target: Target, condition: str, parameters: Sequence[str]) -> list[SyncEntry]:

@@ -59,6 +59,12 @@ _TOO_OLD: Final = (
     "GitLab before 16.2 keeps no description of a variable, and Keeper's mark is in it: upgrade GitLab"
 )
 _FILTER: Final = "filter[environment_scope]"
+_EVERYWHERE: Final = "*"
+# "Group-level Variables API": `environment_scope` is of Premium and Ultimate. Others take it, and store `*`.
+_NO_SCOPES: Final = (
+    "this GitLab gives variables of groups no environment scope (that is of Premium and Ultimate): the value "
+    "would reach every environment. Choose the scope *, or a project"
+)
 
 
 class GitLabVariables(VariableBackend):
@@ -124,6 +130,8 @@ class GitLabVariables(VariableBackend):
         self._owner = _owner_of(self.destination)
         # Why Keeper can own nothing there, empty if it can; None until that is known.
         self._too_old: str | None = None
+        # Whether variables have scopes there; None until that is known.
+        self._has_scopes = True if self.destination["project"] or self._scope == _EVERYWHERE else None
         refuse_unreadable(self.destination["ca_certificate"])
         # Threads ask for versions, and never the database.
         self._key = keyring().mac(Purpose.AUDIT_MAC, _VERSION_LABEL)[-32:]
@@ -195,6 +203,8 @@ class GitLabVariables(VariableBackend):
         while number:
             answer = self._ask_place("/variables", {"per_page": str(self.page_size), "page": number})
             self._note_version(answer.content)
+            if any(found["environment_scope"] != _EVERYWHERE for found in answer.content):
+                self._has_scopes = True
             for found in answer.content:
                 name = self._names.name(found["key"])
                 if name is not None and found["environment_scope"] == self._scope:
@@ -215,6 +225,7 @@ class GitLabVariables(VariableBackend):
         variable = self._variable(name)
         if problem := self.explain_refusal("create", name):
             raise NameUnusable(problem)
+        self._require_scopes()
         body = self._content(value, describe(None, mark, token[:WRITE_DIGITS]))
         body |= {"key": variable, "environment_scope": self._scope, "variable_type": "env_var"}
         try:
@@ -274,7 +285,22 @@ class GitLabVariables(VariableBackend):
     def explain_refusal(self, act: str, name: str) -> str:
         """Refuse as well what needs a mark, in a GitLab that the list has shown to have no place for it."""
         refusal = super().explain_refusal(act, name)
+        if not refusal and act == "create" and self._has_scopes is False:
+            return _NO_SCOPES
         return refusal or (self._too_old or "" if act in {"create", "adopt"} else "")
+
+    def _require_scopes(self) -> None:
+        """Try, with a variable that is no secret, whether the scope is kept. Raises RequestRefused."""
+        if self._has_scopes is None:
+            variable = f"KEEPER_SCOPE_TEST_{uuid4().hex.upper()}"
+            body = {"key": variable, "value": "keeper", "environment_scope": self._scope}
+            path = f"{_API}/{self._owner}/variables"
+            made = self._change(functools.partial(self._rest.request, "POST", path, body=body)).content
+            scope = made["environment_scope"]
+            self._rest.request("DELETE", f"{path}/{variable}", query={_FILTER: scope})
+            self._has_scopes = scope == self._scope
+        if not self._has_scopes:
+            raise RequestRefused(_NO_SCOPES)
 
     # --- How ----------------------------------------------------------------------------------
 

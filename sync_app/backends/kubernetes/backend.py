@@ -62,6 +62,7 @@ _ALTERED: Final = (
     "Kubernetes took the write and stored another value, as a mutating admission webhook does: ask those who "
     "run the cluster, then choose which value stays"
 )
+_IMMUTABLE: Final = "the Secret is immutable in Kubernetes: delete it there, then sync again"
 _SHARED: Final = "other field managers set keys of the Secret, so Keeper does not delete it: delete it there"
 _NEEDED: Final = (
     ("get", Need.READ),
@@ -258,6 +259,8 @@ class KubernetesSecrets(RestBackend):
         now = parse_metadata(seen.name, found)
         if now.remote_id == seen.remote_id and now.mark == seen.mark:
             if now.version == self.settled(seen).version:
+                if found.get("immutable"):
+                    raise RequestRefused(_IMMUTABLE)
                 return self._apply(seen, found, value, token)
             if now.version.startswith(self.predict_version("", token=token)) and self.values_equal(
                 value, to_text(found.get("data") or {})

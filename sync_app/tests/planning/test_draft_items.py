@@ -80,6 +80,7 @@ class Backend:
 
     capabilities = SimpleNamespace(deletes_recoverably=False)
     max_value_bytes = 10**9
+    maps_names = True
 
     def __init__(self, free_names: int | None = None) -> None:
         self.free_names = free_names
@@ -196,7 +197,12 @@ def test_two_names_that_become_one_are_not_created(target: Target) -> None:
     pair = draft(Act.CREATE, "one"), draft(Act.CREATE, "One"), draft(Act.CREATE, "two")
     assert impossible(target, *pair) == [Act.REFUSED, Act.REFUSED, Act.CREATE]
     # What is there already is one of them, and goes on.
-    assert impossible(target, draft(Act.UPDATE, "one"), draft(Act.CREATE, "One")) == [Act.UPDATE, Act.REFUSED]
+    known = draft(Act.UPDATE, "one", entry=entry(target), remote=REMOTE)
+    for act in (Act.CREATE, Act.ADOPT, Act.UNMANAGED, Act.CONFLICT):
+        assert impossible(target, known, draft(act, "One")) == [Act.UPDATE, Act.REFUSED]
+    # It is not looked at by a plan of some names.
+    entry(target).save()
+    assert impossible(target, draft(Act.ADOPT, "One")) == [Act.REFUSED]
 
 
 def test_what_the_system_does_not_take_is_refused_where_it_would_be_written(target: Target) -> None:

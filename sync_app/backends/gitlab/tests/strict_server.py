@@ -49,6 +49,8 @@ class GitLab(StrictApplication):
         # Whether what is not permitted is answered as if it were not there.
         self.hides = False
         self.version = "17.6.1-ee"
+        # Of groups: without Premium the parameter is dropped, and each variable is in every environment.
+        self.scopes_groups = True
 
     # --- What other clients do --------------------------------------------------------------
 
@@ -118,6 +120,8 @@ class GitLab(StrictApplication):
         found, body = self._owner(owner), self._body(request)
         if not {"key", "value"} <= body.keys():
             raise Refused(400, "key is missing, value is missing")
+        if found is self.group and not self.scopes_groups:
+            body.pop("environment_scope", None)
         if (body["key"], body.get("environment_scope", SCOPE)) in found.variables:
             raise Refused(400, f"({body['key']}) has already been taken")
         if len(found.variables) >= found.most:

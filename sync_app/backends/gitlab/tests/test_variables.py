@@ -149,6 +149,21 @@ def test_another_scope_is_another_place(gitlab: GitLabWorld) -> None:
     assert gitlab.value(f"{gitlab.prefix}/a") == "1"
 
 
+def test_a_group_without_scopes_gets_no_value(gitlab: GitLabWorld) -> None:
+    gitlab.gitlab.scopes_groups = False
+    with gitlab.backend(project="", group=GROUP, environment_scope="production") as group:
+        for refused in (RequestRefused, NameUnusable):
+            with pytest.raises(refused, match="no environment scope"):
+                group.create("a", "canary", mark=MARK, token=TOKEN)
+        assert "no environment scope" in group.explain_refusal("create", "b")
+    # It was tried once, and not with a value.
+    assert gitlab.gitlab.calls["create"] == 1
+    assert gitlab.gitlab.group.variables == {}
+    # In every environment it is what was asked for.
+    with gitlab.backend(project="", group=GROUP) as group:
+        group.create("a", "1", mark=MARK, token=TOKEN)
+
+
 def test_a_description_without_room_is_left_alone(gitlab: GitLabWorld, backend: Backend) -> None:
     path = f"{gitlab.prefix}/theirs"
     gitlab.write(path, "x")

@@ -120,6 +120,14 @@ def test_the_members_of_an_object_are_keys_and_those_of_others_stay(
         backend.delete(after)
 
 
+def test_an_immutable_secret_is_left_as_it_is(kubernetes: KubernetesWorld, backend: Backend) -> None:
+    backend.create("login", LOGIN, mark=MARK, token=TOKEN)
+    kubernetes.cluster.store.secrets["default", f"{kubernetes.prefix}.login"]["immutable"] = True
+    with pytest.raises(RequestRefused, match="immutable in Kubernetes"):
+        backend.update(backend.get_metadata("login"), LOGIN, token=OTHER_TOKEN)
+    assert kubernetes.cluster.calls["patch"] == 0
+
+
 def test_one_text_by_the_rule(kubernetes: KubernetesWorld) -> None:
     with kubernetes.backend(objects="value") as backend:
         backend.create("login", LOGIN, mark=MARK, token=TOKEN)
