@@ -95,6 +95,15 @@ def test_a_key_is_opened_again_after_its_uses(keeper: Keeper, clock: Clock) -> N
     assert len(keeper.opened) == 3
 
 
+def test_the_opening_is_the_first_of_its_uses(keeper: Keeper, clock: Clock) -> None:
+    cache, key = KeyCache(ttl=300, uses=3, size=3, clock=clock), uuid4()
+    opened = []
+    for _ in range(7):
+        cache.get(key, keeper.opens(key))
+        opened.append(len(keeper.opened))
+    assert opened == [1, 1, 1, 2, 2, 2, 3]
+
+
 def test_the_least_recently_used_key_goes_first(cache: KeyCache, keeper: Keeper) -> None:
     first, second, third, fourth = (uuid4() for _ in range(4))
     for key in (first, second, third, first, fourth):
@@ -185,6 +194,20 @@ def test_a_lasting_refusal_drops_every_key_under_the_same_kek(
     with pytest.raises(KeyUnavailable):
         cache.get(old, keeper.opens(old, "disabled"))
     assert [cache.has(key) for key in (old, young, other)] == [False, False, True]
+
+
+def test_a_refusal_that_passes_drops_no_other_key_under_the_same_kek(
+    cache: KeyCache, keeper: Keeper, clock: Clock
+) -> None:
+    old, young = uuid4(), uuid4()
+    cache.get(old, keeper.opens(old))
+    clock.now += 200
+    cache.get(young, keeper.opens(young))
+    clock.now += 101
+    keeper.failure = KeyUnavailable("no answer", permanent=False)
+    with pytest.raises(KeyUnavailable):
+        cache.get(old, keeper.opens(old))
+    assert cache.has(young)
 
 
 def test_a_lasting_refusal_of_a_key_that_was_not_open_drops_those_under_the_same_kek(
