@@ -3,6 +3,7 @@
 import base64
 import inspect
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -19,7 +20,7 @@ from sync_app.backends.kubernetes.objects import resource_version
 from sync_app.backends.kubernetes.tests.strict_server import TOKEN as BEARER
 from sync_app.backends.kubernetes.tests.strict_store import ApiError
 from sync_app.backends.kubernetes.tests.world import KubernetesWorld
-from sync_app.backends.kubernetes.workloads import secrets_of
+from sync_app.backends.kubernetes.workloads import restart_workloads, secrets_of
 from sync_app.backends.observations import Mark
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
@@ -525,6 +526,24 @@ def test_workloads_that_use_a_changed_secret_are_restarted(cast: Cast, kubernete
     after = restarts(kubernetes)
     assert after["mounts"] == first["mounts"]
     assert after["reads"] != first["reads"]
+
+
+def test_workloads_are_listed_to_the_end() -> None:
+    asked = []
+
+    class Cluster:
+        """An API server with a workload on each of two pages."""
+
+        def request(self, method: str, path: str, *, query: dict[str, str], **_: object) -> object:
+            asked.append((method, path.rpartition("/")[2], query.get("continue")))
+            name = "second" if query.get("continue") else "first"
+            item = workload(name, volumes=[{"secret": {"secretName": "a"}}])
+            following = {} if "continue" in query else {"continue": "more"}
+            return {"items": [item], "metadata": following}
+
+    cluster: Any = Cluster()
+    restart_workloads(cluster, "default", {"a": "1"})
+    assert [name for method, name, _ in asked if method == "PATCH"] == ["first", "second"] * 3
 
 
 def test_a_restart_that_fails_is_shown_and_made_up_for(cast: Cast, kubernetes: KubernetesWorld) -> None:
