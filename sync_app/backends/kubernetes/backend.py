@@ -62,6 +62,9 @@ _ALTERED: Final = (
     "Kubernetes took the write and stored another value, as a mutating admission webhook does: ask those who "
     "run the cluster, then choose which value stays"
 )
+_LEAVING: Final = (
+    "the Secret is being deleted in Kubernetes (a finalizer holds it): wait, then sync again"
+)
 _IMMUTABLE: Final = "the Secret is immutable in Kubernetes: delete it there, then sync again"
 _SHARED: Final = "other field managers set keys of the Secret, so Keeper does not delete it: delete it there"
 _NEEDED: Final = (
@@ -261,6 +264,8 @@ class KubernetesSecrets(RestBackend):
             if now.version == self.settled(seen).version:
                 if found.get("immutable"):
                     raise RequestRefused(_IMMUTABLE)
+                if found["metadata"].get("deletionTimestamp"):
+                    raise RequestRefused(_LEAVING)
                 return self._apply(seen, found, value, token)
             if now.version.startswith(self.predict_version("", token=token)) and self.values_equal(
                 value, to_text(found.get("data") or {})

@@ -121,10 +121,17 @@ def test_the_members_of_an_object_are_keys_and_those_of_others_stay(
         backend.delete(after)
 
 
-def test_an_immutable_secret_is_left_as_it_is(kubernetes: KubernetesWorld, backend: Backend) -> None:
+@pytest.mark.parametrize(
+    ("place", "field", "words"),
+    [("secret", "immutable", "immutable in Kubernetes"), ("metadata", "deletionTimestamp", "being deleted")],
+)
+def test_what_takes_no_value_or_goes_is_left_as_it_is(
+    kubernetes: KubernetesWorld, backend: Backend, place: str, field: str, words: str
+) -> None:
     backend.create("login", LOGIN, mark=MARK, token=TOKEN)
-    kubernetes.cluster.store.secrets["default", f"{kubernetes.prefix}.login"]["immutable"] = True
-    with pytest.raises(RequestRefused, match="immutable in Kubernetes"):
+    stored = kubernetes.cluster.store.secrets["default", f"{kubernetes.prefix}.login"]
+    (stored["metadata"] if place == "metadata" else stored)[field] = "2026-12-01T00:00:00Z"
+    with pytest.raises(RequestRefused, match=words):
         backend.update(backend.get_metadata("login"), LOGIN, token=OTHER_TOKEN)
     assert kubernetes.cluster.calls["patch"] == 0
 
