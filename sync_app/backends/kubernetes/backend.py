@@ -62,9 +62,7 @@ _ALTERED: Final = (
     "Kubernetes took the write and stored another value, as a mutating admission webhook does: ask those who "
     "run the cluster, then choose which value stays"
 )
-_LEAVING: Final = (
-    "the Secret is being deleted in Kubernetes (a finalizer holds it): wait, then sync again"
-)
+_LEAVING: Final = "the Secret is being deleted in Kubernetes (a finalizer holds it): wait, then sync again"
 _IMMUTABLE: Final = "the Secret is immutable in Kubernetes: delete it there, then sync again"
 _SHARED: Final = "other field managers set keys of the Secret, so Keeper does not delete it: delete it there"
 _NEEDED: Final = (

@@ -1,11 +1,13 @@
 """Two names of Keeper's that are one name in the target, of which one was delivered; and a rename between them."""
 
+from uuid import uuid4
+
 import pytest
 
 from secrets_app.services import lifecycle
 from sync_app.backends.base import Backend
 from sync_app.backends.registry import BACKENDS
-from sync_app.models import PlanItem
+from sync_app.models import PlanItem, SyncEntry
 from sync_app.models.plan import PlanKind
 from sync_app.tests.applying.stage import Stage
 from sync_app.tests.systems import WORLDS
@@ -83,3 +85,21 @@ def test_a_new_secret_under_the_former_name_has_none_of_its_delivery(stage: Stag
     stage.keep(FIRST, "another")
     assert stage.items(stage.sync()) == {FIRST: ("refused", "skipped")}
     assert stage.theirs(SECOND) == "first"
+
+
+def test_of_two_that_claim_one_name_neither_is_written_until_one_is_gone(stage: Stage) -> None:
+    stage.rules(deletion="recoverable", budget_percent=100)
+    stage.keep(FIRST, "first")
+    stage.sync()
+    second, entry = stage.keep(SECOND, "second"), stage.entry(FIRST)
+    # As an import over the delivered one left it before that was refused.
+    entry.pk, entry.uuid, entry.name, entry.secret_uuid = None, uuid4(), SECOND, second.uuid
+    entry.save(force_insert=True)
+    stage.keep(FIRST, "third")
+    assert {*stage.items(stage.sync(rest=True)).values()} == {("refused", "skipped")}
+    assert stage.theirs(FIRST) == "first"
+    # What the other one claimed is not deleted with it.
+    stage.drop(SECOND)
+    assert stage.items(stage.sync(rest=True)) == {FIRST: ("update", "done")}
+    assert stage.theirs(FIRST) == "third"
+    assert not SyncEntry.objects.filter(target=stage.target, name=SECOND).exists()
