@@ -233,15 +233,21 @@ class ForgejoSecrets(TimedBackend):
             ) from None
 
     def _list(self) -> Iterator[Mapping[str, Any]]:
-        """Yield what is listed of each secret of the place, a page at a time; there is no other look."""
-        number, seen, total = 1, 0, None
-        while total is None or seen < total:
+        """Yield what is listed of each secret of the place, a page at a time; there is no other look.
+
+        Gitea, and Forgejo before it sorted, list in no order: a name that comes twice has another's place.
+        """
+        number, total, seen = 1, None, set[str]()
+        while total is None or len(seen) < total:
             query = {"page": str(number), "limit": str(self.page_size)}
             answer = self._ask_place("/actions/secrets", query)
             page, listed = answer.content, int(answer.headers["X-Total-Count"])
-            if total not in {None, listed} or (not page and seen < listed):
+            names = [each["name"] for each in page]
+            is_repeated = len(seen.union(names)) < len(seen) + len(names)
+            if total not in {None, listed} or is_repeated or (not page and len(seen) < listed):
                 raise TargetUnreachable("Forgejo's list changed while it was read: try again")
-            number, seen, total = number + 1, seen + len(page), listed
+            number, total = number + 1, listed
+            seen.update(names)
             yield from page
 
     def _read(self, name: str) -> tuple[Mapping[str, Any] | None, int]:

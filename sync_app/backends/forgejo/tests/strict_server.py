@@ -33,6 +33,8 @@ class Forgejo(StrictApplication):
         self.organization: Secrets = {}
         self.earlier: Secrets = {}
         self.repository_id = 1001
+        # Whether pages are of one order, which Gitea does not ask its database for.
+        self.has_order = True
         # Whether the token may see the place at all, and whether what is not permitted is answered so, too.
         self.visible = True
         self.hides = False
@@ -91,10 +93,12 @@ class Forgejo(StrictApplication):
         if self.lagging["list"]:
             self.lagging["list"] -= 1
             secrets = self.earlier
-        size = min(int(request.args.get("limit", 30)), MOST_LISTED)
-        start = (int(request.args.get("page", 1)) - 1) * size
+        size, page = min(int(request.args.get("limit", 30)), MOST_LISTED), int(request.args.get("page", 1))
+        start, names = (page - 1) * size, sorted(secrets)
+        if not self.has_order and page > 1:
+            names.reverse()
         self.answer_headers = {"X-Total-Count": str(len(secrets))}
-        return 200, [self._shown(name, secrets[name]) for name in sorted(secrets)[start : start + size]]
+        return 200, [self._shown(name, secrets[name]) for name in names[start : start + size]]
 
     def write(self, request: Request, place: str, name: str) -> tuple[int, Any]:
         """Create or update a secret; a field that is not known is passed over."""

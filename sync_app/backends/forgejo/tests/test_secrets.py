@@ -116,6 +116,17 @@ class TestLists:
         with pytest.raises(TargetUnreachable):
             list(seen)
 
+    def test_a_list_in_no_order_frees_no_name(self, forgejo: ForgejoWorld, backend: Backend) -> None:
+        for number in range(60):
+            forgejo.write(f"{forgejo.prefix}/n{number:02}", "theirs")
+        # The second page shows names of the first: the last ten are on neither.
+        forgejo.forgejo.has_order = False
+        with pytest.raises(TargetUnreachable):
+            list(backend.list_secrets())
+        with pytest.raises(TargetUnreachable):
+            backend.create("n59", "ours", mark=MARK, token=TOKEN)
+        assert forgejo.value(f"{forgejo.prefix}/n59") == "theirs"
+
     @pytest.mark.parametrize("total", ["-1", "1"])
     def test_a_count_that_is_not_true_ends(self, forgejo: ForgejoWorld, backend: Backend, total: str) -> None:
         for number in range(3):
