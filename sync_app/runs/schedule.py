@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from django.db import transaction
-from django.db.models import BigIntegerField, Q
+from django.db.models import BigIntegerField, Case, Q, When
 
 from audit_app.integrity.active_installation import is_active
 from core.db.concurrency import retry_collisions
@@ -51,8 +51,9 @@ def queue_due() -> list[int]:
     runs = Run.objects.filter(
         claimable(now), target__paused_at__isnull=True, target__environment__deleted_at__isnull=True
     )
-    # Those whose target answered last come first.
-    return list(runs.order_by("target__failures", "pk").values_list("pk", flat=True)[:_AT_A_TIME])
+    # Those whose target answered last come first, and of these what a person waits for.
+    ordered = runs.order_by("target__failures", Case(When(trigger=Trigger.PERSON, then=0), default=1), "pk")
+    return list(ordered.values_list("pk", flat=True)[:_AT_A_TIME])
 
 
 def has_failed_last(run_id: int) -> bool:

@@ -97,6 +97,22 @@ def test_new_credentials_are_tried_at_once(stage: Stage, cast: Cast) -> None:
     assert schedule.queue_due() == [Run.objects.get().pk]
 
 
+def test_what_a_person_waits_for_goes_before_what_the_clock_asked_for(
+    stage: Stage, cast: Cast, aws: AwsWorld
+) -> None:
+    stage.rules(interval_seconds=300, due_at=database_now())
+    (first,) = schedule.queue_due()
+    asked = []
+    for place in ("second", "third"):
+        aws.destination = aws.destination | {"prefix": place}
+        asked.append(Stage(cast, aws))
+    runs = [runs_runner.request_sync(actor=each.alice, target=each.fresh()).pk for each in asked]
+    assert schedule.queue_due() == [*runs, first]
+    # One whose target failed last still waits for those that answer.
+    asked[0].rules(failures=1)
+    assert schedule.queue_due() == [runs[1], first, runs[0]]
+
+
 def test_a_deadlock_does_not_end_the_search_for_what_is_due(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
