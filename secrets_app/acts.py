@@ -258,6 +258,7 @@ SECRETS: Final = (
         summary="Copy a secret",
         about="Create a secret with the current value of this one in another place.",
         needs_approval=True,
+        conditional=True,
     ),
     _secret_act(
         name="move",
@@ -268,6 +269,7 @@ SECRETS: Final = (
         summary="Move a secret",
         about="Copy a secret to another environment and delete it here, softly.",
         needs_approval=True,
+        conditional=True,
         confirmation="Each secret is copied with its current value and deleted here, where it can be "
         "restored. Programs that read it here are refused from the next request on.",
         done="Moved.",

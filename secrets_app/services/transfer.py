@@ -10,6 +10,7 @@ from secrets_app.errors import InvalidInput
 from secrets_app.interfaces import run_write_guards
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import require_not_deleted, require_on
+from secrets_app.rows.store import check_etag
 from secrets_app.services.lifecycle import delete
 from secrets_app.services.proposals import acting
 from secrets_app.services.read import current_version_of, open_version, require_readable
@@ -18,20 +19,35 @@ from secrets_app.types.registry import SecretType
 from secrets_app.values.names import validate_secret_name
 
 
-def copy(*, actor: Principal, secret: Secret, environment: Environment, name: str | None = None) -> Secret:
+def copy(
+    *,
+    actor: Principal,
+    secret: Secret,
+    environment: Environment,
+    name: str | None = None,
+    expected: str | None = None,
+) -> Secret:
     """Create a secret elsewhere with the current value of this one, sealed again; history stays here.
 
     Needs the right to reveal here and to create there, and is recorded on both sides.
 
-    Raises InvalidName, NameTaken, StaleVersion if this one is deleted, TamperedSecret, EnvelopeError,
-    KeyUnavailable, ApprovalNeeded (there), and Forbidden or Invisible.
+    Raises InvalidName, NameTaken, StaleVersion if this one is deleted or not as `expected`, TamperedSecret,
+    EnvelopeError, KeyUnavailable, ApprovalNeeded (there), and Forbidden or Invisible.
     """
     name = _required(actor, secret, environment, name, Action.SECRET_COPY)
+    check_etag(secret, expected)
     clearance = _cleared(actor, secret, environment, name, Action.SECRET_COPY, asked_in=environment)
     return _copied(actor, secret, environment, name, Action.SECRET_COPY, clearance)
 
 
-def move(*, actor: Principal, secret: Secret, environment: Environment, name: str | None = None) -> Secret:
+def move(
+    *,
+    actor: Principal,
+    secret: Secret,
+    environment: Environment,
+    name: str | None = None,
+    expected: str | None = None,
+) -> Secret:
     """Copy a secret to another environment and delete it here, softly; return the new one.
 
     Each protected one of the two needs an approval. Raises what `copy` raises, and
@@ -40,6 +56,7 @@ def move(*, actor: Principal, secret: Secret, environment: Environment, name: st
     require_on(actor=actor, action=Action.SECRET_DELETE, secret=secret)
     run_write_guards(actor=actor, secret=secret, value=None)
     name = _required(actor, secret, environment, name, Action.SECRET_MOVE)
+    check_etag(secret, expected)
     there = _cleared(actor, secret, environment, name, Action.SECRET_MOVE, asked_in=environment)
     here = there
     if environment.pk != secret.environment_id:

@@ -231,6 +231,9 @@ def test_a_stale_writer_is_refused_and_nothing_is_lost(
         assert is_problem(send(erin, method, path, body, If_Match=stale), 412)
     assert is_problem(send(erin, "POST", f"{path}/rollback", {"version": 1}, If_Match=stale), 412)
     assert is_problem(send(erin, "POST", f"{path}/rename", {"name": "x"}, If_Match=stale), 412)
+    elsewhere = {"environment": "development", "name": "other"}
+    for act in ("copy", "move"):
+        assert is_problem(send(erin, "POST", f"{path}/{act}", elsewhere, If_Match=stale), 412)
     document = erin.get(path).json()
     assert (document["value"], document["version"], document["name"]) == ("second", 2, "db/password")
     for etag in ("{}", "*"):
