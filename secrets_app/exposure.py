@@ -77,6 +77,16 @@ def counted_of(programs: Sequence[UUID]) -> list[Known]:
     return _all_known(_counted_of(programs))
 
 
+def known_otherwise(people: Sequence[UUID]) -> set[UUID]:
+    """Return the secrets that serve a value which these know by another version or another secret alone."""
+    pairs = set(_counted_of(people))
+    return {
+        known.secret.uuid
+        for known in _all_known(pairs)
+        if known.stands and not any((known.secret.uuid, number) in pairs for number in _served(known.secret))
+    }
+
+
 def _counted_of(programs: Sequence[UUID]) -> Iterator[tuple[UUID, int]]:
     usage_index.catch_up()
     for batch in in_batches(programs):
@@ -177,6 +187,63 @@ def _rolled_back(uuids: Sequence[UUID]) -> Iterator[tuple[UUID, int, int]]:
         old, new = found.get("restored"), found.get("number")
         if isinstance(old, int) and isinstance(new, int):
             yield uuid, old, new
+
+
+def sources_of(secret: Secret) -> set[tuple[UUID, int]]:
+    """Return the versions that hold the value of a served one, which a rollback, copy or move made of them.
+
+    Served ones are among them. By the audit log, and without clones of environments.
+    """
+    found = {(secret.uuid, number) for number in _served(secret)}
+    fresh = set(found)
+    while fresh:
+        earlier = {
+            (uuid, old)
+            for uuid, old, new in _rolled_back(sorted({uuid for uuid, _ in fresh}))
+            if (uuid, new) in fresh
+        }
+        fresh = (earlier | {source for each in fresh for source in _copied_from(*each)}) - found
+        found |= fresh
+    return found
+
+
+def _copied_from(uuid: UUID, number: int) -> Iterator[tuple[UUID, int]]:
+    """Yield the version that a version was copied of: the writer opened it last, for this place and name."""
+    writes = AuditEvent.objects.filter(
+        object_uuid=uuid,
+        action__in=(Action.SECRET_CREATE, Action.SECRET_UPDATE),
+        outcome=Outcome.ALLOWED,
+        details__contains=f'"number":{number}',
+    )
+    for write in writes.order_by("id"):
+        if parsed_details(write.details).get("number") != number:
+            continue
+        opened = AuditEvent.objects.filter(
+            actor_uuid=write.actor_uuid,
+            action__in=(Action.SECRET_COPY, Action.SECRET_MOVE),
+            outcome=Outcome.ALLOWED,
+            id__lt=write.pk,
+            at__gte=write.at - _WRITTEN_WITHIN,
+        )
+        for copy in opened.order_by("-id"):
+            details = parsed_details(copy.details)
+            place, _, name = str(details.get("to", "")).partition("/")
+            if name != write.object_name:
+                continue
+            streams = {environment_stream(each.uuid) for each in Environment.every.filter(name=place)}
+            # The first write there is the copy.
+            first = AuditEvent.objects.filter(
+                stream=write.stream,
+                actor_uuid=write.actor_uuid,
+                object_name=name,
+                action__in=(Action.SECRET_CREATE, Action.SECRET_UPDATE),
+                outcome=Outcome.ALLOWED,
+                id__gt=copy.pk,
+            ).order_by("id")
+            is_first = first.values_list("pk", flat=True).first() == write.pk
+            if is_first and write.stream in streams and isinstance(details.get("number"), int):
+                yield copy.object_uuid, details["number"]
+            break
 
 
 class _Copy(NamedTuple):

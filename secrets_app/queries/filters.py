@@ -15,6 +15,7 @@ from core.parsing import whole_number
 from environments_app.authorization.policy import Principal, environments_for
 from environments_app.models import Environment, User
 from secrets_app.errors import InvalidInput
+from secrets_app.exposure import known_otherwise
 from secrets_app.interfaces import panel_filters
 from secrets_app.models import NO_SECRET, LastAsked, Secret
 from secrets_app.models.tags import has_tag
@@ -193,7 +194,8 @@ def _known_to(text: str) -> Q:
     alone = UsageEntry.objects.filter(served, object_uuid=OuterRef("uuid"), actor_uuid__in=left)
     manifests = ManifestUse.objects.filter(actor_uuid__in=left).values("manifest_id")
     along = ReadManifestItem.objects.filter(served, secret_uuid=OuterRef("uuid"), manifest__in=manifests)
-    return Q(Exists(alone)) | Q(Exists(along))
+    otherwise = known_otherwise([*left.values_list("uuid", flat=True)])
+    return Q(Exists(alone)) | Q(Exists(along)) | Q(uuid__in=otherwise)
 
 
 FILTERS: Final[Mapping[str, Callable[[str], Q]]] = {

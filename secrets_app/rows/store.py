@@ -162,7 +162,11 @@ def update_stored(
         with transaction.atomic():
             event_details = {**details, **clearance.consume_approval(secret.environment, actor=actor)}
             if version is not None and not pending:
+                due = secret.rotation_due_at
                 _make_current(secret, version, is_guarded=bool(confirm and confirm.again))
+                if action == Action.SECRET_ROLLBACK:
+                    # An earlier value is not the one that was due.
+                    secret.rotation_due_at = due
             preconditions = clearance.preconditions()
             if formerly or (secret.live and "live" in secret.changed_fields()):
                 preconditions += _keep_guard(secret)

@@ -145,7 +145,7 @@ def _copied(
     details: dict[str, Json] = {"to": f"{environment.name}/{name}"}
     version = current_version_of(secret)
     value = open_version(actor=actor, version=version, action=action, details=details)
-    return create(
+    made = create(
         actor=actor,
         environment=environment,
         name=name,
@@ -159,7 +159,12 @@ def _copied(
         owner=secret.owner,
         expires_at=secret.expires_at,
         # A secret that comes back by it may have resolved references; a copy stays literal.
-        uses_references=False,
+        uses_references=secret.uses_references and action == Action.SECRET_MOVE,
         # Who moves a decoy may not end it.
         decoy=bool(secret.decoy) and action == Action.SECRET_MOVE,
     )
+    # It is no new value: it is as old as it was, and as due.
+    due = {"rotation_due_at": secret.rotation_due_at, "rotated_at": secret.rotated_at}
+    Secret.objects.filter(pk=made.pk).update(**due)
+    made.refresh_from_db(fields=list(due))
+    return made

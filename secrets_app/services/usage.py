@@ -22,7 +22,7 @@ from environments_app.approvals.program_releases import standing
 from environments_app.authorization.effective_access import DISABLED, PERSON, AccessPath, explain_access
 from environments_app.authorization.policy import Principal, allows
 from environments_app.models import ProgramRelease, ServiceToken, User
-from secrets_app.exposure import uses_of
+from secrets_app.exposure import sources_of, uses_of
 from secrets_app.models import NO_SECRET, LastAsked, Secret
 
 # A larger group of people who never used it is one line.
@@ -49,6 +49,8 @@ class Reader:
     wrote_at: datetime | None = None
     asked_at: datetime | None = None
     asked_number: int | None = None
+    # The place and version by which it knows a served value, if not by this secret.
+    elsewhere: str = ""
     # More than one for a line that stands for a group.
     people: int = 1
 
@@ -126,7 +128,10 @@ def usage_report(*, actor: Principal, secret: Secret) -> UsageReport:
     used = _used(secret)
     if not everyone:
         used = {uuid: reader for uuid, reader in used.items() if uuid == actor.uuid}
-    readers, ghosts = _joined(secret, ways, used) if everyone else (list(used.values()), [])
+    if everyone:
+        readers, ghosts = _joined(ways, used, _note_sources(actor, secret, used))
+    else:
+        readers, ghosts = list(used.values()), []
     first = AuditEvent.objects.filter(object_uuid=secret.uuid).order_by("id").values_list("at", flat=True)
     return UsageReport(
         secret=secret,
@@ -184,6 +189,27 @@ def _used(secret: Secret) -> dict[UUID, Reader]:
     return readers
 
 
+def _note_sources(actor: Principal, secret: Secret, used: dict[UUID, Reader]) -> set[int]:
+    """Note who knows a served value by another secret that the actor may see the use of.
+
+    Return the versions of this one that hold a served value.
+    """
+    elsewhere: dict[UUID, set[int]] = defaultdict(set)
+    for uuid, number in sources_of(secret):
+        elsewhere[uuid].add(number)
+    mine = elsewhere.pop(secret.uuid)
+    for source in Secret.objects.filter(uuid__in=elsewhere).select_related("environment"):
+        if not sees_everyone(actor, source):
+            continue
+        for use, numbers in uses_of(source):
+            known = numbers & elsewhere[source.uuid]
+            if known and use.actor_kind != ActorKind.SYSTEM:
+                fresh = Reader(_kind(use.actor_kind), use.actor_name, use.actor_uuid)
+                reader = used.setdefault(use.actor_uuid, fresh)
+                reader.elsewhere = f"{source.environment.name}/{source.name} v{max(known)}"
+    return mine
+
+
 def _asked(secret: Secret) -> Iterator[LastAsked]:
     marks = LastAsked.objects.filter(
         environment_uuid=secret.environment.uuid, secret_uuid__in=[secret.uuid, NO_SECRET]
@@ -199,7 +225,7 @@ def _kind(actor_kind: str) -> str:
 
 
 def _joined(
-    secret: Secret, ways: list[AccessPath], used: dict[UUID, Reader]
+    ways: list[AccessPath], used: dict[UUID, Reader], served: set[int]
 ) -> tuple[list[Reader], list[Reader]]:
     """Join ways and use by account and token: who may read now, and who else knows a served version."""
     tokens = ServiceToken.objects.filter(uuid__in=[each.uuid for each in used.values()])
@@ -220,10 +246,13 @@ def _joined(
             reader.why.append(_why(way))
         else:
             reader.hindrances += way.hindrances
-    served = {secret.current_number, secret.previous_number, secret.pending_number} - {None}
     open_now = [reader for reader in subjects.values() if reader.why]
-    ghosts = [reader for reader in subjects.values() if not reader.why and reader.numbers & served]
+    others = [reader for reader in subjects.values() if not reader.why]
+    ghosts = [reader for reader in others if reader.numbers & served or reader.elsewhere]
     _explain(ghosts, rows)
+    for ghost in ghosts:
+        if ghost.elsewhere:
+            ghost.hindrances = [*ghost.hindrances, f"knows it as {ghost.elsewhere}"]
     ghosts.sort(key=_by_use, reverse=True)
     return _folded(open_now), ghosts
 
@@ -236,6 +265,7 @@ def _merge(subjects: dict[UUID, Reader], uuid: UUID, reader: Reader) -> None:
         setattr(first, name, pick(filter(None, (getattr(first, name), getattr(reader, name))), default=None))
     first.count += reader.count
     first.numbers |= reader.numbers
+    first.elsewhere = first.elsewhere or reader.elsewhere
     first.asked_number = max(first.asked_number or 0, reader.asked_number or 0) or None
 
 

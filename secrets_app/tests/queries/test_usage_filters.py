@@ -17,7 +17,7 @@ from secrets_app.models import LastAsked, Secret
 from secrets_app.queries import last_asked
 from secrets_app.queries.filters import narrow
 from secrets_app.queries.lookup import visible_secrets
-from secrets_app.services import read
+from secrets_app.services import read, transfer, write
 from secrets_app.tests.kept import change, keep
 
 pytestmark = pytest.mark.every_database
@@ -185,3 +185,21 @@ def test_the_page_and_the_api_take_them(cast: Cast, signed_in: Any) -> None:
     answer = client.get("/api/secrets?unused=90").json()
     assert [row["name"] for row in answer["results"]] == ["old/one"]
     assert client.get("/api/secrets?unused=x").status_code == 400
+
+
+def test_a_leaver_knows_what_came_of_a_version_that_they_read(cast: Cast) -> None:
+    alice, bob = cast.principal(cast.alice), cast.principal(cast.bob)
+    rolled, moved, other = (keep(cast, name) for name in ("rolled", "moved", "other"))
+    for secret in (rolled, moved):
+        read.reveal(actor=bob, secret=secret)
+    for secret in (rolled, other):
+        for value in ("v2", "v3", "v4"):
+            change(cast, secret, value)
+    cast.bob.is_active = False
+    cast.bob.save()
+    assert names(cast, cast.alice, known_to="left") == {"moved"}
+    rolled.refresh_from_db()
+    write.rollback(actor=alice, secret=rolled, number=1)
+    transfer.copy(actor=alice, secret=moved, environment=cast.production, name="copied")
+    transfer.move(actor=alice, secret=moved, environment=cast.production, name="there")
+    assert names(cast, cast.alice, known_to="left") == {"rolled", "copied", "there"}

@@ -1,7 +1,9 @@
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
@@ -12,8 +14,8 @@ from environments_app.errors import ApprovalVoid, Forbidden, Invisible
 from environments_app.models import Environment, Membership
 from environments_app.tests.cast import Cast
 from secrets_app.errors import InvalidName, NameTaken, NotDeleted, StaleVersion, TamperedSecret
-from secrets_app.models import Secret, SecretVersion
-from secrets_app.services import lifecycle, read
+from secrets_app.models import Reference, Secret, SecretVersion
+from secrets_app.services import lifecycle, read, transfer, write
 from secrets_app.tests.kept import VALUE, change, keep
 
 pytestmark = pytest.mark.every_database
@@ -207,3 +209,31 @@ def test_a_forged_row_is_not_touched(cast: Cast, sql: Callable[..., None]) -> No
         lifecycle.delete(actor=alice, secret=stored(secret))
     with pytest.raises(TamperedSecret):
         lifecycle.rename(actor=alice, secret=stored(secret), name="payments/key")
+
+
+def test_what_is_due_stays_due_until_a_new_value(cast: Cast) -> None:
+    alice, production = cast.principal(cast.alice), cast.production
+    secret = keep(cast)
+    old = timezone.now() - timedelta(days=90)
+    Secret.objects.filter(pk=secret.pk).update(rotated_at=old)
+    due = lifecycle.mark_rotation_due(actor=alice, secret=stored(secret)).rotation_due_at
+    assert due is not None
+    copied = transfer.copy(actor=alice, secret=stored(secret), environment=production, name="copied")
+    moved = transfer.move(actor=alice, secret=stored(secret), environment=production, name="moved")
+    for each in (copied, moved):
+        assert (stored(each).rotation_due_at, stored(each).rotated_at) == (due, old)
+    write.rollback(actor=alice, secret=stored(moved), number=1)
+    assert stored(moved).rotation_due_at == due
+    change(cast, moved, "new")
+    assert stored(moved).rotation_due_at is None
+    assert sound()
+
+
+def test_a_moved_secret_goes_on_to_resolve_its_references_and_a_copy_does_not(cast: Cast) -> None:
+    alice, name = cast.principal(cast.alice), cast.development.name
+    keep(cast, "part")
+    whole = keep(cast, "whole", f"x-${{{name}/part}}-y", uses_references=True)
+    copied = transfer.copy(actor=alice, secret=stored(whole), environment=cast.production, name="copied")
+    moved = transfer.move(actor=alice, secret=stored(whole), environment=cast.production, name="moved")
+    assert (stored(copied).uses_references, stored(moved).uses_references) == (False, True)
+    assert Reference.objects.filter(secret=moved, name="part").exists()

@@ -20,7 +20,7 @@ from environments_app.models import GroupMember, Membership, Role, ServiceToken,
 from environments_app.tests.cast import Cast
 from secrets_app.models import LastAsked, Secret
 from secrets_app.queries import last_asked
-from secrets_app.services import read
+from secrets_app.services import read, transfer, write
 from secrets_app.services.share import share_once
 from secrets_app.services.usage import check, usage_report
 from secrets_app.tests.kept import change, keep
@@ -122,6 +122,27 @@ def test_who_read_a_served_version_and_may_not_any_more_is_a_ghost(cast: Cast) -
         change(cast, secret, value)
     Secret.objects.filter(pk=secret.pk).update(previous_number=None)
     assert report_of(cast, secret).ghosts == []
+
+
+def test_who_knows_a_served_value_by_another_version_or_secret_is_a_ghost(cast: Cast) -> None:
+    alice, secret = cast.principal(cast.alice), keep(cast)
+    read.reveal(actor=cast.principal(cast.bob), secret=secret)
+    for value in ("v2", "v3", "v4"):
+        change(cast, secret, value)
+    sql("DELETE FROM environments_app_membership WHERE user_id = %s", cast.bob.pk)
+    assert report_of(cast, secret).ghosts == []
+    secret = Secret.objects.select_related("environment").get(pk=secret.pk)
+    write.rollback(actor=alice, secret=secret, number=1)
+    assert [ghost.name for ghost in report_of(cast, secret).ghosts] == ["bob"]
+    copied = transfer.copy(actor=alice, secret=secret, environment=cast.production, name="elsewhere/key")
+    moved = transfer.move(actor=alice, secret=secret, environment=cast.development, name="moved")
+    for each, place in ((copied, "development/"), (moved, "development/")):
+        (bob,) = [ghost for ghost in report_of(cast, each).ghosts if ghost.name == "bob"]
+        assert bob.hindrances[-1].startswith(f"knows it as {place}")
+    # Another value of the copy is known to nobody by that.
+    change(cast, copied, "another")
+    Secret.objects.filter(pk=copied.pk).update(previous_number=None)
+    assert "bob" not in {ghost.name for ghost in report_of(cast, copied).ghosts}
 
 
 def test_a_poll_is_asked_and_not_read(cast: Cast, bearer: Any) -> None:
