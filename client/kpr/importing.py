@@ -226,14 +226,18 @@ def _written(
 ) -> list[Mapping[str, Any]]:
     """Write by the plan that was shown, part by part, and return what became of each entry."""
     following: Mapping[str, Any] | None = {"digest": plan["digest"]}
-    rows: dict[str, Mapping[str, Any]] = {}
+    # A name may be in a file twice; an answer that goes on repeats those of before.
+    rows: dict[tuple[str, int], Mapping[str, Any]] = {}
     while following:
         part = {name: following[name] for name in ("digest", "after") if name in following}
         sent = {**body, **part, "dry_run": False}
         answer = api.send("POST", path, body=sent, accepted=(_PARTIAL,)).document()
+        times: Counter[str] = Counter()
         for row in answer["results"]:
-            if row["done"] or row["name"] not in rows:
-                rows[row["name"]] = row
+            times[row["name"]] += 1
+            entry = row["name"], times[row["name"]]
+            if row["done"] or entry not in rows:
+                rows[entry] = row
         following = answer["unfinished"]
     return list(rows.values())
 

@@ -46,7 +46,7 @@ class ApprovalDocument(serializers.ModelSerializer[Approval]):
         fields = [
             "id", "uuid", "environment", "action", "object_kind", "object", "state", "summary", "reason",
             "requester_kind", "requester", "approvals_required", "decided_by", "comment", "asked_at",
-            "expires_at", "decided_at", "finished_at",
+            "expires_at", "decided_at", "finished_at", "failure",
         ]  # fmt: skip
         read_only_fields = fields
 

@@ -102,6 +102,14 @@ def test_an_entry_that_is_refused_is_reported_by_the_exit_code(kpr: Kpr) -> None
     assert kpr("get", "fine")[1] == SECRET
 
 
+def test_a_name_that_comes_twice_is_reported_as_refused(kpr: Kpr) -> None:
+    code, out, err = kpr("import", "-", "--yes", given=f"TWICE=first\nONCE=1\nTWICE={SECRET}\n")
+    assert code == Exit.REFUSED
+    assert "1 of 3 entries were refused" in err
+    assert "An earlier entry has the same name" in out
+    assert SECRET not in out + err
+
+
 @pytest.mark.parametrize("content", [f"{{{SECRET}", f"[{SECRET}"])
 def test_a_damaged_file_is_not_quoted(content: str) -> None:
     with pytest.raises(UsageError) as refused:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from environments_app.api.approvals import ApprovalDocument
 from environments_app.approval_executor import AccessApprovalExecutor
 from environments_app.approvals import applying, gate, history
 from environments_app.approvals import service as approvals
@@ -156,7 +157,7 @@ def test_what_could_not_be_applied_is_told_to_who_asked(
     assert (applied.done, applied.reason) == (False, "It has changed.")
     (told,) = Delivery.objects.filter(addressee=cast.alice.uuid)
     assert told.subject == f"Keeper could not apply your approved request to {ACT}"
-    assert fresh(asked.pk).failure == "It has changed."
+    assert ApprovalDocument(fresh(asked.pk)).data["failure"] == "It has changed."
 
 
 @pytest.mark.parametrize("who", ["erin", "bob", "root"])
