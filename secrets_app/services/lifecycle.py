@@ -183,7 +183,7 @@ def _cleared(
 
 def _require_deleted(secret: Secret) -> None:
     if secret.live:
-        raise NotDeleted("The secret is not deleted. Delete it first.")
+        raise NotDeleted("The secret is not deleted: it can be restored or purged once it is.")
 
 
 logger = logging.getLogger(__name__)
