@@ -14,7 +14,7 @@ from environments_app.models import User
 from environments_app.tests.cast import Cast
 from environments_app.tokens.personal import issue_personal
 from secrets_app.models import Secret
-from secrets_app.services.read import reveal
+from secrets_app.services.read import reveal, reveal_environment
 from secrets_app.tests.kept import keep, send
 from sync_app.tests.shown import make_target
 
@@ -126,12 +126,15 @@ def test_a_personal_token_reads_the_events_of_its_scope(cast: Cast) -> None:
     bob = cast.principal(cast.bob)
     for name in ("app/key", "application/key", "other/key"):
         reveal(actor=bob, secret=keep(cast, name))
+    # Of the environment as a whole: not of what a token for a path reaches.
+    reveal_environment(actor=bob, environment=cast.development)
     whole = _events(cast, cast.bob)
     one = _events(cast, cast.bob, environment="development", prefix="app")
     place = _events(cast, cast.bob, environment="development")
 
     assert {event["object_name"] for event in one} == {"app/key"}
-    assert {event["object_name"] for event in place} == {"app/key", "application/key", "other/key"}
+    names = {"app/key", "application/key", "other/key", "development"}
+    assert {event["object_name"] for event in place} == names
     assert {"app/key", "other/key"} < {event["object_name"] for event in whole}
 
 

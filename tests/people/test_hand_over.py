@@ -430,6 +430,21 @@ def test_a_client_that_deleted_a_person_takes_nobody_back_who_was_handed_over_si
     assert ProvisionedUser.objects.get(user=user, live=True).client == scim.row
 
 
+def test_who_comes_under_the_former_id_of_an_account_that_was_handed_over_gets_another(
+    cast: Cast, scim: Scim
+) -> None:
+    """The later ID ended as well: the account is still of who had that one."""
+    key, user = scim.created(externalId="00u1")
+    scim.call("delete", f"/Users/{key}")
+    later = hand_over(cast, scim, user, external_id="00u2", user_name="bea")
+    scim.call("delete", f"/Users/{later.uuid}")
+    answer = scim.create(externalId="00u1")
+    made = ProvisionedUser.objects.filter(external_id="00u1").latest("pk")
+    assert answer.status_code != 201 or made.user != user
+    user.refresh_from_db()
+    assert not user.is_active
+
+
 def test_the_page_of_a_person_names_the_client_and_changes_nothing_of_its(cast: Cast, scim: Scim) -> None:
     root = Client()
     root.post("/sign-in", {"username": "root", "password": PASSWORD})

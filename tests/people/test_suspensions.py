@@ -10,6 +10,7 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
+from environments_app.authorization.effective_access import explain_access
 from environments_app.authorization.policy import require
 from environments_app.authorization.principals import system_principal, token_principal
 from environments_app.authorization.rows import access_rows
@@ -66,6 +67,18 @@ def test_who_resets_a_password_reaches_no_value_by_it(cast: Cast, events: Events
     (told,) = events(Action.ACCESS_SUSPEND)
     assert (told.actor_name, told.object_name) == ("root", "erin")
     assert Alert.objects.get(kind=suspensions.KIND).environment == cast.development
+
+
+def test_who_was_confirmed_once_and_suspended_anew_is_shown_as_not_reading(cast: Cast) -> None:
+    def reads() -> set[bool]:
+        alice = cast.principal(cast.alice)
+        ways = explain_access(actor=alice, environment=cast.development, person="erin")
+        return {way.reads for way in ways}
+
+    confirm(cast, cast.erin, reset(cast, cast.erin))
+    assert reads() == {True}
+    reset(cast, cast.erin)
+    assert reads() == {False}
 
 
 @pytest.mark.every_database

@@ -31,7 +31,7 @@ from audit_app.retention import prune as retention_prune
 from audit_app.retention import schedule as retention_schedule
 from audit_app.retention.bundles import bundle_until
 from audit_app.retention.prune import Pruned, prune
-from audit_app.retention.rules import OldEvent, is_passing
+from audit_app.retention.rules import OldEvent, is_passing, known_reads
 from audit_app.sinks.delivery import begin_events
 from audit_app.sinks.registry import event_sinks
 from audit_app.tests.crypto.test_checkpoint_statement import set_back
@@ -508,6 +508,14 @@ def test_what_names_rows_is_never_passing() -> None:
     assert names_rows('{"rows":{}}')
     event = OldEvent(1, 1, b"", "session.sign_in", "denied", "", "", '{"rows":{"x":"y"}}', None)
     assert not is_passing(event)
+
+
+def test_each_person_who_read_one_list_of_values_is_known_by_their_own_event() -> None:
+    reads = [
+        OldEvent(number, number, b"", "secret.export", "allowed", who, "", "{}", 7)
+        for number, who in enumerate(("alice", "bob", "alice"), 1)
+    ]
+    assert known_reads(reads) == {2, 3}
 
 
 @contextmanager

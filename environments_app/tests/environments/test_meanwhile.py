@@ -61,6 +61,16 @@ def test_a_trust_is_not_widened_in_an_environment_that_is_protected_since(cast: 
     assert trusts.change(actor=alice, trust=trust, prefix="shop/one").prefix == "shop/one"
 
 
+def test_a_trust_that_was_narrowed_since_is_not_widened_by_what_the_page_showed(cast: Cast) -> None:
+    trust, alice = make_trust(cast, Issuer(), role="editor", prefix="shop"), cast.principal(cast.alice)
+    protect(cast.production)
+    shown = loaded(trust)
+    trusts.change(actor=alice, trust=loaded(trust), prefix="shop/one")
+    with pytest.raises(Conflict):
+        trusts.change(actor=alice, trust=shown, prefix="shop", role="reader")
+    assert (loaded(trust).prefix, loaded(trust).role) == ("shop/one", Role.EDITOR)
+
+
 def test_settings_do_not_weaken_an_environment_that_is_protected_since(cast: Cast) -> None:
     place = Environment.objects.get(pk=cast.development.pk)
     protect(cast.development)

@@ -155,6 +155,18 @@ def test_a_deleted_secret_is_marked_for_deletion(cast: Cast, ask: Ask) -> None:
     assert ask("ListSecrets").json()["SecretList"] == []
 
 
+def test_a_decoy_on_the_way_of_many_values_is_neither_read_nor_an_alarm(cast: Cast, ask: Ask) -> None:
+    keep(cast, "app/a")
+    keep(cast, "app/trap", decoy=True)
+    by_name = [{"Key": "name", "Values": ["app/"]}]
+    body = ask("BatchGetSecretValue", Filters=by_name).json()
+    assert [each["Name"] for each in body["SecretValues"]] == ["app/a"]
+    assert not AuditEvent.objects.filter(action=Action.SECRET_DECOY).exists()
+    # Who asks for it alone is noticed.
+    ask("BatchGetSecretValue", SecretIdList=["app/trap"])
+    assert AuditEvent.objects.filter(action=Action.SECRET_DECOY).exists()
+
+
 def test_many_values_come_at_once_with_an_error_for_each_that_is_refused(cast: Cast, ask: Ask) -> None:
     for name in ("app/a", "app/b", "other"):
         keep(cast, name, value=f"value of {name}")

@@ -11,6 +11,8 @@ from django.test import Client
 
 from environments_app.models import User
 from environments_app.tests.cast import Cast
+from secrets_app.forms.transfer import _apply
+from secrets_app.importing.formats.entries import Entry
 from secrets_app.models import Secret
 from secrets_app.services.read import reveal
 
@@ -221,3 +223,10 @@ def test_a_chosen_type_is_kept_where_the_page_offers_none(page: Page, cast: Cast
     for act in ("preview", "preview", "import"):
         page.press(act)
     assert Secret.objects.get(name="A").secret_type == "API_KEY"
+
+
+def test_a_corrected_value_is_still_refused_where_another_writer_was_first() -> None:
+    shown = Entry(place=1, name="a", value="typed", seen='"1-1"')
+    assert _apply({"value": "corrected"}, shown).seen == shown.seen
+    # What was shown is another name's.
+    assert _apply({"name": "b"}, shown).seen is None

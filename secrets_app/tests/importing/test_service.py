@@ -14,6 +14,7 @@ from audit_app.models import AuditEvent, ReadManifestItem
 from environments_app.errors import Forbidden
 from environments_app.models import Membership, User
 from environments_app.tests.cast import Cast
+from secrets_app.api import bulk
 from secrets_app.errors import NameTaken, TooManyItems
 from secrets_app.importing import service as importing
 from secrets_app.importing.formats.registry import Entry, parse
@@ -459,3 +460,11 @@ def test_what_happens_between_the_plan_and_the_write_is_not_written_over(
     _, results = import_entries(actor=actor, environment=cast.development, entries=given)
     assert {result.name: result.done for result in results} == {"key": False, "fresh": True}
     assert SecretVersion.objects.filter(secret=kept).count() == (2 if what == "changed" else 1)
+
+
+def test_a_name_of_any_earlier_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "MAX_ITEMS", 2)
+    entries = [Entry(place=place, name=name) for place, name in enumerate("abcdae", 1)]
+    third, parts = bulk._part_of(entries, 3)
+    assert parts == 3
+    assert [(entry.name, bool(entry.fault)) for entry in third] == [("a", True), ("e", False)]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from environments_app.models import Membership, User
+from environments_app.models import Approval, Membership, User
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.services import lifecycle
@@ -129,3 +129,20 @@ def test_undo_asks_again_for_the_right_to_restore(cast: Cast, signed_in: SignedI
     undo = {"act": "restore", "step": "apply", "picks": " ".join(deleted.context["undo"])}
     assert not results(browser.post("/secrets/bulk", undo))["a"][0]
     assert not Secret.objects.filter(live=True).exists()
+
+
+def test_each_protected_environment_is_typed_before_its_secrets_are_deleted(
+    cast: Cast, signed_in: SignedIn
+) -> None:
+    browser = signed_in(cast.alice)
+    places = (cast.development, cast.production)
+    secrets = [keep(cast, "kept", environment=place) for place in places]
+    for place in places:
+        place.protected = True
+        place.save()
+    for typed in ("", "anything", "production", "development", "productio development"):
+        browser.post("/secrets/bulk", form("delete", *secrets, step="apply", typed=typed))
+        assert not Approval.objects.exists()
+    browser.post("/secrets/bulk", form("delete", *secrets, step="apply", typed="production development"))
+    assert {approval.object_name for approval in Approval.objects.all()} == {"kept"}
+    assert Approval.objects.count() == 2

@@ -18,7 +18,8 @@ from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.domain.reconciliation import Deletion
 from sync_app.domain.rotation_state import Step
-from sync_app.models import Rotation, Run, SyncEntry, Target
+from sync_app.jobs.leases import database_now
+from sync_app.models import Acknowledgement, Rotation, Run, SyncEntry, Target
 from sync_app.models.run import RunState
 from sync_app.rotation.execution import consumers, operator_actions
 from sync_app.rotators.generated.tests.world import GeneratedWorld
@@ -249,6 +250,37 @@ def test_a_consumer_that_can_confirm_nothing_any_more_is_not_waited_for(
     assert rotation.problem == "waits for bob to confirm the current version"
     accounts.disable_user(actor=cast.principal(cast.root), user=cast.bob)
     assert worked(waited(rotation)).step == Step.DONE
+
+
+def test_a_confirmation_that_sql_moved_to_the_present_version_is_none(
+    cast: Cast, generated: GeneratedWorld
+) -> None:
+    secret = made_secret(cast, generated)
+    consumers.acknowledge(actor=cast.principal(cast.bob), secret=secret, number=1)
+    policy = made_policy(cast, generated, secret=secret, waits_for_consumers=True)
+    rotation = worked(grace_over(worked(asked(cast, policy))))
+    secret.refresh_from_db()
+    Acknowledgement.objects.update(number=secret.current_number)
+    rotation = worked(waited(rotation))
+    assert (rotation.step, rotation.problem) == (Step.GRACE, "waits for bob to confirm the current version")
+
+
+def test_a_standby_may_still_serve_what_a_login_was_filled_into(
+    cast: Cast, generated: GeneratedWorld, vault: VaultWorld
+) -> None:
+    secret = made_secret(cast, generated)
+    write.create(
+        actor=cast.principal(cast.alice),
+        environment=cast.development,
+        name="app/url",
+        secret_type=SecretType.TEXT,
+        value="${development/app/db}",
+        uses_references=True,
+    )
+    deliver(cast, made(cast, vault, scope="app/url"))
+    assert consumers.readers_settle_at(secret) is None
+    SyncEntry.objects.update(synced_at=database_now())
+    assert consumers.readers_settle_at(secret) is not None
 
 
 @pytest.mark.parametrize("place", ["aws", "vault"])

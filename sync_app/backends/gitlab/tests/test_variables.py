@@ -108,6 +108,10 @@ def test_a_lost_answer_is_found_again(gitlab: GitLabWorld, backend: Backend) -> 
     assert not caught.value.permanent
     assert backend.update(made, "2", token=OTHER_TOKEN, repeated=True) == backend.get_metadata("a")
     assert gitlab.gitlab.calls["update"] == 1
+    # Somebody changed the value since; the description still names the write.
+    gitlab.gitlab.put(gitlab.owner, variable(f"{gitlab.prefix}/a"), value="theirs")
+    with pytest.raises(ChangedSinceRead):
+        backend.update(made, "2", token=OTHER_TOKEN, repeated=True)
 
 
 def test_values_are_masked_by_the_rule(gitlab: GitLabWorld) -> None:

@@ -136,6 +136,16 @@ def test_what_takes_no_value_or_goes_is_left_as_it_is(
     assert kubernetes.cluster.calls["patch"] == 0
 
 
+def test_a_key_that_another_manager_sets_as_well_stays(kubernetes: KubernetesWorld, backend: Backend) -> None:
+    path, name = f"{kubernetes.prefix}/login", f"{kubernetes.prefix}.login"
+    backend.create("login", LOGIN, mark=MARK, token=TOKEN)
+    same = {"password": kubernetes.cluster.store.read("default", name)["data"]["password"]}
+    theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": same}
+    kubernetes.cluster.store.apply("default", name, theirs, "argo", force=False)
+    backend.update(backend.get_metadata("login"), '{"username": "new"}', token=OTHER_TOKEN)
+    assert kubernetes.content(path) == {"username": "new", "password": "first"}
+
+
 def test_one_text_by_the_rule(kubernetes: KubernetesWorld) -> None:
     with kubernetes.backend(objects="value") as backend:
         backend.create("login", LOGIN, mark=MARK, token=TOKEN)

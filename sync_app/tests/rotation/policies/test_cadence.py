@@ -47,6 +47,10 @@ def test_a_window_opens_within_a_week_and_not_before_now(moment: datetime, text:
         ("fri 22:00-05:00", "UTC", "2026-11-27T03:00", False),
         ("mon-fri 09:00-17:00", "America/New_York", "2026-11-28T12:00", False),
         ("sat-mon 09:00-17:00", "America/New_York", "2026-11-30T12:00", True),
+        # From a time to the same one is a whole day.
+        ("00:00-00:00", "UTC", "2026-07-01T12:00", True),
+        ("mon 08:00-08:00", "UTC", "2026-12-01T07:59", True),
+        ("mon 08:00-08:00", "UTC", "2026-12-01T08:00", False),
     ],
 )
 def test_windows_go_by_the_wall_clock(text: str, place: str, local: str, inside: bool) -> None:
