@@ -135,7 +135,7 @@ def _polls(reader: Reader, now: datetime) -> bool:
 
 
 def _held(reader: Reader) -> str:
-    return f"v{reader.holds}" if reader.holds else "version unknown"
+    return f"v{reader.holds}" if reader.holds else reader.elsewhere or "version unknown"
 
 
 def _words(span: timedelta) -> str:
