@@ -300,13 +300,17 @@ def _record_comparison(
     )
 
 
+def _state_of(line: Line) -> str:
+    return line.secret.etag if line.secret else ""
+
+
 def _digest(actor: Principal, environment: Environment, lines: Sequence[Line]) -> str:
     lines_of_plan = [
         [
             ascii(line.entry.name),
             str(line.verdict),
-            str(line.secret_type),
-            line.secret.etag if line.secret else "",
+            # What is refused changes no secret: an earlier part of the file may just have made it.
+            *(("", "") if line.verdict is Verdict.REFUSED else (str(line.secret_type), _state_of(line))),
             ascii(sorted(line.entry.metadata.items())),
             fingerprints.fingerprint(line.entry.value.encode(errors="surrogatepass")).hex(),
         ]

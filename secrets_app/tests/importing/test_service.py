@@ -462,6 +462,18 @@ def test_what_happens_between_the_plan_and_the_write_is_not_written_over(
     assert SecretVersion.objects.filter(secret=kept).count() == (2 if what == "changed" else 1)
 
 
+def test_what_an_earlier_part_wrote_changes_no_plan_of_a_later_one_that_refuses_it(cast: Cast) -> None:
+    entries = [
+        Entry(place=1, name="twice", value=VALUE, fault="again"),
+        Entry(place=2, name="new", value="1"),
+    ]
+    alice, place = cast.principal(cast.alice), cast.development
+    shown = plan_import(actor=alice, environment=place, entries=entries)
+    keep(cast, "twice")
+    plan, results = import_entries(actor=alice, environment=place, entries=entries, digest=shown.digest)
+    assert ([line.verdict for line in plan.lines], len(results)) == ([Verdict.REFUSED, Verdict.NEW], 1)
+
+
 def test_a_name_of_any_earlier_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bulk, "MAX_ITEMS", 2)
     entries = [Entry(place=place, name=name) for place, name in enumerate("abcdae", 1)]
