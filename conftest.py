@@ -83,8 +83,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # Without a test that asks for a database, pytest-django makes none, and there is nothing to copy.
         asked, marked = getattr(item, "fixturenames", ()), item.get_closest_marker("django_db")
         if "django_db_setup" in asked and "_django_db_helper" not in asked and not marked:
-            # A test with processes copies the database, which SQLite refuses inside a transaction.
-            item.add_marker(pytest.mark.django_db(transaction="database" in asked))
+            # What a test itself copies, SQLite copies in no transaction.
+            item.add_marker(pytest.mark.django_db(transaction="schema" not in asked))
     if config.getoption("--run-torture"):
         return
     long = [item for item in items if item.get_closest_marker("torture")]
