@@ -9,7 +9,6 @@ from rest_framework.exceptions import NotFound
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.settings import api_settings
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.interfaces import viewer_of
@@ -17,6 +16,7 @@ from audit_app.models import AuditEvent, ReadManifestItem
 from audit_app.queries import search
 from audit_app.queries.access_log import record_view, viewed_event
 from core.canonical_json import parsed_details
+from core.pagination import KeysetPagination
 
 
 class EventDocument(serializers.Serializer[AuditEvent]):
@@ -73,7 +73,7 @@ class EventQuery(serializers.Serializer[Any]):
     )
 
 
-class CountingPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc, name-defined]  # the setting decides
+class CountingPagination(KeysetPagination):
     """The pages of a list with one number more, which the view adds to each."""
 
     number: ClassVar[str]

@@ -7,8 +7,8 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.settings import api_settings
 
+from core.pagination import KeysetPagination
 from environments_app.api.base import NO_CONTENT, act_view
 from secrets_app import acts
 from secrets_app.api import serializers as documents
@@ -169,7 +169,7 @@ ACT_VIEWS: Final = {
 }
 
 
-class VersionPagination(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc, name-defined]  # the setting decides
+class VersionPagination(KeysetPagination):
     """The pages of a list of versions, with what their secret has for clients of KV v2."""
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:

@@ -163,8 +163,8 @@ def _copied(
         # Who moves a decoy may not end it.
         decoy=bool(secret.decoy) and action == Action.SECRET_MOVE,
     )
-    # It is no new value: it is as old as it was, and as due.
+    # It is no new value: it is as old as it was, and as due, unless it was changed there already.
     due = {"rotation_due_at": secret.rotation_due_at, "rotated_at": secret.rotated_at}
-    Secret.objects.filter(pk=made.pk).update(**due)
+    Secret.objects.filter(pk=made.pk, current_number=made.current_number).update(**due)
     made.refresh_from_db(fields=list(due))
     return made

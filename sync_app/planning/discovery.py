@@ -112,8 +112,7 @@ class Finding:
         """Return whether our entry records it as owned, and the existing secret does not prove it."""
         if self.in_step:
             return False
-        claimed = self.entry is not None and self.entry.ownership != Ownership.NONE
-        return claimed and self.ownership(target) is Ownership.NONE
+        return is_claimed(self.entry) and self.ownership(target) is Ownership.NONE
 
     def to_item(self, target: Target) -> Item:
         if self.in_step:
@@ -338,7 +337,7 @@ def _leave_out_by_tags(target: Target, findings: Iterable[Finding]) -> None:
     local_secrets = [finding.local for finding in present.values() if finding.local is not None]
     for uuid, verdict in judge_tags(target, local_secrets).items():
         finding = present[uuid]
-        owned = finding.entry is not None and finding.entry.ownership != Ownership.NONE
+        owned = is_claimed(finding.entry)
         if verdict is TagVerdict.UNPROVED or (verdict is TagVerdict.UNTAGGED and owned):
             finding.unproved = True
         elif verdict is not TagVerdict.SELECTED:
@@ -409,7 +408,7 @@ def _is_in_step(target: Target, finding: Finding) -> bool:
 
 
 def _is_known(entry: SyncEntry | None) -> bool:
-    return entry is not None and (last_synced(entry) is not None or entry.ownership != Ownership.NONE)
+    return last_synced(entry) is not None or is_claimed(entry)
 
 
 def _is_doubtful(target: Target, finding: Finding) -> bool:

@@ -14,7 +14,7 @@ from sync_app.jobs.leases import Lease, database_now, fenced
 from sync_app.models import KeptCopy, Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState
 from sync_app.planning.draft_items import PlanItemDraft
-from sync_app.state.entry_rows import STAND_IN
+from sync_app.state.entry_rows import GONE, NOT_OURS
 from sync_app.state.ownership import is_same_secret, replaced_other_secret
 from sync_app.state.value_forms import form_of
 
@@ -118,10 +118,8 @@ def count_owned(target: Target, *, withdrawn_by: Plan) -> int:
     What is gone from there counts no more, but for what this very plan has withdrawn.
     """
     mine = PlanItem.objects.filter(plan=withdrawn_by, act=Act.DELETE, state=ItemState.DONE)
-    gone = Q(reason=Reason.WITHDRAWN) | Q(state=DeliveryState.MISSING)
-    none = Q(ownership=Ownership.NONE) | Q(base_form=STAND_IN)
-    rows = SyncEntry.objects.filter(target=target).exclude(none)
-    counted = list(rows.exclude(gone & ~Q(name__in=mine.values("name"))))
+    rows = SyncEntry.objects.filter(target=target).exclude(NOT_OURS)
+    counted = list(rows.exclude(GONE & ~Q(name__in=mine.values("name"))))
     for row in counted:
         # One object for all, so that no row asks for its target again.
         row.target = target

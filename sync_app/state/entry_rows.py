@@ -27,6 +27,9 @@ _PK: Final = _ROWS.columns.index("id")
 Stored = Sequence[Any]
 # The `base_form` of an entry that stands in for a decoy (planning/stand_ins.py): nothing is there of it.
 STAND_IN: Final = "decoy"
+# Entries that claim nothing, and those of what was noted as gone from the target.
+NOT_OURS: Final = Q(ownership=Ownership.NONE) | Q(base_form=STAND_IN)
+GONE: Final = Q(reason=Reason.WITHDRAWN) | Q(state=DeliveryState.MISSING)
 
 
 def load_under(target: Target, scope: str) -> list[SyncEntry]:
@@ -48,9 +51,8 @@ def load_named(target: Target, names: Iterable[str]) -> dict[str, SyncEntry]:
 
 def delivered_names(target: Target) -> set[str]:
     """Return the names of what is Keeper's in a target and was not noted as gone; no entry is proved."""
-    none = Q(ownership=Ownership.NONE) | Q(base_form=STAND_IN)
-    gone = Q(reason=Reason.WITHDRAWN) | Q(state=DeliveryState.MISSING)
-    return {*SyncEntry.objects.filter(target=target).exclude(none | gone).values_list("name", flat=True)}
+    rows = SyncEntry.objects.filter(target=target).exclude(NOT_OURS | GONE)
+    return {*rows.values_list("name", flat=True)}
 
 
 def _load(target: Target, condition: str, parameters: Sequence[str]) -> list[SyncEntry]:

@@ -237,3 +237,20 @@ def test_a_moved_secret_goes_on_to_resolve_its_references_and_a_copy_does_not(ca
     moved = transfer.move(actor=alice, secret=stored(whole), environment=cast.production, name="moved")
     assert (stored(copied).uses_references, stored(moved).uses_references) == (False, True)
     assert Reference.objects.filter(secret=moved, name="part").exists()
+
+
+def test_a_value_that_is_written_to_a_copy_at_once_is_new(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = cast.principal(cast.alice)
+    secret = keep(cast)
+    lifecycle.mark_rotation_due(actor=alice, secret=stored(secret))
+
+    def overtaken(**given: Any) -> Secret:
+        made = write.create(**given)
+        change(cast, made, "new")
+        return made
+
+    monkeypatch.setattr(transfer, "create", overtaken)
+    copied = transfer.copy(actor=alice, secret=stored(secret), environment=cast.production, name="copied")
+    assert stored(copied).rotation_due_at is None
