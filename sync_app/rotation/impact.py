@@ -135,7 +135,7 @@ def _polls(reader: Reader, now: datetime) -> bool:
 
 
 def _held(reader: Reader) -> str:
-    return f"v{reader.holds}" if reader.holds else reader.elsewhere or "version unknown"
+    return f"v{reader.holds}" if reader.holds else "version unknown"
 
 
 def _words(span: timedelta) -> str:
@@ -219,7 +219,9 @@ def _place_confirmations(impact: Impact, secret: Secret) -> None:
 
 def _reasons(report: UsageReport, written_at: datetime) -> Iterator[Line]:
     for ghost in report.ghosts:
-        yield Line(what=ghost.name, why=f"knows {_held(ghost)}: {', '.join(ghost.hindrances)}")
+        why = ", ".join(ghost.hindrances)
+        # Who never had this secret knows the value by another, which is among the reasons.
+        yield Line(what=ghost.name, why=f"knows {_held(ghost)}: {why}" if ghost.holds else why)
     days = (timezone.now() - written_at).days
     if days > _OLD_DAYS:
         yield Line(what="age", why=f"The value is {days} days old.")

@@ -139,7 +139,7 @@ def test_who_knows_a_served_value_by_another_version_or_secret_is_a_ghost(cast: 
     for each, place in ((copied, "development/"), (moved, "development/")):
         (bob,) = [ghost for ghost in report_of(cast, each).ghosts if ghost.name == "bob"]
         assert bob.hindrances[-1].startswith(f"knows it as {place}")
-    assert any(line.what == "bob" and f"knows {place}" in line.why for line in impact(cast, copied).reasons)
+    assert any(line.what == "bob" and line.why.count(place) == 1 for line in impact(cast, copied).reasons)
     # Another value of the copy is known to nobody by that.
     change(cast, copied, "another")
     Secret.objects.filter(pk=copied.pk).update(previous_number=None)
