@@ -165,6 +165,6 @@ def _copied(
     )
     # It is no new value: it is as old as it was, and as due, unless it was changed there already.
     due = {"rotation_due_at": secret.rotation_due_at, "rotated_at": secret.rotated_at}
-    Secret.objects.filter(pk=made.pk, current_number=made.current_number).update(**due)
+    Secret.objects.filter(pk=made.pk, rotated_at=made.rotated_at).update(**due)
     made.refresh_from_db(fields=list(due))
     return made
