@@ -20,6 +20,7 @@ from secrets_app.forms.secret import AS_WRITTEN
 from secrets_app.key_operations.trial import Trial, test_key
 from secrets_app.models import MAX_NAME_LENGTH, Secret, WebhookStyle
 from secrets_app.models.version_rules import DESTROYED
+from secrets_app.rows.references import naming_visibly
 from secrets_app.services import decoys, guarded, lifecycle, transfer, write
 from secrets_app.services.bulk_actions import BULK_ACTIONS, Options
 
@@ -208,6 +209,19 @@ TEST_KEY: Final = Act(
     done="Key tested.",
     show=_shown_trials,
 )
+
+
+def referring(actor: Principal, secret: Secret) -> list[str]:
+    """Return which secrets refer to one by its place, and so get nothing from it once it is elsewhere."""
+    seen, hidden = naming_visibly(actor, secret)
+    named = [f"{each.place.environment}/{each.place.name}" for each in seen[:_NAMED_SECRETS]]
+    if rest := hidden + len(seen) - len(named):
+        named.append(f"{rest} more" if named else f"{rest} that you can't see")
+    if not named:
+        return []
+    return [f"Targets then get no new value of secrets that refer to this one: {', '.join(named)}."]
+
+
 _secret_act: Final = partial(Act, takes="secret", place=_place, against=_is_live, named=_named)
 RENAME: Final = _secret_act(
     name="rename",
@@ -220,6 +234,7 @@ RENAME: Final = _secret_act(
     needs_approval=True,
     conditional=True,
     confirmation="Apps that read this secret by its name must use the new name. The history stays.",
+    foresee=referring,
     done="Renamed to {row.name}.",
     bulk=False,
 )
@@ -272,6 +287,7 @@ SECRETS: Final = (
         conditional=True,
         confirmation="Each secret is copied with its current value and deleted here, where it can be "
         "restored. Programs that read it here are refused from the next request on.",
+        foresee=referring,
         done="Moved.",
         dangerous=True,
     ),
@@ -394,6 +410,7 @@ SECRETS: Final = (
         question="Delete {row.name}?",
         confirmation="Apps that read this secret will start failing. You can restore it until it is purged.",
         typed=lambda secret: secret.environment.name if secret.environment.protected else "",
+        foresee=referring,
         done="Deleted {row.name}. You can restore it from its page.",
         dangerous=True,
     ),

@@ -65,10 +65,12 @@ class Act:
     For pages: `on_page` gives it an address, and `icon` a place in the menu of the row's page. A `question`
     is asked first, with `confirmation` as its text; `typed` returns what has to be typed.
 
-    For the admin, unless `in_admin` is False: `confirmation` states what will happen, `foresee` adds lines
-    about a row. Without a confirmation it is not there. Without `takes` it is an act of the list, such as an
-    invitation, with a button there if it is `listed`. `form` makes the form, `form_of` one that depends on
-    the row; its cleaned data are arguments of the use case.
+    For the admin, unless `in_admin` is False: `confirmation` states what will happen. Without one it is not
+    there. Without `takes` it is an act of the list, such as an invitation, with a button there if it is
+    `listed`. `form` makes the form, `form_of` one that depends on the row; its cleaned data are arguments of
+    the use case.
+
+    For both: `foresee` adds lines about a row to the confirmation.
     """
 
     name: str

@@ -215,6 +215,7 @@ def _ask(request: HttpRequest, act: Act, row: Any, back: str) -> HttpResponse:
         "title": act.question.format(row=row),
         "text": f"This needs approval first. {act.confirmation}" if approved else act.confirmation,
         "action": request.path,
+        "lines": act.foresee(principal_of(request), row) if act.foresee else (),
         "typed": act.typed(row),
         "environment": environment,
         "label": act.label,

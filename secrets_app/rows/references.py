@@ -16,7 +16,7 @@ from audit_app.events.actions import Action
 from core.db.bulk import in_batches
 from core.db.prepared import Argument, PreparedQuery
 from core.db.statements import Statement
-from environments_app.authorization.policy import Principal, require
+from environments_app.authorization.policy import Principal, allows, require
 from environments_app.errors import AccessError, BadName
 from environments_app.models import Environment
 from environments_app.names import validate_environment_name
@@ -184,6 +184,17 @@ def naming(places: Collection[Place]) -> Iterator[Follower]:
             for live, resolves_as, pk, home, *place in rows.values_list(*_FOLLOWER_COLUMNS):
                 if live and resolves_as:
                     yield Follower(Place(*place), pk, home)
+
+
+def naming_visibly(actor: Principal, secret: Secret) -> tuple[list[Follower], int]:
+    """Return the active secrets that name this one which the actor may see, by name, and how many more do."""
+    named = sorted(naming([Place.of(secret)]))
+    seen = [
+        each
+        for each in named
+        if allows(actor, Action.SECRET_VIEW, environment_id=each.environment_id, name=each.place.name)
+    ]
+    return seen, len(named) - len(seen)
 
 
 def _checked(actor: Principal, secret: Secret, text: str) -> list[Place]:

@@ -46,7 +46,12 @@ def secret_rename(request: HttpRequest, id: int) -> HttpResponse:
     def run(name: str, expected: str) -> Secret:
         return lifecycle.rename(actor=actor, secret=secret, name=name, expected=expected or None)
 
-    words = {"title": "Rename secret", "label": acts.RENAME.label, "text": acts.RENAME.confirmation}
+    words = {
+        "title": "Rename secret",
+        "label": acts.RENAME.label,
+        "text": acts.RENAME.confirmation,
+        "lines": acts.referring(actor, secret),
+    }
     return _page(request, secret, before, words, run, done=f"Renamed {before} to {{}}.")
 
 
@@ -83,7 +88,7 @@ def _page(
     request: HttpRequest,
     secret: Secret,
     suggested: str,
-    words: dict[str, str],
+    words: dict[str, Any],
     run: Callable[[str, str], Secret],
     *,
     done: str,

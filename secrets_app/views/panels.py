@@ -7,7 +7,6 @@ names, and which ones name it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,8 +14,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 from django.urls import reverse
 
-from audit_app.events.actions import Action
-from environments_app.authorization.policy import Principal, allows
+from environments_app.authorization.policy import Principal
 from environments_app.models import Environment
 from secrets_app.interfaces import Cell, Filter
 from secrets_app.key_operations.reencrypt import legacy_rows
@@ -25,7 +23,7 @@ from secrets_app.keys.models import VALUES
 from secrets_app.keys.wrapping import KMS
 from secrets_app.models import DataKey, Secret, SecretVersion, WrappingKey
 from secrets_app.queries.lookup import visible_secrets
-from secrets_app.rows.references import Place, naming
+from secrets_app.rows.references import Place, naming_visibly
 from secrets_app.services.share import open_shares
 
 
@@ -124,12 +122,7 @@ class ReferencePanel:
     def panel(self, *, actor: Principal, secret: Secret) -> Mapping[str, Any] | None:
         places = [Place(row.environment, row.name) for row in secret.references.all()]
         named = _named(actor, places) if places else {}
-        seen = (
-            each
-            for each in sorted(naming([Place.of(secret)]))
-            if allows(actor, Action.SECRET_VIEW, environment_id=each.environment_id, name=each.place.name)
-        )
-        followers = [_row(each.place, each.pk) for each in islice(seen, _SHOWN)]
+        followers = [_row(each.place, each.pk) for each in naming_visibly(actor, secret)[0][:_SHOWN]]
         if not (secret.uses_references or followers):
             return None
         return {

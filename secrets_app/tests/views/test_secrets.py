@@ -12,6 +12,7 @@ from audit_app.models import AuditEvent
 from environments_app.models import User
 from environments_app.sessions.store import CONFIRMED, SIGNED_IN
 from environments_app.tests.cast import PASSWORD, Cast
+from secrets_app.acts import referring
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.services import lifecycle, write
 from secrets_app.services.read import reveal
@@ -211,6 +212,41 @@ def test_it_deletes_restores_and_purges(cast: Cast, secret: Secret, signed_in: S
     assert Secret.objects.filter(pk=secret.pk).exists()
     manager.post(f"/secrets/{secret.pk}/purge", {"typed": "payments/db"})
     assert not Secret.objects.filter(pk=secret.pk).exists()
+
+
+def test_who_takes_a_secret_away_is_told_which_values_refer_to_it(
+    cast: Cast, secret: Secret, signed_in: SignedIn
+) -> None:
+    whole = write.create(
+        actor=cast.principal(cast.alice), environment=cast.development, name="whole", secret_type=SecretType.TEXT,
+        value=f"x-${{{secret.environment.name}/{secret.name}}}", uses_references=True,
+    )  # fmt: skip
+    page = signed_in(cast.alice)
+    for act in ("delete", "rename"):
+        assert (
+            "that refer to this one: development/whole."
+            in page.get(f"/secrets/{secret.pk}/{act}").content.decode()
+        )
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=whole)
+    for act in ("delete", "rename"):
+        assert "that refer to this one" not in page.get(f"/secrets/{secret.pk}/{act}").content.decode()
+
+
+def test_who_takes_a_secret_away_learns_no_names_of_those_that_they_may_not_see(
+    cast: Cast, secret: Secret
+) -> None:
+    alice = cast.principal(cast.alice)
+    for name in ("one", "two"):
+        write.create(
+            actor=alice, environment=cast.production, name=name, secret_type=SecretType.TEXT,
+            value=f"${{{secret.environment.name}/{secret.name}}}", uses_references=True,
+        )  # fmt: skip
+    assert referring(alice, secret) == [
+        "Targets then get no new value of secrets that refer to this one: production/one, production/two."
+    ]
+    assert referring(cast.principal(cast.erin), secret) == [
+        "Targets then get no new value of secrets that refer to this one: 2 that you can't see."
+    ]
 
 
 def test_who_may_write_nothing_here_is_shown_where_to_ask(cast: Cast, signed_in: SignedIn) -> None:
