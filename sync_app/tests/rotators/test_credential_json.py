@@ -1,0 +1,56 @@
+"""Which values a rotator of a database takes, and how it writes the next one."""
+
+import json
+from typing import Any
+
+import pytest
+
+from sync_app.errors import ValueUnusable
+from sync_app.rotators.credential_json import DatabaseCredential, parse_credential, replace_fields
+
+ENGINES = frozenset({"mysql", "mariadb"})
+FIELDS = {"engine": "mysql", "username": "app_a", "password": "canary"}
+
+
+def parsed(**changes: Any) -> DatabaseCredential:
+    return parse_credential(json.dumps(FIELDS | changes), engines=ENGINES)
+
+
+@pytest.mark.parametrize("engine", [*ENGINES])
+def test_each_engine_of_the_rotator_is_taken(engine: str) -> None:
+    assert parsed(engine=engine).username == "app_a"
+
+
+def test_a_value_without_an_engine_or_a_database_is_taken() -> None:
+    fields = json.dumps({name: text for name, text in FIELDS.items() if name != "engine"})
+    found = parse_credential(fields, engines=ENGINES)
+    assert (found.password, found.dbname) == ("canary", "")
+    assert parsed(dbname="shop").dbname == "shop"
+    assert parsed(dbname=None).dbname == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"engine": "postgres"}, "engine is not mariadb or mysql"),
+        ({"engine": None}, "engine is not"),
+        ({"username": ""}, "field username"),
+        ({"username": 7}, "field username"),
+        ({"password": ""}, "field password"),
+        ({"password": ["canary"]}, "field password"),
+        ({"password": "can\0ary"}, "field password"),
+        ({"dbname": 7}, "field dbname"),
+        ({"dbname": "shop\0"}, "field dbname"),
+    ],
+)
+def test_a_value_that_is_no_credential_of_it_is_refused(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueUnusable, match=told) as caught:
+        parsed(**changes)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_value_keeps_its_other_fields_their_order_and_its_characters() -> None:
+    value = '{"z": "schlüssel 鍵", "username": "app_a", "port": 3306}'
+    assert (
+        replace_fields(value, username="app_b") == '{"z": "schlüssel 鍵", "username": "app_b", "port": 3306}'
+    )
