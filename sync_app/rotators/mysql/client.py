@@ -149,8 +149,11 @@ def translate_error(error: pymysql.Error) -> BackendError:  # noqa: PLR0911  one
 def _log_in(connection: Connection, line: socket.socket) -> None:
     try:
         connection.connect(line)
-    except (ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error):
-        # PyMySQL takes a greeting apart without a look at its form.
+    except (
+        *(ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error),
+        pymysql.InternalError,
+    ):
+        # PyMySQL takes a greeting apart without a look at its form, or at no more than its number.
         raise AnswerUnexpected("what answers is no MySQL server: check host and port") from None
 
 
