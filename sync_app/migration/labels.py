@@ -36,7 +36,7 @@ def described_by(labels: Mapping[str, str]) -> dict[str, Any]:
             found["description"] = text
         elif key in _EXPIRY and (expiry := _moment(text)) is not None:
             found["expires_at"] = utc_text(expiry)
-        elif len(tags) < MAX_TAGS and (tag := _tag((f"{key}:{text}" if text else key).lower())):
+        elif len(tags) < MAX_TAGS and (tag := _tag(f"{key}:{text}" if text else key)):
             tags.append(tag)
     return {**found, **({"tags": sorted(set(tags))} if tags else {})}
 
