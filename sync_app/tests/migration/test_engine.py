@@ -24,92 +24,25 @@ from secrets_app.tests.kept import change, keep
 from sync_app.errors import BadDestination, MigrationNotReady, PermissionMissing, TargetUnreachable
 from sync_app.migration import engine, mounts, passes, service
 from sync_app.migration.placing import How, Rule
-from sync_app.migration.sources import registry
-from sync_app.migration.sources.base import Found, FoundVersion, Source, Value
+from sync_app.migration.sources.base import Found, FoundVersion
 from sync_app.models import Migration, MigrationLine, MountRule, SourceCredentials
 from sync_app.models.migration import Choice, LineState, MigrationState, Word
 from sync_app.tests.migration.driving import work
+from sync_app.tests.migration.memory import (
+    CANARY,
+    Memory,
+    again,
+    apply,
+    forget_lease,
+    protect,
+    start,
+    start_by,
+    states,
+)
 
-pytestmark = pytest.mark.every_database
+pytestmark = [pytest.mark.every_database, pytest.mark.usefixtures("memory")]
 
 Events = Callable[..., list[AuditEvent]]
-CANARY = "canary-5f2c9d"
-
-
-class Memory(Source):
-    """A source in memory, whose requests may be made to fail."""
-
-    kind = "memory"
-    label = "Memory"
-    setting_fields = ()
-    credential_fields = registry.SOURCES["vault"].credential_fields
-    secrets: dict[str, list[str]] = {}
-    before: Callable[[str], None] = staticmethod(lambda _path: None)
-
-    @classmethod
-    def endpoint(cls, settings: Any) -> str:
-        return "https://memory.example"
-
-    @classmethod
-    def has_mounts(cls, settings: Any) -> bool:
-        return True
-
-    def places(self) -> list[str]:
-        return ["mem"]
-
-    def paths(self, place: str) -> Iterator[str]:
-        yield from sorted(self.secrets)
-
-    def find(self, place: str, path: str) -> Found:
-        versions = [FoundVersion(number=number + 1) for number in range(len(self.secrets[path]))]
-        return Found(path=path, versions=versions, current=len(versions))
-
-    def open(self, place: str, path: str, version: FoundVersion) -> Value:
-        type(self).before(path)
-        return Value(self.secrets[path][version.number - 1])
-
-
-@pytest.fixture(autouse=True)
-def memory(monkeypatch: pytest.MonkeyPatch) -> type[Memory]:
-    monkeypatch.setattr(registry, "SOURCES", {**registry.SOURCES, "memory": Memory})
-    for module in (service, engine, passes):
-        if hasattr(module, "SOURCES"):
-            monkeypatch.setattr(module, "SOURCES", registry.SOURCES)
-    for name in ("credentials", "mounts"):
-        monkeypatch.setattr(f"sync_app.migration.{name}.SOURCES", registry.SOURCES)
-    monkeypatch.setattr(passes, "_BATCH", 3)
-    monkeypatch.setattr(
-        Memory, "secrets", {f"s{each}": [f"{CANARY} {each} {n}" for n in (1, 2)] for each in range(10)}
-    )
-    monkeypatch.setattr(Memory, "before", staticmethod(lambda _path: None))
-    return Memory
-
-
-def start(cast: Cast, *, who: Any = None, place: Environment | None = None) -> Migration:
-    rule = Rule(place="mem", how=How.ALL, environments={"": str((place or cast.development).uuid)})
-    return start_by(cast, rule, who=who)
-
-
-def start_by(cast: Cast, *rules: Rule, who: Any = None) -> Migration:
-    return service.start(
-        actor=cast.principal(who or cast.erin),
-        source="memory",
-        settings={},
-        credentials={"token": CANARY},
-        rules=rules,
-    )
-
-
-def apply(cast: Cast, migration: Migration, *, who: Any = None, **given: Any) -> list[int]:
-    return service.request_apply(
-        actor=cast.principal(who or cast.erin), migration=migration, digest=migration.plan_digest, **given
-    )
-
-
-def states(migration: Migration) -> list[str]:
-    return [
-        *MigrationLine.objects.filter(migration=migration).order_by("path").values_list("state", flat=True)
-    ]
 
 
 class Killed(BaseException):
@@ -125,10 +58,6 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
             raise Killed
 
     monkeypatch.setattr(Memory, "before", staticmethod(before))
-
-
-def forget_lease(migration: Migration) -> None:
-    Migration.objects.filter(pk=migration.pk).update(lease_until=None, due_at=None)
 
 
 @pytest.mark.parametrize("number", [1, 7, 8, 13, 20])
@@ -352,12 +281,6 @@ def test_an_old_plan_is_not_applied(cast: Cast) -> None:
     migration.refresh_from_db()
     with pytest.raises(MigrationNotReady):
         apply(cast, migration)
-
-
-def protect(place: Environment) -> None:
-    stored = Environment.objects.get(pk=place.pk)
-    stored.protected = True
-    stored.save()
 
 
 def test_a_protected_environment_asks_for_one_approval_of_the_plan(cast: Cast, events: Events) -> None:
@@ -586,12 +509,6 @@ def test_what_is_taken_from_the_source_waits_for_its_approval_as_well(cast: Cast
 
 
 FALLING = [f"n/a{each}b" for each in " \"#%&'()*,:;<>?[]^`{|}~"]
-
-
-def again(cast: Cast) -> Migration:
-    migration = work(start(cast))
-    apply(cast, migration)
-    return work(migration)
 
 
 def names() -> dict[str, str]:
