@@ -98,7 +98,7 @@ class Keeper(Server):
                 headers={"Authorization": f"Bearer {self.tokens[role]}"},
             )  # fmt: skip
             if answer.status_code >= 500 or answer.status_code == 429:
-                raise NotAnswered(f"{answer.status_code} {answer.text[:400]}")
+                raise NotAnswered(f"{method} {path}: {answer.status_code} {answer.text[:400]}")
             return answer.status_code, answer.json() if answer.content else {}
         except requests.RequestException as error:
             raise NotAnswered(type(error).__name__) from error
