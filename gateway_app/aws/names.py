@@ -23,7 +23,6 @@ from secrets_app.values.names import validate_secret_name
 
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:secretsmanager:[^:]*:([0-9]{12}):secret:(.+)")
 _SUFFIX: Final = 6
-_MAX_ID: Final = 2048
 
 
 class Account:
@@ -63,7 +62,7 @@ class Account:
         return find_last_deleted(actor=self.actor, environment=self.environment, name=self._name(secret_id))
 
     def _name(self, secret_id: Any) -> str:
-        if not isinstance(secret_id, str) or not 0 < len(secret_id) <= _MAX_ID:
+        if not isinstance(secret_id, str):
             raise invalid("SecretId must be the name or the ARN of a secret.")
         found = _ARN.fullmatch(secret_id)
         if found is None:

@@ -47,11 +47,13 @@ def signed(
     address: str = ADDRESS,
     service: str = "secretsmanager",
     region: str = "eu-central-1",
+    media_type: str = "application/x-amz-json-1.1",
+    target: str = "secretsmanager.",
 ) -> Signed:
     """Return the headers of a request that botocore signs."""
     request = AWSRequest("POST", address, data=body)
-    request.headers["Content-Type"] = "application/x-amz-json-1.1"
-    request.headers[TARGET] = f"secretsmanager.{operation}"
+    request.headers["Content-Type"] = media_type
+    request.headers[TARGET] = f"{target}{operation}"
     credentials = Credentials(session["AccessKeyId"], session["SecretAccessKey"], session["Token"])
     SigV4Auth(credentials, service, region).add_auth(request)
     return {name: str(value) for name, value in request.headers.items()}

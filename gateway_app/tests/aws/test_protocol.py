@@ -311,6 +311,20 @@ def test_what_keeper_does_not_answer_is_an_unknown_operation(cast: Cast, ask: As
     assert (refused.status_code, kind_of(refused)) == (400, "UnknownOperationException")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [{"media_type": "application/json"}, {"media_type": "text/plain"}, {"target": ""}, {"target": "kms."}],
+)
+def test_what_is_signed_for_another_service_or_media_type_is_an_unknown_operation(
+    cast: Cast, given: dict[str, str]
+) -> None:
+    keep(cast, "a")
+    body = b'{"SecretId": "a"}'
+    refused = send(signed(session_of(token(cast)), "GetSecretValue", body, **given), body)
+    assert (refused.status_code, kind_of(refused)) == (400, "UnknownOperationException")
+    assert reveals() == 0
+
+
 def test_other_methods_and_media_types_are_refused(cast: Cast) -> None:
     for method in ("get", "put", "delete", "patch", "head"):
         assert getattr(Client(), method)("/aws").status_code == 405

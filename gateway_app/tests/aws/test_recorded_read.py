@@ -15,6 +15,7 @@ from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import revoke
 from gateway_app.aws.lane import read
+from gateway_app.aws.views import MAX_BODY
 from gateway_app.lanes import Lanes
 from gateway_app.tests.aws.conftest import ADDRESS, Signed, session_of, signed, token
 from gateway_app.tests.engine.inline import Inline
@@ -101,6 +102,21 @@ def test_what_is_not_plain_or_not_granted_is_left_to_the_general_path(cast: Cast
     for other in (token(cast, "viewer"), token(cast, prefix="other")):
         (found, *_), in_front = both(*asking(session_of(other), SecretId="app/text"))
         assert (found, in_front) == (400, False)
+
+
+def test_a_body_that_the_protocol_does_not_take_is_left_to_the_general_path(cast: Cast, both: Both) -> None:
+    keep(cast, "a", value="s3cret")
+    session, large = session_of(token(cast)), b'{"SecretId": "a"' + b" " * MAX_BODY + b"}"
+    for headers, body, status in (
+        (signed(session, "GetSecretValue", large), large, 413),
+        (
+            signed(session, "GetSecretValue", b'{"SecretId": "a"}', media_type="text/plain"),
+            b'{"SecretId": "a"}',
+            400,
+        ),
+    ):
+        (found, answer, *_), in_front = both(headers, body)
+        assert (found, in_front, "s3cret" in str(answer)) == (status, False, False)
 
 
 def test_what_is_not_signed_is_left_to_the_general_path(cast: Cast, both: Both) -> None:

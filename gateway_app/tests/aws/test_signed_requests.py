@@ -118,6 +118,10 @@ def test_a_signature_for_another_host_path_body_or_service(
     refused(send(headers, BODY), INVALID, "bad-signature")
 
 
+def test_a_signature_for_an_address_without_this_query(headers: Signed) -> None:
+    refused(send(headers, BODY, address=f"{ADDRESS}?a=b"), INVALID, "bad-signature")
+
+
 def test_a_signature_for_another_operation(headers: Signed) -> None:
     headers["X-Amz-Target"] = "secretsmanager.ListSecrets"
     refused(send(headers, BODY), INVALID, "bad-signature")
@@ -139,7 +143,9 @@ def test_a_date_that_is_none(headers: Signed, text: str) -> None:
 def test_a_date_that_is_not_that_of_the_scope(headers: Signed) -> None:
     today = headers["X-Amz-Date"][:8]
     headers["Authorization"] = headers["Authorization"].replace(f"/{today}/", "/20200101/")
-    refused(send(headers, BODY), INVALID, "bad-signature")
+    answer = send(headers, BODY)
+    refused(answer, INVALID, "bad-signature")
+    assert "does not match X-Amz-Date" in answer.json()["message"]
 
 
 def test_a_session_of_which_a_part_is_missing_or_changed(own: str, headers: Signed) -> None:

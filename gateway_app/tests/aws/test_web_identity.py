@@ -25,6 +25,7 @@ from environments_app.tokens.service import issue, revoke
 from environments_app.trusts import service
 from gateway_app.aws.names import account_number
 from gateway_app.tests.aws.conftest import kind_of, send, session_of, signed, token
+from secrets_app.errors import KeyUnavailable
 from secrets_app.tests.kept import keep
 
 pytestmark = pytest.mark.django_db
@@ -176,6 +177,26 @@ def test_a_token_that_is_for_one_use_is_refused_again(cast: Cast, issuer: Issuer
     make_trust(cast, issuer, single_use=True)
     jwt = issuer.sign()
     assert [assume(jwt)[0], assume(jwt)[0]] == [200, 403]
+    _, again, _ = assume(jwt)
+    assert (text(again, "Code"), "used" in text(again, "Message")) == ("AccessDenied", True)
+
+
+def test_a_subject_is_written_as_xml_can_hold_it(cast: Cast, issuer: Issuer) -> None:
+    make_trust(cast, issuer, claims={"sub": "a-service*", "azp": "x"})
+    _, answer, _ = assume(issuer.sign(azp="x", sub="a-service\x07b\n<c>"))
+    assert text(answer, "SubjectFromWebIdentityToken") == "a-serviceb<c>"
+
+
+def test_what_is_not_the_fault_of_the_client_is_told_as_of_the_receiver(
+    trust: Trust, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(**_: Any) -> None:
+        raise KeyUnavailable("KMS gives no answer", permanent=False)
+
+    assert text(assume("x")[1], "Type") == "Sender"
+    monkeypatch.setattr("gateway_app.aws.sts.sign_in", away)
+    status, answer, _ = assume(issuer.sign())
+    assert (status, text(answer, "Code"), text(answer, "Type")) == (503, "ServiceUnavailable", "Receiver")
 
 
 def test_an_issuer_that_does_not_answer_is_not_the_fault_of_the_token(
