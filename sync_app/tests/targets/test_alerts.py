@@ -125,6 +125,28 @@ def test_a_run_that_is_tried_again_is_told_when_it_keeps_failing(cast: Cast, tar
     assert [kind for kind, _ in told()] == ["sync.run_failed"]
 
 
+def test_a_run_that_waits_while_syncing_is_paused_is_told_of_nothing(cast: Cast, target: Target) -> None:
+    targets.pause(actor=cast.principal(cast.alice), target=target)
+    target.refresh_from_db()
+    ended(target, "queued", attempts=7, error="no answer")
+    assert told() == []
+
+
+def test_a_run_that_goes_on_tells_nothing_of_secrets_yet(cast: Cast, target: Target) -> None:
+    make_entry(target, None, DeliveryState.CONFLICT, name="search/key")
+    ended(target, "running")
+    assert told() == []
+    ended(target)
+    assert [kind for kind, _ in told()] == ["sync.conflict"]
+
+
+def test_as_many_names_as_a_message_holds_are_not_counted(cast: Cast, target: Target) -> None:
+    for number in range(notifications.MAX_LINES):
+        make_entry(target, None, DeliveryState.CONFLICT, name=f"key-{number:02}")
+    ended(target)
+    assert "more" not in str(Alert.objects.get().lines)
+
+
 def test_many_names_are_cut_and_counted(cast: Cast, target: Target) -> None:
     for number in range(25):
         make_entry(target, None, DeliveryState.DRIFTED, name=f"n/{number:02}")

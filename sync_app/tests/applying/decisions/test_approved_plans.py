@@ -2,20 +2,24 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from audit_app.events.actions import Action
 from audit_app.tests.trail import take_away
 from environments_app.approvals import service as approvals
 from environments_app.environments import service as environments
-from environments_app.errors import AccessError, ApprovalNeeded
-from environments_app.models import Approval, Membership, Role
+from environments_app.errors import AccessError, ApprovalNeeded, ApprovalVoid
+from environments_app.models import Approval, ApprovalState, Membership, Role
 from sync_app.applying import service as applying
 from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.errors import SyncError
 from sync_app.models import Plan, PlanItem, Run
 from sync_app.runs import runner as runs_runner
+from sync_app.state.deletions import BEYOND_BUDGET
 from sync_app.targets import service as targets
+from sync_app.targets.approval import APPROVAL, load_approval
 from sync_app.tests.applying.stage import Stage
 
 pytestmark = pytest.mark.django_db
@@ -188,6 +192,61 @@ def test_a_secret_that_changed_is_left_alone_and_the_rest_is_done(protected: Sta
         assert {protected.theirs(name) for name in ("changed", "new", "dropped")} == {"theirs"}
     else:
         assert as_it_was(protected)
+
+
+def name_another(_approval: Approval, plan: Plan) -> None:
+    plan.options = {**plan.options, APPROVAL: str(uuid4())}
+    plan.save()
+
+
+def take_back(approval: Approval, _plan: Plan) -> None:
+    approval.state = ApprovalState.APPROVED
+    approval.save()
+
+
+def give_to_another_plan(approval: Approval, _plan: Plan) -> None:
+    approval.object_uuid = uuid4()
+    approval.save()
+
+
+def edit(approval: Approval, _plan: Plan) -> None:
+    Approval.objects.filter(pk=approval.pk).update(action=Action.TARGET_REMOVE)
+
+
+@pytest.mark.parametrize("world", ["vault"], indirect=True)
+@pytest.mark.parametrize("change", [name_another, take_back, give_to_another_plan, edit])
+def test_a_plan_is_carried_out_by_its_own_approval_that_was_given(protected: Stage, change: Any) -> None:
+    plan = protected.plan()
+    approval = approved(protected, plan)
+    approvals.carry_out(actor=protected.alice, approval=approval)
+    plan = Plan.objects.select_related("target__environment").get(pk=plan.pk)
+    load_approval(protected.alice, plan)
+    change(Approval.objects.select_related("environment").get(pk=approval.pk), plan)
+    with pytest.raises(ApprovalVoid):
+        load_approval(protected.alice, plan)
+
+
+@pytest.mark.parametrize("world", ["vault"], indirect=True)
+def test_an_automatic_target_needs_no_approval_for_what_its_rules_do_alone(protected: Stage) -> None:
+    plan = Plan.objects.select_related("target__environment").get(pk=protected.plan().pk)
+    plan.target.environment = protected.environment
+    with pytest.raises(ApprovalVoid):
+        load_approval(protected.alice, plan)
+    plan.target.automatic = True
+    load_approval(protected.alice, plan)
+    plan.options = {BEYOND_BUDGET: True}
+    with pytest.raises(ApprovalVoid):
+        load_approval(protected.alice, plan)
+
+
+@pytest.mark.parametrize("world", ["vault"], indirect=True)
+def test_what_decides_nothing_of_an_automatic_target_is_changed_without_an_approval(protected: Stage) -> None:
+    protected.rules(automatic=True)
+    changed = targets.change(actor=protected.alice, target=protected.fresh(), interval_seconds=120)
+    assert changed.interval_seconds == 120
+    for rules in ({"conflict": "keeper_wins"}, {"interval_seconds": 60, "deletion": "off"}):
+        with pytest.raises(ApprovalNeeded):
+            targets.change(actor=protected.alice, target=protected.fresh(), **rules)
 
 
 def test_new_credentials_for_the_same_address_void_no_approval(protected: Stage) -> None:
