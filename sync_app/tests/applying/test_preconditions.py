@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from environments_app.errors import Forbidden
 from environments_app.tests.cast import Cast
+from sync_app.applying import preconditions
 from sync_app.applying.preconditions import (
     ItemContext,
     LocalUnreadable,
@@ -263,3 +264,25 @@ def test_only_another_version_of_what_is_there_waits(cast: Cast) -> None:
         known = {"entry": {"synced_at": NOW}}
         ask(cast, **(PASSES[name] | early | known | {"rules": place}))
     ask(cast, **(PASSES["create"] | early))
+
+
+@pytest.mark.parametrize(
+    ("pending", "waits"),
+    [
+        ({"pending_at": NOW, "pending_target": "this"}, False),
+        # Put there for another write, or only intended.
+        ({"pending_at": NOW, "pending_target": "another"}, True),
+        ({"pending_at": None, "pending_target": "this"}, True),
+        ({}, True),
+    ],
+)
+def test_a_version_that_was_put_there_as_pending_does_not_wait(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, pending: dict[str, Any], waits: bool
+) -> None:
+    monkeypatch.setattr(preconditions, "write_token", lambda *_, **__: "this")
+    early: dict[str, Any] = {"apart": timedelta(hours=1), "entry": {"synced_at": NOW, **pending}}
+    if waits:
+        with pytest.raises(TooSoon):
+            ask(cast, **(PASSES["update"] | early))
+    else:
+        ask(cast, **(PASSES["update"] | early))

@@ -9,7 +9,7 @@ from environments_app.approvals.gate import system_approval
 from environments_app.tests.cast import Cast
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_active
-from secrets_app.services import lifecycle, write
+from secrets_app.services import guarded, lifecycle, write
 from secrets_app.services.read import current_version_of, reveal
 from secrets_app.tests.kept import keep
 from secrets_app.types.registry import SecretType
@@ -83,9 +83,9 @@ def test_what_was_made_in_keeper_since_the_plan_stays(cast: Cast) -> None:
     assert held(cast) == ("first", 1)
 
 
-@pytest.mark.parametrize("meanwhile", [edit, drop])
+@pytest.mark.parametrize(("meanwhile", "error"), [(edit, PlanOutdated), (drop, Exception)])
 def test_what_changes_in_keeper_while_it_is_written_stays(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Cast], None]
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Cast], None], error: type[Exception]
 ) -> None:
     version = current_version_of(kept(cast, "first")).uuid.hex
     updates = write.update
@@ -99,7 +99,7 @@ def test_what_changes_in_keeper_while_it_is_written_stays(
 
     before = list[Any]()
     monkeypatch.setattr(write, "update", then)
-    with pytest.raises(Exception, match=r"changed|deleted|Not found|exist"):
+    with pytest.raises(error, match=r"changed|deleted|Not found|exist"):
         pulled(cast, version)
     assert [held(cast)] == before
 
@@ -111,6 +111,24 @@ def test_nothing_is_pulled_over_references(cast: Cast) -> None:
     with pytest.raises(PlanOutdated):
         pulled(cast, current_version_of(secret).uuid.hex)
     assert held(cast) == (value, 1)
+
+
+def test_a_secret_that_comes_back_by_it_refers_to_nothing(cast: Cast) -> None:
+    keep(cast, "other")
+    value = "${development/other}"
+    kept(cast, value, uses_references=True)
+    drop(cast)
+    pulled(cast, "", value)
+    back = find_active(cast.development, "one")
+    assert back is not None
+    assert (back.uses_references, held(cast)) == (False, (value, back.current_number))
+
+
+@pytest.mark.parametrize("value", ["other", "first"])
+def test_a_pull_tells_not_what_a_guarded_secret_holds(cast: Cast, value: str) -> None:
+    secret = guarded.guard(actor=cast.principal(cast.alice), secret=kept(cast, "first"))
+    # An equal value is written as another one is.
+    assert pulled(cast, current_version_of(secret).uuid.hex, value).number == 2
 
 
 def test_what_is_as_it_was_planned_is_written_once(cast: Cast) -> None:

@@ -238,6 +238,12 @@ def test_no_more_is_created_than_the_system_has_room_for(
     assert acts[2] == Act.UPDATE
 
 
+def test_room_is_for_the_first_names_whatever_their_order(target: Target) -> None:
+    made = [draft(Act.CREATE, name) for name in ("two", "four", "one", "three")]
+    impossible(target, *made, free_names=2)
+    assert {each.finding.name for each in made if each.act == Act.CREATE} == {"four", "one"}
+
+
 def test_what_is_guarded_or_refers_is_left_alone(target: Target) -> None:
     guarded, plain = draft(Act.UPDATE, local=replace(LOCAL, guarded=True)), draft(Act.UPDATE)
     refuse_guarded([guarded, plain])
