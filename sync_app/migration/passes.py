@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from django.db import transaction
 
+from audit_app.events.actions import Action
 from audit_app.events.actors import system
 from audit_app.integrity.row_authentication import verified_rows
 from core.db import bulk
@@ -19,6 +20,7 @@ from environments_app.approvals.gate import ApprovalGrant, system_approval, unne
 from environments_app.errors import AccessError, ApprovalVoid
 from environments_app.models import Environment
 from secrets_app.errors import SecretError
+from secrets_app.services.decoys import note_use
 from secrets_app.services.histories import MAX_HISTORIES, Carrier, History, carry
 from sync_app.errors import BackendError, MigrationNotReady
 from sync_app.jobs.worker_pool import run_each
@@ -152,6 +154,9 @@ class _Batch:
                 ):
                     self._leave([line], judged.line.reason or _CHANGED)
                 else:
+                    secret = judged.history.secret
+                    if secret and secret.decoy and line.word == Word.CHANGED:
+                        note_use(actor=self.judge.actor, secret=secret, action=Action.SECRET_MIGRATE)
                     self.ready.append((line, judged.history))
             for some in _parts(self.ready):
                 self._carry(environment, grant, some)

@@ -19,6 +19,7 @@ from secrets_app.importing.plan import guess_type
 from secrets_app.keys import fingerprints
 from secrets_app.models import Secret, SecretVersion, VersionOrigin
 from secrets_app.models.origin import MAX_ORIGIN
+from secrets_app.services.decoys import note_use
 from secrets_app.services.histories import CARRIED, CarriedVersion, History, checked_history
 from secrets_app.types.bounds import check_bounds
 from secrets_app.types.registry import SecretType
@@ -286,9 +287,9 @@ class Judge:
         """Return the line of a secret that is in Keeper as well."""
         found, secret = seen.found, known.secret
         line.secret_uuid, line.etag = secret.uuid, secret.etag
-        if secret.left_out:
-            why = "guarded here" if secret.guarded else "in Keeper already"
-            raise InvalidInput("value", f"The secret is {why}: write its value in Keeper.")
+        # A decoy is judged as any other secret: a plan does not tell that it is one.
+        if secret.guarded:
+            raise InvalidInput("value", "The secret is guarded here: write its value in Keeper.")
         mine = known.carried_from(self._system, seen.place, found.path)
         top = max(known.numbers)
         ids = known.carried_ids(self._system, seen.place, found.path)
@@ -304,6 +305,7 @@ class Judge:
             value = seen.values.get(current.number)
             last = max((number for number, _ in mine.values()), default=secret.current_number)
             if value is not None and _is_value(value, secret, known.fingerprints.get(last, b"")):
+                self._note_equal(secret, is_mine=bool(mine))
                 line.word = Word.SAME
                 return Judged(line, None)
             is_own = not mine or top > last
@@ -326,6 +328,11 @@ class Judge:
             top = max(top + 1, each.number)
             numbers[each.number] = top
         return self._carried(line, seen, numbers, secret)
+
+    def _note_equal(self, secret: Secret, *, is_mine: bool) -> None:
+        """Note an equal value as a use of a decoy, unless it was carried from there: that is no guess."""
+        if secret.decoy and not is_mine:
+            note_use(actor=self.actor, secret=secret, action=Action.SECRET_COMPARE)
 
     def _carried(
         self, line: MigrationLine, seen: Seen, numbers: Mapping[int, int], secret: Secret | None

@@ -15,11 +15,11 @@ from audit_app.verification.stream_verifier import verify
 from core.canonical_json import parsed_details
 from environments_app.approvals import service as approvals
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Forbidden, Invisible
-from environments_app.models import Approval, Environment, Membership
+from environments_app.models import Alert, Approval, Environment, Membership
 from environments_app.tests.cast import Cast
 from secrets_app.errors import KeyUnavailable
 from secrets_app.models import Secret, SecretVersion, VersionOrigin
-from secrets_app.services import guarded, histories
+from secrets_app.services import decoys, guarded, histories
 from secrets_app.tests.kept import change, keep
 from sync_app.errors import BadDestination, MigrationNotReady, PermissionMissing, TargetUnreachable
 from sync_app.migration import engine, mounts, passes, service
@@ -565,6 +565,45 @@ def test_a_plan_says_the_same_whatever_a_guarded_secret_holds(cast: Cast, memory
     ((word, reason),) = told
     assert word == Word.REFUSED
     assert "guarded" in reason
+
+
+def test_a_plan_says_the_same_of_a_decoy_and_of_any_other_secret(
+    cast: Cast, memory: type[Memory], events: Events
+) -> None:
+    decoys.make_decoy(actor=cast.principal(cast.alice), secret=keep(cast, "s0", "ours"))
+    keep(cast, "s1", "ours")
+    migration = work(start(cast))
+    columns = ("word", "reason", "state", "chosen", "described")
+    decoy, other = MigrationLine.objects.filter(path__in=["s0", "s1"]).order_by("path").values(*columns)
+    assert decoy == other
+    assert (decoy["word"], service.unsettled(migration)) == (Word.CHANGED, [])
+    assert not events(Action.SECRET_DECOY)
+    for line in MigrationLine.objects.filter(word=Word.CHANGED):
+        service.choose(actor=cast.principal(cast.erin), migration=migration, line=line, choice=Choice.TAKE)
+    apply(cast, migration)
+    assert work(migration).state == MigrationState.DONE
+    assert Secret.objects.filter(name__in=["s0", "s1"], current_number=2).count() == 2
+    # Taking the source over it is a use.
+    assert [event.object_name for event in events(Action.SECRET_DECOY)] == ["s0"]
+    assert "carried over the decoy" in Alert.objects.get(kind="decoy").lines[0]
+    # What has been carried is no guess.
+    assert again(cast).counts["words"] == {"same": 10}
+    assert len(events(Action.SECRET_DECOY)) == 1
+
+
+@pytest.mark.parametrize("is_numbered", [True, False])
+def test_an_equal_value_in_a_plan_is_a_use_of_the_decoy(
+    cast: Cast, memory: type[Memory], monkeypatch: pytest.MonkeyPatch, events: Events, is_numbered: bool
+) -> None:
+    if not is_numbered:
+        unnumbered(memory, monkeypatch)
+    decoys.make_decoy(actor=cast.principal(cast.alice), secret=keep(cast, "s0", f"{CANARY} 0 2"))
+    keep(cast, "s1", f"{CANARY} 1 2")
+    migration = work(start(cast))
+    assert migration.counts["words"] == {"same": 2, "new": 8}
+    (event,) = events(Action.SECRET_DECOY)
+    assert parsed_details(event.details)["reader"] == cast.erin.username
+    assert Alert.objects.get(kind="decoy").subject == "Decoy read: development/s0"
 
 
 def test_a_list_that_takes_long_keeps_the_lease(
