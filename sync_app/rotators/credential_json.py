@@ -6,6 +6,7 @@ The structure is the one of "JSON structure of AWS Secrets Manager secrets".
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from json import JSONDecoder
 from typing import Any
 
 from sync_app.errors import ValueUnusable
@@ -36,8 +37,35 @@ def parse_credential(value: str, *, engines: Collection[str]) -> DatabaseCredent
 
 
 def replace_fields(value: str, **changes: str) -> str:
-    """Return a value with some fields changed; the others stay as they are, in their order."""
-    return json.dumps({**parse_object(value), **changes}, ensure_ascii=False)
+    """Return a value with some fields changed, or added at the end; every other character stays."""
+    parse_object(value)
+    decoder, parts, copied, left = JSONDecoder(), [], 0, dict(changes)
+    at = _skip(value, _skip(value, 0) + 1)
+    end = at
+    while value[at] != "}":
+        name, at = decoder.raw_decode(value, at)
+        begin = _skip(value, _skip(value, at) + 1)
+        _, end = decoder.raw_decode(value, begin)
+        # A name that is there twice is changed twice: programs differ in which one they read.
+        if name in changes:
+            parts += [value[copied:begin], json.dumps(changes[name], ensure_ascii=False)]
+            copied = end
+            left.pop(name, None)
+        at = _skip(value, end)
+        if value[at] == ",":
+            at = _skip(value, at + 1)
+    parts.append(value[copied:end])
+    if left:
+        added = json.dumps(left, ensure_ascii=False)[1:-1]
+        parts.append(f", {added}" if parse_object(value) else added)
+    return "".join((*parts, value[end:]))
+
+
+def _skip(value: str, at: int) -> int:
+    """Return where the next character is that is no blank of JSON."""
+    while value[at] in " \t\n\r":
+        at += 1
+    return at
 
 
 def parse_object(value: str) -> dict[str, Any]:

@@ -127,7 +127,7 @@ class AwsIam(Rotator):
         self._delete(self._key_id(value))
 
     def probe(self, value: str) -> LoginProbe:
-        """Ask AWS who the key belongs to."""
+        """Ask AWS who the key belongs to. Raises ValueUnusable if that is not the policy's user."""
         own = {
             "aws_access_key_id": self._key_id(value),
             "aws_secret_access_key": require_text(parse_object(value), "SecretAccessKey"),
@@ -135,7 +135,7 @@ class AwsIam(Rotator):
         try:
             client, session = self._client("sts", own)
             with closing(session):
-                client.get_caller_identity()
+                arn = str(client.get_caller_identity()["Arn"])
         except ClientError as error:
             code, message = (
                 str(error.response.get("Error", {}).get(name, "")) for name in ("Code", "Message")
@@ -151,6 +151,10 @@ class AwsIam(Rotator):
             return LoginProbe(LoginAnswer.UNKNOWN, str(translate_no_answer("sts:GetCallerIdentity", error)))
         except (ResponseParserError, *PARSE_ERRORS):
             return LoginProbe(LoginAnswer.UNKNOWN, str(unexpected_answer("sts:GetCallerIdentity")))
+        kind, _, name = arn.rpartition(":")[2].partition("/")
+        # IAM has no two names that differ in case alone.
+        if kind != "user" or name.rpartition("/")[2].lower() != self._user.lower():
+            raise ValueUnusable(f"the value's key is not one of {self._user}: AWS says that it is of {arn}")
         return LoginProbe(LoginAnswer.ACCEPTED)
 
     def retire(self, value: str, *, current: str, fence: Fence) -> None:

@@ -54,3 +54,22 @@ def test_a_value_keeps_its_other_fields_their_order_and_its_characters() -> None
     assert (
         replace_fields(value, username="app_b") == '{"z": "schlüssel 鍵", "username": "app_b", "port": 3306}'
     )
+
+
+def test_every_other_character_of_a_value_stays() -> None:
+    value = (
+        ' {"n": [0.12345678901234567890123, 1e-400, 1E5, -0],\n\t"username" : "app_a" ,"password":"a\\"}",'
+        ' "m": {"username": "inner"}, "x": "\\u00e9\\/", "user\\u006eame": "app_a", "p": 1.10 }\n'
+    )
+    assert replace_fields(value, username="app_b", password='n"}') == (
+        ' {"n": [0.12345678901234567890123, 1e-400, 1E5, -0],\n\t"username" : "app_b" ,"password":"n\\"}",'
+        ' "m": {"username": "inner"}, "x": "\\u00e9\\/", "user\\u006eame": "app_b", "p": 1.10 }\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "changed"),
+    [("{ }", '{ "a": "é"}'), ('{"n": 1.0 }', '{"n": 1.0, "a": "é" }'), ('{"a": 1.0}', '{"a": "é"}')],
+)
+def test_a_field_that_is_missing_is_added_at_the_end(value: str, changed: str) -> None:
+    assert replace_fields(value, a="é") == changed

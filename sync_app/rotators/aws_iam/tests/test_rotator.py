@@ -125,6 +125,14 @@ def test_the_current_key_is_one_of_the_user(iam: IamWorld) -> None:
         iam.rotator().check_setup(json.dumps({**json.loads(iam.current), "UserName": "somebody"}))
 
 
+def test_a_key_of_another_user_is_no_value_of_the_policy(iam: IamWorld) -> None:
+    administrator = iam.administrator
+    foreign = {name: administrator[name] for name in ("AccessKeyId", "SecretAccessKey")}
+    with pytest.raises(ValueUnusable, match=f"not one of {iam.user}"):
+        iam.rotator().probe(json.dumps({"UserName": iam.user, **foreign}))
+    assert iam.rotator().probe(iam.current).answer is LoginAnswer.ACCEPTED
+
+
 def test_what_else_a_value_holds_stays(iam: IamWorld) -> None:
     rotator = iam.rotator()
     new = json.loads(rotator.set(rotator.prepare(iam.current), current=iam.current, fence=fence()))
