@@ -33,6 +33,7 @@ MAX_VERSIONS: Final = 100
 # The tag of a value that was no text in the source.
 BINARY: Final = "binary:base64"
 _NOT_ALLOWED: Final = "the requester may not import and create it there"
+_ELSEWHERE: Final = "it has another name in Keeper by now, where the requester may not import and create"
 _NO_ENVIRONMENT: Final = "the rule's environment does not exist any more"
 _EXISTS: Final = (
     "a secret of this name is in Keeper, and does not come from there: keep it, or take the source's"
@@ -118,6 +119,8 @@ class Judge:
         self._environments = {str(each.uuid): each for each in Environment.objects.filter(uuid__in=uuids)}
         # By environment and name: the path that has it.
         self._names: dict[tuple[str, str], tuple[str, str]] = {}
+        # By environment, place and path: the name that what was carried has by now, where it was renamed.
+        self._present = self._renamed()
 
     def note(self, line: MigrationLine) -> None:
         """Take over a name that an earlier part of the pass gave."""
@@ -177,12 +180,39 @@ class Judge:
     def _existing(self, batch: Sequence[Seen]) -> dict[tuple[str, str], Existing]:
         found: dict[tuple[str, str], Existing] = {}
         self._add(found, {(placed.environment, placed.name) for placed in map(self._placed, batch)})
+        wheres = [(self._placed(seen).environment, seen.place, seen.found.path) for seen in batch]
+        self._add(found, {(where[0], self._present[where]) for where in wheres if where in self._present})
         near: set[tuple[str, str]] = set()
         for seen in batch:
             placed = self._placed(seen)
             if self._is_moved(found, placed, seen) and (place := self._environments.get(placed.environment)):
                 near |= {(placed.environment, name) for name in placing.numbered_names(place, placed.name)}
         self._add(found, near)
+        return found
+
+    def _renamed(self) -> dict[tuple[str, str, str], str]:
+        """Return the names that Keeper's people gave to what was carried: by no rule it has that name."""
+        of = "version__secret__"
+        rows = VersionOrigin.objects.filter(
+            system=self._system,
+            place__in=[*self._rules],
+            version__secret__live=True,
+            version__secret__environment__uuid__in=[*self._environments],
+        ).order_by()
+        columns = ("migration", "place", "path", f"{of}environment__uuid", f"{of}name")
+        rules: dict[Any, list[placing.Rule]] = {}
+        found: dict[tuple[str, str, str], str] = {}
+        for migration, place, path, uuid, name in rows.values_list(*columns).distinct().iterator(2_000):
+            if migration not in rules:
+                stored = Migration.objects.filter(uuid=migration).values_list("rules", flat=True).first()
+                rules[migration] = [placing.Rule.of(each) for each in stored or ()]
+            used = [*self._rules.values(), *rules[migration]]
+            given = [placing.place(rule, path) for rule in used if rule.place == place]
+            is_by_rule = any(
+                each.name and placing.is_numbered_name(name, placing.usable_name(each.name)) for each in given
+            )
+            if not is_by_rule:
+                found[str(uuid), place, path] = name
         return found
 
     def _add(self, found: dict[tuple[str, str], Existing], wanted: set[tuple[str, str]]) -> None:
@@ -227,7 +257,9 @@ class Judge:
             is_near = environment == placed.environment and placing.is_numbered_name(name, placed.name)
             if is_near and existing[environment, name].carried_from(self._system, *mine):
                 return name
-        return ""
+        present = self._present.get((placed.environment, *mine), "")
+        known = existing.get((placed.environment, present))
+        return present if known and known.carried_from(self._system, *mine) else ""
 
     def _has_name(
         self, existing: Mapping[tuple[str, str], Existing], placed: Placed, name: str, mine: tuple[str, str]
@@ -264,11 +296,11 @@ class Judge:
             return _ended(line, Word.REFUSED, "another path of the source has this name: change the rules")
         rights = (Action.SECRET_IMPORT, Action.SECRET_CREATE)
         if not all(allows(self.actor, each, environment_id=environment.pk, name=name) for each in rights):
-            return _ended(line, Word.REFUSED, _NOT_ALLOWED)
+            return _not_allowed(line, placed)
         try:
             known = existing.get((placed.environment, name))
             if known is not None:
-                return self._compared(line, seen, known)
+                return _named(self._compared(line, seen, known), placed)
             line.word = Word.RENAMED if is_renamed else Word.NEW
             if is_renamed:
                 line.reason = _TAKEN if name != placed.name else _OTHER
@@ -404,6 +436,22 @@ def is_as_planned(line: MigrationLine, now: MigrationLine) -> bool:
 def _ended(line: MigrationLine, word: Word, reason: str) -> Judged:
     line.word, line.reason, line.versions, line.described = word, reason[:500], [], {}
     return Judged(line, None)
+
+
+def _not_allowed(line: MigrationLine, placed: Placed) -> Judged:
+    """Refuse a line; the name that people gave to what was carried is not for who may not write there."""
+    if placing.is_numbered_name(line.name, placed.name):
+        return _ended(line, Word.REFUSED, _NOT_ALLOWED)
+    line.name = placed.name
+    return _ended(line, Word.REFUSED, _ELSEWHERE)
+
+
+def _named(judged: Judged, placed: Placed) -> Judged:
+    """Say in the line under which name it was carried, if people have renamed it since."""
+    line = judged.line
+    if not placing.is_numbered_name(line.name, placed.name):
+        line.reason = "; ".join(filter(None, (line.reason, f"carried as {line.name}")))[:500]
+    return judged
 
 
 def _stored(environment: Environment, names: Sequence[str]) -> dict[tuple[str, str], Existing]:

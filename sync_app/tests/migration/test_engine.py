@@ -14,15 +14,16 @@ from audit_app.models import AuditEvent
 from audit_app.verification.stream_verifier import verify
 from core.canonical_json import parsed_details
 from environments_app.approvals import service as approvals
+from environments_app.authorization import policy
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Forbidden, Invisible
 from environments_app.models import Alert, Approval, Environment, Membership
 from environments_app.tests.cast import Cast
 from secrets_app.errors import KeyUnavailable
 from secrets_app.models import Secret, SecretVersion, VersionOrigin
-from secrets_app.services import decoys, guarded, histories
+from secrets_app.services import decoys, guarded, histories, lifecycle
 from secrets_app.tests.kept import change, keep
 from sync_app.errors import BadDestination, MigrationNotReady, PermissionMissing, TargetUnreachable
-from sync_app.migration import engine, mounts, passes, service
+from sync_app.migration import engine, mounts, passes, plan, service
 from sync_app.migration.placing import How, Rule
 from sync_app.migration.sources.base import Found, FoundVersion
 from sync_app.models import Migration, MigrationLine, MountRule, SourceCredentials
@@ -604,6 +605,67 @@ def test_an_equal_value_in_a_plan_is_a_use_of_the_decoy(
     (event,) = events(Action.SECRET_DECOY)
     assert parsed_details(event.details)["reader"] == cast.erin.username
     assert Alert.objects.get(kind="decoy").subject == "Decoy read: development/s0"
+
+
+def renamed(cast: Cast, name: str, new_name: str) -> None:
+    secret = Secret.objects.select_related("environment").get(name=name, live=True)
+    lifecycle.rename(actor=cast.principal(cast.alice), secret=secret, name=new_name)
+
+
+def test_what_is_renamed_here_is_found_under_its_present_name(cast: Cast, memory: type[Memory]) -> None:
+    again(cast)
+    renamed(cast, "s0", "kept/other")
+    renamed(cast, "s1", "kept/next")
+    memory.secrets["s1"].append("newer")
+    migration = work(start(cast))
+    assert migration.counts["words"] == {"same": 9, "newer": 1}
+    lines = MigrationLine.objects.filter(migration=migration, path__in=["s0", "s1"])
+    told = {(line.path, line.name, line.reason) for line in lines}
+    assert told == {
+        ("s0", "kept/other", "carried as kept/other"),
+        ("s1", "kept/next", "carried as kept/next"),
+    }
+    apply(cast, migration, follow_seconds=300)
+    assert work(migration).state == MigrationState.FOLLOWING
+    assert Secret.objects.get(name="kept/next").current_number == 3
+    # The next look follows it as well.
+    renamed(cast, "kept/next", "kept/last")
+    memory.secrets["s1"].append("newest")
+    forget_lease(migration)
+    Migration.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    assert work(migration).state == MigrationState.FOLLOWING
+    assert Secret.objects.get(name="kept/last").current_number == 4
+    assert Secret.objects.filter(live=True).count() == 10
+
+
+def test_what_is_renamed_after_the_plan_is_left(cast: Cast, memory: type[Memory]) -> None:
+    again(cast)
+    memory.secrets["s0"].append("newer")
+    migration = work(start(cast))
+    apply(cast, migration)
+    renamed(cast, "s0", "kept/other")
+    work(migration)
+    assert MigrationLine.objects.get(migration=migration, path="s0").state == LineState.LEFT
+    assert Secret.objects.get(name="kept/other").current_number == 2
+    assert not Secret.objects.filter(name="s0", live=True).exists()
+
+
+def test_a_new_name_is_not_told_to_who_may_not_write_there(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again(cast)
+    renamed(cast, "s0", "hidden/other")
+    real = policy.allows
+
+    def allows(actor: Any, action: Any, **given: Any) -> bool:
+        return not str(given.get("name", "")).startswith("hidden/") and real(actor, action, **given)
+
+    monkeypatch.setattr(plan, "allows", allows)
+    migration = again(cast)
+    line = MigrationLine.objects.get(migration=migration, path="s0")
+    assert (line.word, line.name) == (Word.REFUSED, "s0")
+    assert ("another name in Keeper" in line.reason, "hidden" in line.reason) == (True, False)
+    assert not Secret.objects.filter(name="s0", live=True).exists()
 
 
 def test_a_list_that_takes_long_keeps_the_lease(
