@@ -40,6 +40,8 @@ class BackendError(SyncError):
     problem = Kind(502, "The other system reported an error")
 
     permanent: ClassVar[bool] = True
+    # Whether the refusal proves that nothing was created.
+    made_nothing: bool = False
 
 
 # --- Trying again may help --------------------------------------------------------------------

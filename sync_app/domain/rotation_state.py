@@ -60,7 +60,8 @@ FOLLOWS: Final[Mapping[Step, frozenset[Step]]] = MappingProxyType(
     {
         Step.WAITING: frozenset({Step.PREPARE, Step.ABANDONED}),
         Step.PREPARE: frozenset({Step.SET, Step.ABANDONED}),
-        Step.SET: frozenset({Step.TEST, Step.WITHDRAW}),
+        # Back where the other system refused to create anything.
+        Step.SET: frozenset({Step.PREPARE, Step.TEST, Step.WITHDRAW}),
         Step.TEST: frozenset({Step.PROMOTE, Step.WITHDRAW}),
         Step.PROMOTE: frozenset({Step.GRACE, Step.WITHDRAW}),
         # Rolling back changes places and begins another grace.

@@ -205,9 +205,10 @@ class RotationSession:
             raise KeyError(number)
         return self._values[number]
 
-    def require_login(self, number: int, *, what: str) -> None:
+    def require_login(self, number: int, *, what: str, is_known: bool = False) -> None:
         """Log in with the value of a version, unless this session just did.
 
+        With `is_known` every server has had the time to learn of it, so a refusal is final.
         Raises LoginRefused, NotYetAccepted, or TargetUnreachable: it is not known.
         """
         if not self.rotator.supports_probe or (
@@ -217,7 +218,7 @@ class RotationSession:
         probed = self.rotator.probe(self.value(number))
         if probed.answer is LoginAnswer.UNKNOWN:
             raise TargetUnreachable(probed.why or "the login was not answered")
-        if probed.answer is LoginAnswer.REFUSED and self.rotator.propagation_seconds:
+        if probed.answer is LoginAnswer.REFUSED and self.rotator.propagation_seconds and not is_known:
             raise NotYetAccepted(f"{what} is not accepted yet: {probed.why}")
         if probed.answer is LoginAnswer.REFUSED:
             raise LoginRefused(f"{what} cannot log in: {probed.why}")

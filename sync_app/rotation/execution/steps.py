@@ -123,7 +123,13 @@ def _set(session: RotationSession) -> StepWait | None:
         session.lease.renew()
     session.require_login(secret.current_number, what=_SERVED)
     current = session.value(secret.current_number)
-    value = rotator.set(pending, current=current, fence=session.lease.create_fence())
+    try:
+        value = rotator.set(pending, current=current, fence=session.lease.create_fence())
+    except BackendError as error:
+        if error.made_nothing and pending.value is None:
+            # What appears there from now on is somebody else's.
+            _advance(session, Step.PREPARE)
+        raise
     if pending.value is not None:
         return _advance_to_test(session)
     version = version_stages.prepare(actor=actor, secret=secret, value=value, comment="rotated")
@@ -196,7 +202,9 @@ def _retire(session: RotationSession) -> StepWait | None:
     old = version_of(secret, rotation.retiring_number)
     rotator = _open_served(session, old)
     session.lease.renew()
-    session.require_login(secret.current_number, what=_SERVED)
+    served_for = database_now() - (rotation.promoted_at or database_now())
+    is_known = served_for > timedelta(seconds=rotator.propagation_seconds)
+    session.require_login(secret.current_number, what=_SERVED, is_known=is_known)
     current = session.value(secret.current_number)
     rotator.retire(session.value(old.number), current=current, fence=session.lease.create_fence())
     step = Step.ROLLED_BACK if rotation.reverted else Step.DONE

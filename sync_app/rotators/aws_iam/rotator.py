@@ -24,8 +24,10 @@ from sync_app.backends.aws.errors import translate_error, translate_no_answer
 from sync_app.backends.capabilities import FormField
 from sync_app.errors import (
     CredentialInUse,
+    CredentialsRejected,
     LoginMissing,
     OutcomeAmbiguous,
+    PermissionMissing,
     QuotaExceeded,
     StillAccepted,
     TargetUnreachable,
@@ -115,7 +117,12 @@ class AwsIam(Rotator):
             raise CredentialInUse(f"{used} serves the current value and is newer than this run")
         self._delete_lost(pending, used, fence)
         fence.require_held()
-        made = self._call("iam", "CreateAccessKey", UserName=self._user)["AccessKey"]
+        try:
+            made = self._call("iam", "CreateAccessKey", UserName=self._user)["AccessKey"]
+        except (CredentialsRejected, PermissionMissing, QuotaExceeded) as error:
+            # No key is to be taken for ours any more.
+            error.made_nothing = True
+            raise
         return replace_fields(
             current,
             UserName=self._user,
@@ -277,7 +284,10 @@ def _send(operation: str, request: Callable[[], Reply]) -> Reply:
         if code == "NoSuchEntity":
             raise LoginMissing(f"{operation}: IAM does not know the user or key") from None
         if code == "LimitExceeded":
-            raise QuotaExceeded(f"{operation}: the user has as many access keys as AWS allows") from None
+            raise QuotaExceeded(
+                f"{operation}: the user has as many access keys as AWS allows: delete the one that nobody "
+                "uses, then retry"
+            ) from None
         raise translate_error(operation, error) from None
     except BotoCoreError as error:
         raise translate_no_answer(operation, error) from None
