@@ -39,6 +39,10 @@ class NotEmpty(BackupError):
     """The database to restore to holds an installation."""
 
 
+class InUse(BackupError):
+    """Processes of Keeper use the database that is to be replaced."""
+
+
 class RestoreFailed(BackupError):
     """The database does not take what the backup holds."""
 

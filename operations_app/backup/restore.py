@@ -38,8 +38,10 @@ from environments_app.models import Delivery, DeliveryState
 from operations_app.backup.archive import rows
 from operations_app.backup.archive.rows import Progress
 from operations_app.backup.create import applied_migrations
-from operations_app.backup.errors import Altered, Damaged, NotEmpty, RestoreFailed
+from operations_app.backup.errors import Altered, Damaged, InUse, NotEmpty, RestoreFailed
 from operations_app.backup.verification import OpenedBackup, Proof, load_rows, verified_backup
+from operations_app.health.running import not_stopped
+from operations_app.models import RunningProcess
 
 # What migrations put into an empty database.
 _MADE_BY_MIGRATIONS: Final = frozenset(
@@ -62,10 +64,12 @@ def restore(
 
     `replace` allows replacing an installation, `despite_damage` restoring damage that was backed up;
     `progress(what, count)` is called during the proof and the restore. Its caller has the host.
-    Raises what `proved` raises; Damaged; NotEmpty if the database holds an installation; RestoreFailed if
-    it does not take the rows. Then nothing was changed, save that an empty database may have its tables.
+    Raises what `proved` raises; Damaged; NotEmpty if the database holds an installation; InUse if processes
+    of Keeper use it; RestoreFailed if it does not take the rows. Then nothing was changed, save that an empty
+    database may have its tables.
     """
     require_room(replace=replace)
+    require_stopped()
     with verified_backup(path, progress) as (proof, opened):
         if proof.damaged and not despite_damage:
             raise Damaged(
@@ -78,18 +82,33 @@ def restore(
 
 def require_room(*, replace: bool) -> None:
     """Raise NotEmpty unless the database is empty, or may be replaced."""
-    # To ask an SQLite database that is not there would make its file.
-    name = str(connection.settings_dict["NAME"])
-    is_absent = connection.vendor == "sqlite" and "memory" not in name and not Path(name).exists()
-    there = set() if replace or is_absent else set(connection.introspection.table_names())
-    if not there:
-        return
+    there = set() if replace else _tables()
     tables = [model for model in rows.tables() if model._meta.db_table in there]
     if any(rows.count(model) for model in tables if rows.label(model) not in _MADE_BY_MIGRATIONS):
         raise NotEmpty(
             "the database holds an installation: name another one by DATABASE_URL, or replace this one "
             "with --replace"
         )
+
+
+def require_stopped() -> None:
+    """Raise InUse if a process of Keeper may use the database: it would finish there what it has begun."""
+    if RunningProcess._meta.db_table not in _tables():
+        return
+    using = sorted({f"{each.kind} on {each.host}" for each in not_stopped()})
+    if using:
+        raise InUse(
+            f"Keeper uses the database ({', '.join(using)}): stop it first. A process of another host counts "
+            "for 90 s after it ended"
+        )
+
+
+def _tables() -> set[str]:
+    # To ask an SQLite database that is not there would make its file.
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor == "sqlite" and "memory" not in name and not Path(name).exists():
+        return set()
+    return set(connection.introspection.table_names())
 
 
 def suspendables() -> list[RestoreSuspension]:
@@ -108,6 +127,7 @@ def _written(
         with connection.constraint_checks_disabled(), transaction.atomic(durable=durable):
             # The proof took its time: an installation may have begun in the database meanwhile.
             require_room(replace=replace)
+            require_stopped()
             _empty()
             if load_rows(opened.file, opened.key, progress) != proof.digest:
                 raise Altered("the file was exchanged after it was proved")

@@ -9,7 +9,6 @@ This is for a process of its own alone, such as a command: what the process reme
 deployment is dropped before and after.
 """
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,7 +32,7 @@ from audit_app.verification.stream_verifier import verify
 from audit_app.verification.stream_walker import ReportingStats, VerificationStats
 from core.config.database_url import database_settings
 from operations_app.backup.archive import rows
-from operations_app.backup.archive.format import BackupFile, open_backup
+from operations_app.backup.archive.format import BackupFile, open_backup, unfinished_folder
 from operations_app.backup.archive.manifest import Manifest, open_file_key
 from operations_app.backup.archive.rows import Added, Progress
 from operations_app.backup.errors import Altered, Incomplete, KeyMissing, OtherRelease, Unwritable
@@ -52,8 +51,8 @@ def scratch_database(*, tables: bool = True) -> Iterator[None]:
     folder = Path(settings.KEEPER_DATA_DIR)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="proof-", dir=folder) as place:
-            entry = database_settings(f"sqlite:///{Path(place) / 'proof.db'}", base_dir=folder)
+        with unfinished_folder(folder, "proof") as place:
+            entry = database_settings(f"sqlite:///{place / 'proof.db'}", base_dir=folder)
             # This file need not survive a power failure.
             entry["OPTIONS"]["init_command"] = "PRAGMA synchronous=OFF; PRAGMA journal_mode=MEMORY;"
             with standing_in(entry, tables=tables):

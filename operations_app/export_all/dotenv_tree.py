@@ -1,17 +1,13 @@
 """The current values as dotenv files: ENVIRONMENT/FOLDER/.env, with the last part of each name."""
 
 import errno
-import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Final
 
-from operations_app.backup.archive.format import remove_unfinished
+from operations_app.backup.archive.format import unfinished_folder
 from operations_app.export_all.errors import ExportError
 from operations_app.export_all.reading import Whole
 from secrets_app.services.exporting import dotenv_bytes, variable_name
@@ -73,16 +69,8 @@ def new_tree(path: Path) -> Iterator[DotenvTree]:
         raise ExportError(f"{path} exists: Keeper never replaces a folder")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        remove_unfinished(path.parent, escape(path.name))
-        draft = Path(mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        descriptor = os.open(draft, os.O_RDONLY)
-        try:
-            # As long as it is locked its writer lives.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with unfinished_folder(path.parent, path.name) as draft:
             yield DotenvTree(draft)
             draft.rename(path)
-        finally:
-            os.close(descriptor)
-            shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise ExportError(f"{path} cannot be written: {error.strerror}") from error

@@ -45,7 +45,7 @@ def _show(kind: str) -> None:
 
 def note_running(kind: str) -> None:
     """Store that this process runs, and forget those that are gone for a day."""
-    host, now = socket.gethostname()[:150], database_now()
+    host, now = _host(), database_now()
     RunningProcess.objects.update_or_create(
         name=f"{kind} {host} {os.getpid()}",
         defaults={"kind": kind, "host": host, "release": installed_version(), "seen_at": now},
@@ -57,3 +57,22 @@ def running() -> list[RunningProcess]:
     """Return the web processes and workers that run, or did a moment ago, by name."""
     now = database_now()
     return list(RunningProcess.objects.filter(seen_at__gt=now - _GONE_AFTER, seen_at__lte=now + _GONE_AFTER))
+
+
+def not_stopped() -> list[RunningProcess]:
+    """Return those of `running` that may run still: of this host it is known at once that a process ended."""
+    return [each for each in running() if each.host != _host() or _lives(int(each.name.rpartition(" ")[2]))]
+
+
+def _host() -> str:
+    return socket.gethostname()[:150]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

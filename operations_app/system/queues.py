@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from django.conf import settings
 from django.db.models import Count, Q, QuerySet
 from django.urls import reverse_lazy
 from django.utils import timezone
@@ -22,9 +23,11 @@ from sync_app.models import Rotation, Run, Target
 SHOWN: Final = 50
 # Messages that were given up; those of a deleted environment concern nobody.
 _LOST: Final = Q(state=DeliveryState.FAILED, environment__deleted_at__isnull=True)
+# Without a mail server people read on the pages what would be mailed to them.
+_NOT_MAILED: Final = Q(transport="email", addressee__in=User.objects.order_by().values("uuid"))
 _STATUS_GROUP: Final = "Backups and messages"
 _BACKUP_REMEDY: Final = "Open Backups and choose Back up now, or set KEEPER_BACKUP_INTERVAL_HOURS."
-_MESSAGE_REMEDY: Final = "Open Jobs to see why, and to try them again."
+_MESSAGE_REMEDY: Final = "Open Admin, System, Jobs to see why, and to try them again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,7 @@ class Queue:
     url: str | Promise
     # The list of what needs an operator alone.
     stuck_url: str | Promise
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +71,9 @@ def queues() -> list[Queue]:
         Delivery.objects.exclude(state=DeliveryState.SENT),
         waiting=Q(state=DeliveryState.WAITING, attempts=0),
         working=Q(state=DeliveryState.WAITING, attempts__gt=0),
-        stuck=_LOST,
+        stuck=_lost(),
     )
+    lost = _newest_lost() if messages["stuck"] else None
     sinks = _count(
         SinkState.objects.all(),
         waiting=Q(due_at__gt=timezone.now()),
@@ -97,6 +102,7 @@ def queues() -> list[Queue]:
             stuck_url=reverse_lazy(
                 "admin:environments_app_delivery_changelist", query={"attention": "failed"}
             ),
+            why=lost.error if lost else "",
             **messages,
         ),
         Queue(
@@ -122,7 +128,7 @@ class Failure:
 
 def failures() -> list[Failure]:
     """Return the newest failed messages, failing targets, and stopped rotations; a statement each."""
-    messages = Delivery.objects.filter(_LOST)[:SHOWN]
+    messages = Delivery.objects.filter(_lost())[:SHOWN]
     # Administrators and auditors, who read this, know all accounts.
     names = names_of_addressees(messages, among=User.objects.all())
     targets = Target.objects.filter(live=True).exclude(last_error="").select_related("environment")
@@ -173,7 +179,7 @@ def work_status() -> Iterator[SystemStatus]:
         at=last,
         url=reverse_lazy("backups"),
     )
-    failed = Delivery.objects.filter(_LOST).count()
+    failed = Delivery.objects.filter(_lost()).count()
     yield SystemStatus(
         group=_STATUS_GROUP,
         name="Messages",
@@ -217,8 +223,16 @@ def leases() -> list[Lease]:
     return sorted(rows, key=lambda lease: lease.until)
 
 
-def _count(rows: QuerySet[Any], **kinds: Q) -> dict[str, int]:
-    counted: dict[str, int] = rows.order_by().aggregate(
+def _lost() -> Q:
+    return _LOST if settings.EMAIL_HOST else _LOST & ~_NOT_MAILED
+
+
+def _newest_lost() -> Delivery | None:
+    return Delivery.objects.filter(_lost()).order_by("-finished_at").first()
+
+
+def _count(rows: QuerySet[Any], **kinds: Q) -> dict[str, Any]:
+    counted: dict[str, Any] = rows.order_by().aggregate(
         **{name: Count("pk", filter=condition) for name, condition in kinds.items()}
     )
     return counted

@@ -32,7 +32,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from tempfile import mkstemp
+from tempfile import mkdtemp, mkstemp
 from typing import BinaryIO, Final
 
 from cryptography.exceptions import InvalidTag
@@ -213,6 +213,21 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         _sync_folder(path.parent)
     except OSError as error:
         raise Unwritable(f"{path} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def unfinished_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Give a folder that goes with the block; should its writer be killed, with the next one of this name."""
+    remove_unfinished(parent, escape(name))
+    draft = Path(mkdtemp(prefix=f".{name}.", suffix=_PARTIAL, dir=parent))
+    descriptor = os.open(draft, os.O_RDONLY)
+    try:
+        # As long as it is locked its writer lives.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield draft
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path, name: str = "keeper-*") -> int:

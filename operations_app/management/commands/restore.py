@@ -14,7 +14,7 @@ from audit_app.errors import KeyringUnavailable
 from core.config import variables as config_env
 from core.progress import add_progress, reported
 from operations_app.backup.errors import BackupError
-from operations_app.backup.restore import require_room, restore
+from operations_app.backup.restore import require_room, require_stopped, restore
 from operations_app.backup.restore_check import Check, compare, restore_drill
 from operations_app.backup.verification import Proof, verify_backup
 from operations_app.management.confirmation import ask_for_name, database_name
@@ -90,6 +90,7 @@ class Command(BaseCommand):
 
     def _restore(self, options: dict[str, Any]) -> None:
         require_room(replace=options["replace"])
+        require_stopped()
         if options["replace"] and not options["yes"]:
             database = f"the {connection.vendor} database {database_name()}"
             self.stdout.write(f"This destroys what {database} holds, for good.")

@@ -104,7 +104,7 @@ def _queues() -> list[dict[str, Any]]:
     return [
         {
             "label": queue.label, "waiting": queue.waiting, "working": queue.working,
-            "stuck": queue.stuck, "stuck_words": queue.stuck_words,
+            "stuck": queue.stuck, "stuck_words": queue.stuck_words, "why": queue.why,
         }
         for queue in queues()
     ]  # fmt: skip
@@ -171,7 +171,8 @@ def _lines(findings: dict[str, Any]) -> Iterator[str]:
         yield f"Schema: of a later release, which has {len(later)} more migrations; update this machine"
     yield from _process_lines(findings)
     for queue in findings["queues"] or ():
-        stuck = f", {queue['stuck']} {queue['stuck_words']}" if queue["stuck"] else ""
+        why = f": {queue['why']}" if queue["why"] else ""
+        stuck = f", {queue['stuck']} {queue['stuck_words']}{why}" if queue["stuck"] else ""
         yield f"{queue['label']}: {queue['waiting']} waiting, {queue['working']} in progress{stuck}"
     for alert in findings["alerts"] or ():
         yield f"Alert: {alert['kind']}, {alert['count']} open since {_moment(alert['since'])}"
@@ -189,7 +190,7 @@ def _last_lines(findings: dict[str, Any]) -> Iterator[str]:
     if "last_verification" not in findings["unknown"]:
         verified = findings["last_verification"]
         found = "" if not verified else ": no problem found" if verified["sound"] else ": problems found"
-        yield f"Last verification of the audit log: {_moment(verified and verified['at'])}{found}"
+        yield f"Last recorded verification of the audit log: {_moment(verified and verified['at'])}{found}"
 
 
 def _process_lines(findings: dict[str, Any]) -> Iterator[str]:

@@ -1,10 +1,13 @@
 """A restore brings everything back, on either database, and leaves what acts suspended."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from io import StringIO
 from itertools import chain
 from pathlib import Path
@@ -32,13 +35,15 @@ from environments_app.tokens.service import issue
 from operations_app.backup import restore as backup_restore
 from operations_app.backup.archive import rows
 from operations_app.backup.create import back_up
-from operations_app.backup.errors import Altered, Damaged, NotEmpty, RestoreFailed
+from operations_app.backup.errors import Altered, Damaged, InUse, NotEmpty, RestoreFailed
 from operations_app.backup.restore import restore
 from operations_app.backup.verification import verified_backup
+from operations_app.models import RunningProcess
 from operations_app.tests.backup.making import OPERATOR, another_database, backup_of, furnish
 from secrets_app.models import Secret
 from secrets_app.services import read
 from secrets_app.tests.kept import VALUE, keep
+from sync_app.jobs.leases import database_now
 from sync_app.models import Target
 from tests.processes import ROOT
 from tests.served import environment
@@ -234,6 +239,55 @@ def test_it_replaces_no_installation_that_begins_while_the_backup_is_proved(
         with pytest.raises(NotEmpty, match="--replace"):
             restore(made)
         assert [user.username for user in User.objects.all()] == ["somebody"]
+
+
+def seen(host: str, pid: int, seconds_ago: int = 10) -> None:
+    at = database_now() - timedelta(seconds=seconds_ago)
+    RunningProcess.objects.create(name=f"web {host} {pid}", kind="web", host=host, release="0", seen_at=at)
+
+
+@every_database
+def test_it_replaces_nothing_that_a_process_uses(cast: Cast, tmp_path: Path) -> None:
+    made = backup_of(cast, tmp_path)
+    keep(cast, "written/later")
+    for host, pid in ((socket.gethostname(), os.getpid()), ("elsewhere", 1)):
+        seen(host, pid)
+        with pytest.raises(InUse, match=f"web on {host}"):
+            restore(made, replace=True)
+        with pytest.raises(CommandError, match=r"stop it first.*Nothing was changed"):
+            call_command("restore", str(made), "--replace", "--yes", stdout=StringIO())
+        RunningProcess.objects.all().delete()
+    assert Secret.objects.filter(name="written/later").exists()
+
+
+@every_database
+def test_it_replaces_what_nobody_uses_any_more(cast: Cast, tmp_path: Path) -> None:
+    made = backup_of(cast, tmp_path)
+    keep(cast, "written/later")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    seen(socket.gethostname(), ended.pid)
+    seen("elsewhere", 1, seconds_ago=100)
+    restore(made, replace=True)
+    assert not Secret.objects.filter(name="written/later").exists()
+
+
+def test_it_replaces_nothing_that_is_used_since_the_backup_was_proved(
+    cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backup_of(cast, tmp_path)
+    keep(cast, "written/later")
+
+    @contextmanager
+    def slowly(path: Path, progress: Any) -> Iterator[Any]:
+        with verified_backup(path, progress) as proved:
+            seen("elsewhere", 1)
+            yield proved
+
+    monkeypatch.setattr(backup_restore, "verified_backup", slowly)
+    with pytest.raises(InUse):
+        restore(made, replace=True)
+    assert Secret.objects.filter(name="written/later").exists()
 
 
 @every_database

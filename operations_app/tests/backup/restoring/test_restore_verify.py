@@ -1,5 +1,6 @@
 """`keeper restore --verify` finds what is wrong with a backup, and touches nothing."""
 
+import fcntl
 import os
 import random
 import resource
@@ -221,8 +222,22 @@ def test_a_full_disk_stops_a_proof(made: Path, small_disk: Callable[[int], None]
     small_disk(20_000)
     with pytest.raises(BackupError):
         verify_backup(made)
-    assert list((configured.KEEPER_DATA_DIR).glob("proof-*")) == []
+    assert list((configured.KEEPER_DATA_DIR).glob(".proof*")) == []
     assert Secret.objects.count() == 2
+
+
+def test_what_a_killed_proof_left_is_removed_and_what_another_uses_is_not(made: Path) -> None:
+    folder = configured.KEEPER_DATA_DIR
+    left, used = folder / ".proof.left.partial", folder / ".proof.used.partial"
+    for place in (left, used):
+        place.mkdir(parents=True)
+        (place / "proof.db").write_bytes(b"rows")
+        os.utime(place, (1, 1))
+    descriptor = os.open(used, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    verify_backup(made)
+    os.close(descriptor)
+    assert sorted(folder.glob(".proof*")) == [used]
 
 
 def test_the_command_says_what_is_wrong(made: Path) -> None:

@@ -91,13 +91,15 @@ def test_a_late_backup_needs_attention(cast: Cast, settings: Settings) -> None:
 
 
 def test_a_queue_that_is_stuck_needs_attention(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    stuck = SimpleNamespace(label="Sync runs", waiting=2, working=0, stuck=1, stuck_words="wait too long")
+    stuck = SimpleNamespace(
+        label="Sync runs", waiting=2, working=0, stuck=1, stuck_words="wait too long", why="no room"
+    )
     monkeypatch.setattr(status, "queues", lambda: [stuck])
 
     code, text = run()
 
     assert code == status.NEEDS_ATTENTION
-    assert "Sync runs: 2 waiting, 0 in progress, 1 wait too long" in text
+    assert "Sync runs: 2 waiting, 0 in progress, 1 wait too long: no room" in text
 
 
 def test_a_keeper_that_cannot_serve_exits_with_2(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +173,7 @@ def test_a_schema_of_a_later_release_needs_attention(cast: Cast) -> None:
 def test_a_request_for_a_verification_is_none(cast: Cast) -> None:
     actor = cast.principal(cast.root)
     operator_jobs.request(actor=actor, kind=AuditJobKind.VERIFY_NEW)
-    assert "Last verification of the audit log: never" in run()[1]
+    assert "Last recorded verification of the audit log: never" in run()[1]
 
     operator_jobs.verify_log(actor=actor, extent=operator_jobs.Extent.SINCE_CHECKPOINT)
 
