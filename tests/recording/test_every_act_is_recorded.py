@@ -669,6 +669,7 @@ SILENT: Final[dict[str, str]] = {
     "*.history.add": _PART,
     "*.tell_mapped": _PART,
     "secrets_app.rows.store.event": _PART,
+    "secrets_app.acts.referring": _SHOWS,
     "secrets_app.rows.references.*": _PART,
     "*.sealed_version": _PART,
     "secrets_app.services.version_stages.prepare": _PART,
