@@ -145,7 +145,7 @@ def test_the_value_before_ends_only_after_the_served_one_has_logged_in(
     assert rotation.step == Step.GRACE
     tried: list[int] = []
 
-    def refused(self: RotationSession, number: int, *, what: str) -> None:
+    def refused(self: RotationSession, number: int, *, what: str, **_known: bool) -> None:
         tried.append(number)
         raise LoginRefused(f"{what} cannot log in")
 
