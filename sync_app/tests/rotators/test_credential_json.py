@@ -16,7 +16,7 @@ def parsed(**changes: Any) -> DatabaseCredential:
     return parse_credential(json.dumps(FIELDS | changes), engines=ENGINES)
 
 
-@pytest.mark.parametrize("engine", [*ENGINES])
+@pytest.mark.parametrize("engine", sorted(ENGINES))
 def test_each_engine_of_the_rotator_is_taken(engine: str) -> None:
     assert parsed(engine=engine).username == "app_a"
 
