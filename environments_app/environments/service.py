@@ -1,7 +1,7 @@
 """Use cases of environments: finding, creating and changing them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from django.conf import settings
@@ -149,8 +149,16 @@ def free_colour(name: str) -> str:
     return _COLOURS.get(name) or next(free, Colour.SLATE)
 
 
-def update_environment(*, actor: Principal, environment: Environment, **changes: Any) -> Environment:
+def update_environment(
+    *,
+    actor: Principal,
+    environment: Environment,
+    version_rules: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Environment:
     """Change settings of an environment (CHANGEABLE; its name stays) and return it as stored.
+
+    `version_rules` are members of `version_defaults`; the others stay as they are stored by then.
 
     Raises Invisible, Forbidden, InvalidField, Tampered, or ApprovalNeeded if it would no longer be
     protected, by fewer approvals, or if a protected one allowed offline copies or longer ones, changed its
@@ -163,10 +171,7 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     require(actor=actor, action=Action.ENVIRONMENT_UPDATE, environment=environment)
     for field in changes.keys() - set(CHANGEABLE):
         raise InvalidField(field, "This field can't be changed.")
-    if "guarded_prefixes" in changes:
-        changes["guarded_prefixes"] = _paths(changes["guarded_prefixes"])
-    if "emergency_reads" in changes:
-        changes["emergency_reads"] = changes["emergency_reads"] or None
+    changes = _cleaned(changes) | _with_rules(environment, version_rules)
     # An unchanged key that fails now does not prevent changes of the other settings.
     key = changes.get("kms_key_alias", environment.kms_key_alias)
     warnings = _checked_key(key) if key != environment.kms_key_alias else ()
@@ -177,6 +182,8 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
     proposal = weakening(environment, changes) if _weakens(actor, environment, changes) else None
     approval = require_release(actor=actor, proposal=proposal) if proposal is not None else None
     with lock_row(actor, environment, Action.ENVIRONMENT_UPDATE, environment) as stored:
+        # An approval is for the state that was seen: after a change of it, it is void.
+        changes |= _with_rules(stored, version_rules)
         if approval is None and _weakens(actor, stored, changes):
             raise Conflict("Approvals were turned on here, or a guard was set. Reload the page.")
         if changes.get("protected", stored.protected):
@@ -193,6 +200,23 @@ def update_environment(*, actor: Principal, environment: Environment, **changes:
             _record(actor, Action.ENVIRONMENT_UPDATE, stored, new_values | approved)
     stored.warnings = warnings
     return stored
+
+
+def _cleaned(changes: Mapping[str, Any]) -> dict[str, Any]:
+    cleaned = {**changes}
+    if "guarded_prefixes" in changes:
+        cleaned["guarded_prefixes"] = _paths(changes["guarded_prefixes"])
+    if "emergency_reads" in changes:
+        cleaned["emergency_reads"] = changes["emergency_reads"] or None
+    return cleaned
+
+
+def _with_rules(environment: Environment, rules: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the change that sets some members of the defaults of versions; none that is empty stays."""
+    if rules is None:
+        return {}
+    merged = {**(environment.version_defaults or {}), **rules}
+    return {"version_defaults": {name: value for name, value in merged.items() if value} or None}
 
 
 def _require_enough_people(environment: Environment, needed: int) -> None:

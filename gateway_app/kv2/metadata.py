@@ -50,6 +50,8 @@ _DELETED: Final = (
 _CAS_DIFFERS: Final = "metadata check-and-set parameter does not match the current version"
 _NO_CAS_REQUIRED: Final = "Keeper has no metadata_cas_required: leave it out. Nothing was stored."
 _AFTER: Final = "delete_version_after"
+# As many as a write without an expected version has.
+_ATTEMPTS: Final = 30
 
 
 class NamesView(Kv2View):
@@ -71,7 +73,8 @@ class NamesView(Kv2View):
         names = _names(self.actor, place, folder)
         found = set(_keys(folder, names) if old is None else _old_keys(old, mount, path.strip("/"), names))
         keys = sorted(name for name in found if name > after)
-        count = max(0, whole_number(limit, "limit")) if limit else 0
+        # Clients of OpenBao send -1 for all.
+        count = 0 if limit in {"", "-1"} else max(0, whole_number(limit, "limit"))
         if not keys:
             raise missing()
         return respond(envelope({"keys": keys[: count or None]}))
@@ -117,17 +120,19 @@ class MetadataView(NamesView):
 
     def _set(self, body: Mapping[str, Any], mount: str, path: str, *, merge: bool) -> HttpResponse:
         place, name = place_of(self.actor, mount, path)
-        secret = known_at(self.actor, place, name)
-        require(actor=self.actor, action=Action.SECRET_UPDATE, environment=place, name=name)
-        given = _given(body, merge=merge)
         cas = body.get("metadata_cas")
         seen = None if cas is None else whole_number(cas, "metadata_cas")
-        try:
-            return self._stored(place, name, secret, given, seen, merge=merge)
-        except StaleVersion as error:
-            if seen is None:
-                raise
-            raise Kv2Error(HTTPStatus.BAD_REQUEST, _CAS_DIFFERS) from error
+        for attempt in range(1, _ATTEMPTS + 1):
+            secret = known_at(self.actor, place, name)
+            require(actor=self.actor, action=Action.SECRET_UPDATE, environment=place, name=name)
+            try:
+                return self._stored(place, name, secret, _given(body, merge=merge), seen, merge=merge)
+            except StaleVersion as error:
+                if seen is not None:
+                    raise Kv2Error(HTTPStatus.BAD_REQUEST, _CAS_DIFFERS) from error
+                if attempt == _ATTEMPTS:
+                    raise
+        raise AssertionError("the loop returns or raises")
 
     def _stored(
         self,
@@ -158,8 +163,8 @@ class MetadataView(NamesView):
         if merge and "custom_metadata" in given:
             given["custom_metadata"] = merged(secret.custom_metadata, given["custom_metadata"]) or None
         given["metadata_version"] = secret.metadata_version + 1
-        expected = None if seen is None else secret.etag
-        write.update(actor=self.actor, secret=secret, anew=True, expected=expected, **given)
+        # What is merged and counted on is what was read: after another write it is read again.
+        write.update(actor=self.actor, secret=secret, anew=True, expected=secret.etag, **given)
         return no_content()
 
 
@@ -189,12 +194,7 @@ class ConfigView(Kv2View):
         if (after := body.get(_AFTER)) is not None:
             # A negative one lets no version end, whatever its secret says.
             given[_AFTER] = max(NEVER, _seconds(after))
-        defaults = {**(place.version_defaults or {}), **given}
-        update_environment(
-            actor=self.actor,
-            environment=place,
-            version_defaults={name: value for name, value in defaults.items() if value} or None,
-        )
+        update_environment(actor=self.actor, environment=place, version_rules=given)
         return no_content()
 
     put = post

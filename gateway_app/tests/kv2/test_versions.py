@@ -11,6 +11,7 @@ from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
 from environments_app.environments.memberships import grant
 from environments_app.environments.service import update_environment
+from environments_app.sessions.service import lock_row
 from environments_app.tests.cast import Cast
 from gateway_app.tests.kv2.conftest import Ask, token
 from secrets_app.errors import ManagedValue, StaleVersion, VersionGone
@@ -347,6 +348,48 @@ def test_flags_and_numbers_are_read_as_go_reads_them(ask: Ask, secret: Secret) -
     assert ask("GET", "secret/data/a").status_code == 404
 
 
+@pytest.mark.parametrize("method", ["PATCH", "POST"])
+def test_what_another_writer_described_meanwhile_is_merged_and_counted(
+    ask: Ask, secret: Secret, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    def describe(method: str, name: str) -> int:
+        sent = json.dumps({"custom_metadata": {name: "x"}}).encode()
+        return int(ask(method, "secret/metadata/a", sent).status_code)
+
+    assert describe("POST", "first") == 204
+    update = write.update
+
+    def meanwhile(**given: Any) -> Any:
+        monkeypatch.undo()
+        assert describe("PATCH", "theirs") == 204
+        return update(**given)
+
+    monkeypatch.setattr(write, "update", meanwhile)
+    assert describe(method, "own") == 204
+    found = ask("GET", "secret/metadata/a").json()["data"]
+    kept = {"first", "theirs", "own"} if method == "PATCH" else {"own"}
+    assert (found["custom_metadata"].keys(), found["current_metadata_version"]) == (kept, 3)
+
+
+def test_rules_of_a_mount_that_another_manager_set_meanwhile_stay(
+    ask: Ask, secret: Secret, manager: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def configure(**rules: object) -> int:
+        return int(ask("POST", "secret/config", json.dumps(rules).encode(), token=manager).status_code)
+
+    assert configure(delete_version_after="1h") == 204
+
+    def meanwhile(*given: Any) -> Any:
+        monkeypatch.undo()
+        assert configure(cas_required=True) == 204
+        return lock_row(*given)
+
+    monkeypatch.setattr("environments_app.environments.service.lock_row", meanwhile)
+    assert configure(max_versions=2, delete_version_after="0s") == 204
+    found = ask("GET", "secret/config").json()["data"]
+    assert (found["cas_required"], found["max_versions"], found["delete_version_after"]) == (True, 2, "0s")
+
+
 def test_metadata_is_written_read_and_merged(ask: Ask, secret: Secret) -> None:
     sent = {"custom_metadata": {"team": "a", "x": "1"}, "max_versions": 2, "cas_required": True}
     assert ask("POST", "secret/metadata/a", json.dumps(sent).encode()).status_code == 204
@@ -417,6 +460,7 @@ def test_names_are_listed_in_parts(cast: Cast, ask: Ask) -> None:
         return ask("GET", f"secret/metadata/p?list=true{query}").json()["data"]["keys"]
 
     assert keys("&limit=2") == ["a", "b"]
+    assert keys("&after=b&limit=-1") == keys("&after=b&limit=0") == keys("&after=b")
     assert keys("&after=b") == ["c/", "e"]
     assert keys("&after=b&limit=1") == ["c/"]
     assert ask("GET", "secret/metadata/p?list=true&limit=x").status_code == 400
