@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -70,9 +71,9 @@ def _host() -> str:
 
 def _lives(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
+        # It may be another account's: that lives as well.
+        with suppress(PermissionError):
+            os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
     return True

@@ -202,8 +202,8 @@ def _retire(session: RotationSession) -> StepWait | None:
     old = version_of(secret, rotation.retiring_number)
     rotator = _open_served(session, old)
     session.lease.renew()
-    served_for = database_now() - (rotation.promoted_at or database_now())
-    is_known = served_for > timedelta(seconds=rotator.propagation_seconds)
+    known_after = timedelta(seconds=rotator.propagation_seconds)
+    is_known = rotation.promoted_at is not None and database_now() - rotation.promoted_at > known_after
     session.require_login(secret.current_number, what=_SERVED, is_known=is_known)
     current = session.value(secret.current_number)
     rotator.retire(session.value(old.number), current=current, fence=session.lease.create_fence())

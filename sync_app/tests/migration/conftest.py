@@ -2,7 +2,7 @@
 
 import pytest
 
-from sync_app.migration import engine, passes, service
+from sync_app.migration import credentials, mounts, passes, service
 from sync_app.migration.sources import registry
 from sync_app.tests.migration.memory import CANARY, Memory
 
@@ -10,11 +10,8 @@ from sync_app.tests.migration.memory import CANARY, Memory
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> type[Memory]:
     monkeypatch.setattr(registry, "SOURCES", {**registry.SOURCES, "memory": Memory})
-    for module in (service, engine, passes):
-        if hasattr(module, "SOURCES"):
-            monkeypatch.setattr(module, "SOURCES", registry.SOURCES)
-    for name in ("credentials", "mounts"):
-        monkeypatch.setattr(f"sync_app.migration.{name}.SOURCES", registry.SOURCES)
+    for user in (credentials, mounts, service):
+        monkeypatch.setattr(user, "SOURCES", registry.SOURCES)
     monkeypatch.setattr(passes, "_BATCH", 3)
     monkeypatch.setattr(
         Memory, "secrets", {f"s{each}": [f"{CANARY} {each} {n}" for n in (1, 2)] for each in range(10)}

@@ -158,7 +158,7 @@ def test_a_token_that_may_not_ask_what_it_may_do_proves_nothing(vault: VaultWorl
     ("system", "namespace", "found"),
     [
         ("vault/c1/root/secret", "root", "vault/c1/secret"),
-        ("vault/c1/root/secret", "/root/", "vault/c1/secret"),
+        ("vault/c1/root/secret", "root/", "vault/c1/secret"),
         ("vault/c1/secret", "root", "vault/c1/secret"),
         # A namespace, or a mount, of that name.
         ("vault/c1/root/secret", "", "vault/c1/root/secret"),
