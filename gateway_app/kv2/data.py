@@ -35,7 +35,7 @@ from gateway_app.kv2.answers import (
 from gateway_app.kv2.metadata import cas_required, oldest_seen, was_deleted_there
 from gateway_app.kv2.mounts import environment_of, known_at, place_of
 from gateway_app.kv2.versions import delete_at
-from gateway_app.kv2.views import Kv2View, body_of, patch_of
+from gateway_app.kv2.views import Kv2View, body_of, patch_of, repeated
 from gateway_app.kv2.wrapping import requested, wrap_lifetime, wrapped
 from secrets_app.errors import NameTaken, NoSuchVersion, StaleVersion
 from secrets_app.models import Secret, SecretVersion
@@ -121,7 +121,9 @@ class DataView(_ValueView):
     def post(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:
         """Write a new version, if the current one is the one that the writer has seen."""
         body = body_of(request)
-        return self._write(*place_of(self.actor, mount, path), given_fields(body), given_cas(body))
+        place, name = place_of(self.actor, mount, path)
+        fields, cas = given_fields(body), given_cas(body)
+        return repeated(lambda: self._write(place, name, fields, cas))
 
     put = post
 
@@ -130,6 +132,11 @@ class DataView(_ValueView):
         body = patch_of(request)
         place, name = place_of(self.actor, mount, path)
         change, cas = given_fields(body), given_cas(body)
+        return repeated(lambda: self._patched(place, name, change, cas))
+
+    def _patched(
+        self, place: Environment, name: str, change: dict[str, Any], cas: int | None
+    ) -> HttpResponse:
         secret = known_at(self.actor, place, name)
         if secret is None or secret.rules.state(secret.current_number):
             require(actor=self.actor, action=Action.SECRET_UPDATE, environment=place, name=name)
@@ -137,7 +144,7 @@ class DataView(_ValueView):
         _require_cas(secret, place, cas)
         shown = self.revealed(secret, 0)
         fields = merged(members_of(secret.secret_type, shown.value), change)
-        return self._write(place, name, fields, shown.version.number if cas is None else cas)
+        return self._write(place, name, fields, cas, merged_with=shown.version.number)
 
     def delete(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Delete the current version; it can be restored."""
@@ -145,16 +152,32 @@ class DataView(_ValueView):
         delete_at(self.actor, place, name, lambda secret: [secret.current_number])
         return no_content()
 
-    def _write(self, place: Environment, name: str, fields: dict[str, Any], cas: int | None) -> HttpResponse:
+    def _write(
+        self,
+        place: Environment,
+        name: str,
+        fields: dict[str, Any],
+        cas: int | None,
+        *,
+        merged_with: int | None = None,
+    ) -> HttpResponse:
+        """Write a version. Without `cas` it raises NameTaken or StaleVersion where another was first."""
         secret = self._seen(place, name)
         _require_cas(secret, place, cas)
         number = secret.current_number + 1 if secret else first_number(place, name)
         if cas is not None and cas != (number - 1 if secret or self._was_deleted(place, name) else 0):
             raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS)
+        if merged_with not in {None, number - 1}:
+            if cas is not None:
+                raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS)
+            raise StaleVersion("The secret changes all the time. Nothing was stored. Try again.")
         value, kind = stored_form(fields, secret)
+        expected = None if cas is None and merged_with is None else number
         try:
-            written = self._stored(place, name, secret, value, kind, None if cas is None else number)
+            written = self._stored(place, name, secret, value, kind, expected)
         except (NameTaken, StaleVersion) as error:
+            if cas is None:
+                raise
             raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS) from error
         row = SecretVersion.objects.only("number", "created_at").get(
             secret=written, number=written.current_number

@@ -28,7 +28,7 @@ from gateway_app.kv2.answers import (
 )
 from gateway_app.kv2.durations import duration_of, duration_text
 from gateway_app.kv2.mounts import environment_of, folder_of, known_at, path_of, place_of
-from gateway_app.kv2.views import Kv2View, body_of, patch_of
+from gateway_app.kv2.views import Kv2View, body_of, patch_of, repeated
 from secrets_app.errors import StaleVersion
 from secrets_app.models import Secret, SecretVersion, VersionOrigin
 from secrets_app.models.version_rules import DELETED, NEVER
@@ -50,8 +50,6 @@ _DELETED: Final = (
 _CAS_DIFFERS: Final = "metadata check-and-set parameter does not match the current version"
 _NO_CAS_REQUIRED: Final = "Keeper has no metadata_cas_required: leave it out. Nothing was stored."
 _AFTER: Final = "delete_version_after"
-# As many as a write without an expected version has.
-_ATTEMPTS: Final = 30
 
 
 class NamesView(Kv2View):
@@ -122,17 +120,18 @@ class MetadataView(NamesView):
         place, name = place_of(self.actor, mount, path)
         cas = body.get("metadata_cas")
         seen = None if cas is None else whole_number(cas, "metadata_cas")
-        for attempt in range(1, _ATTEMPTS + 1):
+
+        def store() -> HttpResponse:
             secret = known_at(self.actor, place, name)
             require(actor=self.actor, action=Action.SECRET_UPDATE, environment=place, name=name)
-            try:
-                return self._stored(place, name, secret, _given(body, merge=merge), seen, merge=merge)
-            except StaleVersion as error:
-                if seen is not None:
-                    raise Kv2Error(HTTPStatus.BAD_REQUEST, _CAS_DIFFERS) from error
-                if attempt == _ATTEMPTS:
-                    raise
-        raise AssertionError("the loop returns or raises")
+            return self._stored(place, name, secret, _given(body, merge=merge), seen, merge=merge)
+
+        if seen is None:
+            return repeated(store)
+        try:
+            return store()
+        except StaleVersion as error:
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, _CAS_DIFFERS) from error
 
     def _stored(
         self,

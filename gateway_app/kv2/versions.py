@@ -11,14 +11,12 @@ from environments_app.authorization.policy import Principal, require
 from environments_app.models import Environment
 from gateway_app.kv2.answers import Kv2Error, no_content, whole_number
 from gateway_app.kv2.mounts import known_at, place_of
-from gateway_app.kv2.views import Kv2View, body_of
-from secrets_app.errors import StaleVersion
+from gateway_app.kv2.views import Kv2View, body_of, repeated
 from secrets_app.models import Secret
 from secrets_app.queries.lookup import find_last_deleted, find_with_versions
 from secrets_app.services import versions as service
 
 _NO_VERSIONS: Final = "No version number provided"
-_ATTEMPTS: Final = 5
 _NO_VERSION: Final = 2**31
 
 
@@ -75,17 +73,12 @@ class DestroyView(Kv2View):
 
 def delete_at(actor: Principal, place: Environment, name: str, chosen: Callable[[Secret], list[int]]) -> None:
     """Delete versions of the secret at a path, if there is one; a write meanwhile makes it look again."""
-    for attempt in range(_ATTEMPTS):
-        secret = _asked(actor, Action.SECRET_DELETE, place, name)
-        if secret is None:
-            return
-        try:
+
+    def delete() -> None:
+        if secret := _asked(actor, Action.SECRET_DELETE, place, name):
             service.delete_versions(actor=actor, secret=secret, numbers=chosen(secret))
-        except StaleVersion:
-            if attempt == _ATTEMPTS - 1:
-                raise
-        else:
-            return
+
+    repeated(delete)
 
 
 def _asked(actor: Principal, action: Action, place: Environment, name: str) -> Secret | None:

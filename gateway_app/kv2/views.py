@@ -1,8 +1,9 @@
 """The base of the protocol's views: who calls, what is refused, and how an error is answered."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +15,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalNeeded, BadToken, Forbidden, Invisible, Suspended
 from gateway_app.kv2.answers import Kv2Error, denied, parsed, respond
 from gateway_app.protocol import ProtocolView, signed_in
-from secrets_app.errors import WrappingEnded
+from secrets_app.errors import NameTaken, StaleVersion, WrappingEnded
 
 _NAMESPACES: Final = frozenset({"", "/", "root", "root/"})
 PATCH_TYPE: Final = "application/merge-patch+json"
@@ -29,6 +30,20 @@ _UNREADABLE_WRAPPING: Final = (
     "X-Vault-Wrap-TTL is empty or cannot be read: give a time such as 5m, or leave it out. Nothing was done."
 )
 _NO_METHOD: Final = "unsupported operation"
+# As many as a write without an expected version has.
+_ATTEMPTS: Final = 30
+Answer = TypeVar("Answer")
+
+
+def repeated(act: Callable[[], Answer]) -> Answer:
+    """Do what reads a secret and writes it, and begin again where another write was first.
+
+    Raises NameTaken or StaleVersion after the last attempt.
+    """
+    for _ in range(1, _ATTEMPTS):
+        with suppress(NameTaken, StaleVersion):
+            return act()
+    return act()
 
 
 class OpenView(ProtocolView):

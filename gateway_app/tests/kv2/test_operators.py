@@ -154,7 +154,7 @@ def test_what_was_only_described_is_no_secret_yet(
     assert SecretVersion.objects.filter(secret=secret).count() == 1
 
 
-def test_of_two_that_describe_a_path_at_once_one_is_refused(
+def test_of_two_that_describe_a_path_at_once_both_are_kept(
     cast: Cast, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = store.insert
@@ -168,5 +168,8 @@ def test_of_two_that_describe_a_path_at_once_one_is_refused(
             taken(**options)
 
         monkeypatch.setattr(write, "insert", first)
-        assert told("PUT", f"secret/metadata/{path}", {"cas_required": True})[0] == 412
+        assert told("PUT", f"secret/metadata/{path}", {"cas_required": True})[0] == 204
         assert Secret.objects.filter(name=path).count() == 1
+        found = told("GET", f"secret/metadata/{path}")[1]["data"]
+        kept = (0, 1) if meanwhile == "data" else (2, 0)
+        assert (found["cas_required"], found["max_versions"], found["current_version"]) == (True, *kept)

@@ -371,6 +371,25 @@ def test_what_another_writer_described_meanwhile_is_merged_and_counted(
     assert (found["custom_metadata"].keys(), found["current_metadata_version"]) == (kept, 3)
 
 
+@pytest.mark.parametrize(("cas", "status"), [(None, 200), (3, 400), (4, 400)])
+def test_a_change_of_members_is_merged_with_the_value_that_it_replaces(
+    ask: Ask, secret: Secret, monkeypatch: pytest.MonkeyPatch, cas: int | None, status: int
+) -> None:
+    def meanwhile(**given: Any) -> Any:
+        monkeypatch.undo()
+        shown = reveal(**given)
+        assert ask("POST", "secret/data/a", json.dumps({"data": {"theirs": "x"}}).encode()).status_code == 200
+        return shown
+
+    monkeypatch.setattr("gateway_app.kv2.data.reveal", meanwhile)
+    options = {} if cas is None else {"cas": cas}
+    change = json.dumps({"data": {"own": "x"}, "options": options}).encode()
+    answer = ask("PATCH", "secret/data/a", change)
+    assert answer.status_code == status, answer.json()
+    own = {"own": "x"} if status == 200 else {}
+    assert value_of(ask("GET", "secret/data/a")) == {"theirs": "x"} | own
+
+
 def test_rules_of_a_mount_that_another_manager_set_meanwhile_stay(
     ask: Ask, secret: Secret, manager: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
