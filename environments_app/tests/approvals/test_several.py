@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -50,7 +51,7 @@ def asked(cast: Cast) -> Approval:
     return ask(cast.principal(cast.alice), protected=False)
 
 
-def ask(actor: Principal, **changes: object) -> Approval:
+def ask(actor: Principal, **changes: Any) -> Approval:
     place = Environment.objects.get(name="production")
     with pytest.raises(ApprovalNeeded) as raised:
         environments.update_environment(actor=actor, environment=place, **changes)

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -73,9 +74,9 @@ def test_a_name_is_taken_once(cast: Cast) -> None:
         ("kms_key_alias", "keeper"), ("kms_key_alias", "alias/a b"), ("kms_key_alias", "arn:aws:iam::1:role/x"), ("position", -1),
     ],
 )  # fmt: skip
-def test_it_refuses_bad_settings(cast: Cast, field: str, value: object) -> None:
+def test_it_refuses_bad_settings(cast: Cast, field: str, value: Any) -> None:
     with pytest.raises(InvalidField) as refusal:
-        environments.create_environment(actor=cast.principal(cast.root), name="staging", **{field: value})  # type: ignore[arg-type]
+        environments.create_environment(actor=cast.principal(cast.root), name="staging", **{field: value})
     assert refusal.value.field == field
     with pytest.raises(InvalidField):
         environments.update_environment(
