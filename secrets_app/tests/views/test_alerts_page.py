@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from environments_app.models import Alert, Delivery, DeliveryState, Recipient, User
 from environments_app.tests.cast import Cast
@@ -53,7 +54,7 @@ def test_a_failed_message_offers_to_try_again(cast: Cast, signed_in: SignedIn) -
     assert manager.post(f"/environments/production/messages/{sent.pk}/retry").status_code == 404
 
 
-def test_each_message_names_whom_it_went_to(cast: Cast, signed_in: SignedIn) -> None:
+def test_each_message_names_whom_it_went_to(cast: Cast, settings: Settings, signed_in: SignedIn) -> None:
     recipient = Recipient.objects.create(
         environment=cast.development, email="ops@example.com", created_by="alice"
     )
@@ -69,6 +70,12 @@ def test_each_message_names_whom_it_went_to(cast: Cast, signed_in: SignedIn) -> 
     ):
         page = signed_in(user).get(PAGE)
         assert [each["to"] for each in page.context["deliveries"]] == names[::-1]
+    jobs = signed_in(cast.root).get("/admin/system/", {"tab": "work"}).content.decode()
+    # Without a mail server nothing was to be mailed to people.
+    assert [name for name in ("ops@example.com", "erin") if f"message to {name}:" in jobs] == [
+        "ops@example.com"
+    ]
+    settings.EMAIL_HOST = "mail.example.com"
     jobs = signed_in(cast.root).get("/admin/system/", {"tab": "work"}).content.decode()
     for name in ("ops@example.com", "erin", "charlie", "a removed recipient"):
         assert f"message to {name}: something" in jobs
