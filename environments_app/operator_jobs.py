@@ -30,7 +30,7 @@ from audit_app.recording.recorder import commit_record
 from audit_app.retention.prune import MINIMUM_DAYS, StreamPlan, plan
 from audit_app.verification.stream_walker import ReportingStats, VerificationStats
 from core.canonical_json import parsed_details
-from core.db.concurrency import claim, unleased
+from core.db.concurrency import claim, retry_collisions, unleased
 from core.errors import KeeperError
 from core.workers import nudge
 from environments_app.authorization.policy import Principal, require
@@ -168,17 +168,31 @@ def verify_log(*, actor: Principal, extent: Extent, tally: VerificationStats | N
     """
     require(actor=actor, action=Action.TRAIL_VERIFY, environment=None)
     tally = tally or VerificationStats()
-    problems = list(islice(_problems(extent, tally), MOST_PROBLEMS))
-    commit_record(
-        actor=actor,
-        action=Action.TRAIL_VERIFY,
-        stream=streams.SYSTEM,
-        object=AuditObject("trail", deployment_uuid(), "all streams"),
-        outcome=Outcome.FAILED if problems else Outcome.ALLOWED,
-        details={"extent": extent.value, "problems": len(problems), **asdict(tally)},
-    )
+    problems = list(islice(problems_of(extent, tally), MOST_PROBLEMS))
+    record_verification(actor=actor, extent=extent, tally=tally, problems=len(problems))
     return Verification(
         extent=extent, tally=tally, problems=problems, discontinuities=list(discontinuities())
+    )
+
+
+def problems_of(extent: Extent, tally: VerificationStats) -> Iterator[Problem]:
+    """Yield what is wrong with the audit log, and in full with the rows it covers."""
+    if extent is Extent.SINCE_CHECKPOINT:
+        return since_checkpoint(tally=tally)
+    return chain(whole_log(tally=tally), run_checks())
+
+
+def record_verification(*, actor: Principal, extent: Extent, tally: VerificationStats, problems: int) -> None:
+    """Record how a verification ended, as `last_verification` has it. Raises as `commit_record` does."""
+    retry_collisions(
+        lambda: commit_record(
+            actor=actor,
+            action=Action.TRAIL_VERIFY,
+            stream=streams.SYSTEM,
+            object=AuditObject("trail", deployment_uuid(), "all streams"),
+            outcome=Outcome.FAILED if problems else Outcome.ALLOWED,
+            details={"extent": extent.value, "problems": problems, **asdict(tally)},
+        )
     )
 
 
@@ -191,12 +205,6 @@ def last_verification(*, actor: Principal) -> AuditEvent | None:
     # By the act alone, as its index has it. Requests of the same act have no count of problems.
     newest = AuditEvent.objects.filter(action=Action.TRAIL_VERIFY).order_by("-id")[:_LOOKED_AT]
     return next((event for event in newest if "problems" in parsed_details(event.details)), None)
-
-
-def _problems(extent: Extent, tally: VerificationStats) -> Iterator[Problem]:
-    if extent is Extent.SINCE_CHECKPOINT:
-        return since_checkpoint(tally=tally)
-    return chain(whole_log(tally=tally), run_checks())
 
 
 RUN: Final = "environments_app.tasks.run_audit_jobs"

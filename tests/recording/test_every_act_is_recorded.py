@@ -708,7 +708,6 @@ SILENT: Final[dict[str, str]] = {
 }
 # Commands and tasks that record nothing, each with its reason.
 SILENT_WORK: Final = {
-    "audit_app.management.commands.verify_audit": "it only reads, also where nothing can be written",
     "operations_app.management.commands.status": "it only reads",
     "operations_app.management.commands.check_upgrade": "it only reads",
     "operations_app.management.commands.alerts": "it only reads",

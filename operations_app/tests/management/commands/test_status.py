@@ -191,6 +191,18 @@ def test_a_verification_that_found_something_needs_attention(cast: Cast) -> None
     assert "problems found" in text
 
 
+def test_what_verify_audit_found_needs_attention(cast: Cast) -> None:
+    keep(cast, "a")
+    Secret.objects.update(name="b")
+    with pytest.raises(SystemExit, match="1"):
+        call_command("verify_audit", stdout=io.StringIO())
+
+    code, text = run()
+
+    assert code == status.NEEDS_ATTENTION
+    assert "UTC, just now: problems found" in text
+
+
 def test_a_database_that_is_away_is_all_that_is_told(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     away = Result(name="database", ok=False, for_operators="OperationalError")
     monkeypatch.setattr(status, "results", lambda: [away])

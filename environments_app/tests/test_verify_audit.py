@@ -3,10 +3,15 @@ import json
 
 import pytest
 from django.core.management import call_command
+from django.db import OperationalError
 from pytest_django import Settings
 
+from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem, run_checks
+from audit_app.models import AuditEvent
 from audit_app.tests.trail import STREAM, sql, write
+from core.canonical_json import parsed_details
+from environments_app import operator_jobs
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
@@ -58,6 +63,45 @@ def test_the_checks_of_the_apps_count(settings: Settings) -> None:
     code, lines = run()
     assert code == 1
     assert lines[0] == "edited: membership 3: not written by Keeper"
+
+
+@pytest.mark.parametrize("extent", ["full", "since-checkpoint"])
+@pytest.mark.parametrize(("damage", "outcome"), [(0, "allowed"), (1, "failed")])
+def test_the_result_is_recorded_as_page_and_api_record_it(extent: str, damage: int, outcome: str) -> None:
+    write(3)
+    if damage:
+        sql("UPDATE audit_app_auditevent SET actor_name = 'x' WHERE stream = %s AND sequence = 2", STREAM)
+    code, lines = run(f"--{extent}", "--format", "json")
+    event = AuditEvent.objects.get(action=Action.TRAIL_VERIFY)
+    details = parsed_details(event.details)
+    assert (code, event.outcome, json.loads("\n".join(lines))["recorded"]) == (damage, outcome, True)
+    assert (event.actor_kind, details["extent"], details["problems"]) == ("system", extent, damage)
+
+
+@pytest.mark.parametrize("arguments", [["--no-record"], ["--stream", STREAM]])
+def test_without_a_record_nothing_is_written(arguments: list[str]) -> None:
+    write(3)
+    code, lines = run(*arguments, "--format", "json")
+    assert (code, json.loads("\n".join(lines))["recorded"]) == (0, False)
+    assert not AuditEvent.objects.filter(action=Action.TRAIL_VERIFY).exists()
+
+
+@pytest.mark.parametrize(("damage", "code"), [("", 75), ("actor_name = 'x'", 1)])
+def test_what_was_found_is_printed_where_it_cannot_be_recorded(
+    damage: str, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(3)
+    if damage:
+        sql(f"UPDATE audit_app_auditevent SET {damage} WHERE stream = %s AND sequence = 2", STREAM)
+
+    def read_only(**_: object) -> None:
+        raise OperationalError(1290, "the server is running with the --read-only option")
+
+    monkeypatch.setattr(operator_jobs, "commit_record", read_only)
+    ended, lines = run()
+    assert ended == code
+    assert lines[-1].endswith("1 problems" if damage else "0 problems")
+    assert "`keeper status` does not show it" in capsys.readouterr().err
 
 
 def test_one_stream_can_be_verified_alone() -> None:
