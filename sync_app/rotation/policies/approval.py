@@ -17,6 +17,7 @@ from environments_app.approvals.gate import (
 from environments_app.authorization.policy import Principal
 from environments_app.errors import Conflict
 from sync_app.models import Rotation, RotationPolicy
+from sync_app.rotation.policies.credentials import rotator_class
 
 
 def refuse_running(actor: Principal, policy: RotationPolicy) -> None:
@@ -34,10 +35,22 @@ def require_resume_approval(actor: Principal, policy: RotationPolicy) -> Approva
     lines = [
         Line("Rotator", "", policy.rotator),
         Line("Place", "", policy.endpoint),
+        *_describe_settings(policy),
         Line("When", "", str(every)),
         Line("Grace", "", f"{policy.grace_seconds} s"),
     ]
     return _require_approval(actor, Action.ROTATION_SUSPEND, policy, lines, {"policy": policy.pk})
+
+
+def _describe_settings(policy: RotationPolicy) -> list[Line]:
+    """Name every setting that is in force, defaults included: each decides what is rotated, and where."""
+    lines = []
+    for field in rotator_class(policy.rotator).settings_fields:
+        value = policy.settings.get(field.name) or field.default
+        if value:
+            shown = "given" if field.name == "ca_certificate" else ", ".join(value.split("\n"))
+            lines.append(Line(field.label, "", shown))
+    return lines
 
 
 def require_rotate_approval(

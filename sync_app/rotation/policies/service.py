@@ -139,7 +139,7 @@ def change_connection(
 
     Where a credential goes is only changed with the credential in hand, and only if the value that
     is served logs in there; the old envelope opens no more. With the same settings it is also done
-    while a rotation is at work, which may need it.
+    while a rotation is at work, which may need it. In a protected environment only while it is suspended.
 
     Raises what `create` raises, Tampered, RotationInProgress, and RotationConflict once it was removed.
     """
@@ -151,14 +151,13 @@ def change_connection(
         uuid=policy.uuid, environment=policy.environment, secret=policy.secret, rotator=policy.rotator
     )
     rotator = build_rotator(policy.rotator, settings=settings_after, credentials=credentials)
-    if _without_empty(rotator.settings) != _without_empty(policy.settings):
-        refuse_running(actor, policy)
+    refuse_running(actor, policy)
     _apply_proven_connection(actor, draft, rotator, Action.ROTATION_CHANGE)
     seal_credentials(draft, credentials)
     with _lock_policy(policy) as stored:
+        refuse_running(actor, stored)
         # It may have been moved since it was read.
         if draft.settings != _without_empty(stored.settings):
-            refuse_running(actor, stored)
             if stored.rotations.filter(slot__isnull=False).exists():
                 raise RotationInProgress(NOT_ENDED)
             refuse_shared_logins(draft, actor=actor)
