@@ -3,6 +3,7 @@
 import ast
 import gc
 import importlib
+import json
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -27,6 +28,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 NOT_SET_UP: Final = "The database has not been set up. Run `keeper init-db` (or `make run`) first."
 # Those that set it up, replace it, or try the keys that it will need.
 BEFORE_SETUP: Final = frozenset({"run", "init_db", "reset_db", "restore", "kms"})
+# They migrate: that migrations are missing is no reason for their failure.
+_MIGRATES: Final = frozenset({"run", "init_db", "reset_db", "restore", "migrate"})
 _LINE: Final = 90
 # What a command gives each request to KMS: nobody waits for a page.
 _KEY_SECONDS: Final = 60.0
@@ -163,7 +166,7 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
 
     try:
         if needs_setup:
-            _require_setup(arguments[0])
+            _require_setup(arguments)
         django.setup()
         if not serves:
             gc.freeze()
@@ -180,26 +183,32 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
     except (KeyUnavailable, KeyringUnavailable) as error:
         if "--traceback" in arguments:
             raise
-        # What a command found damaged ends it with 1.
-        sys.stderr.write(f"keeper: {error}\n")
-        sys.exit(os.EX_TEMPFAIL)
+        _end(arguments, str(error))
     except DatabaseError as error:
-        sentence = _sentence(error)
+        sentence, is_damage = _sentence(error, arguments)
         if "--traceback" in arguments or not sentence:
             raise
-        sys.exit(f"keeper: {sentence}")
+        _end(arguments, sentence, is_damage=is_damage)
 
 
-def _require_setup(command: str) -> None:
+def _end(arguments: Sequence[str], problem: str, *, is_damage: bool = False) -> NoReturn:
+    """End a command that could not do its work: 1 is for what it found."""
+    code = CANNOT_TELL if arguments[0] in TELLS_STATE else 1 if is_damage else os.EX_TEMPFAIL
+    if "--format json" in " ".join(arguments).replace("=", " "):
+        sys.stdout.write(json.dumps({"exit_code": code, "status": "unavailable", "problem": problem}) + "\n")
+    sys.stderr.write(f"keeper: {problem}\n")
+    sys.exit(code)
+
+
+def _require_setup(arguments: Sequence[str]) -> None:
     """Exit unless the database is set up; `status` itself shows that a database is away."""
     from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
 
     try:
         if not is_set_up():
-            sys.stderr.write(f"keeper: {NOT_SET_UP}\n")
-            sys.exit(CANNOT_TELL if command in TELLS_STATE else 1)
+            _end(arguments, NOT_SET_UP)
     except OperationalError:
-        if command not in TELLS_STATE:
+        if arguments[0] not in TELLS_STATE:
             raise
         return
     config_env.store_held()
@@ -220,18 +229,39 @@ def _run_persistently(arguments: Sequence[str]) -> None:
                 raise
 
 
-def _sentence(error: Exception) -> str:
-    """Return what an error of the database means to an operator, "" if it is a defect."""
+def _sentence(error: Exception, arguments: Sequence[str]) -> tuple[str, bool]:
+    """Return what an error of the database means, "" if it is a defect, and whether that is damage."""
     from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
 
     from audit_app.integrity.check_registry import is_damage  # noqa: PLC0415 - Django only once nothing is unmet
 
     # Number and message, or only the message.
     reason = ": ".join(str(part) for part in error.args) or type(error).__name__
+    if is_damage(error):
+        remedy = "Stop Keeper, keep a copy of the file, and restore the last backup."
+        return f"The database is damaged: {reason}. {remedy}", True
+    if lacks := _missing_migrations(arguments):
+        remedy = "Run `keeper check-upgrade`, then `keeper init-db`."
+        return f"The database waits for its migrations, {lacks:,} of this release. {remedy}", False
     if isinstance(error, OperationalError):
-        return f"Can't use the database at DATABASE_URL: {reason} (add --traceback for details)."
-    remedy = "Stop Keeper, keep a copy of the file, and restore the last backup."
-    return f"The database is damaged: {reason}. {remedy}" if is_damage(error) else ""
+        return f"Can't use the database at DATABASE_URL: {reason} (add --traceback for details).", False
+    return "", False
+
+
+def _missing_migrations(arguments: Sequence[str]) -> int:
+    """Return how many migrations the database lacks; 0 for a command that makes them itself."""
+    from django.apps import apps  # noqa: PLC0415 - Django only once nothing is unmet
+    from django.db import DatabaseError  # noqa: PLC0415 - Django only once nothing is unmet
+
+    from operations_app.health.schema import missing_migrations  # noqa: PLC0415 - Django only once nothing is unmet
+
+    if not apps.ready or (arguments[0] in _MIGRATES and "--compare" not in arguments):
+        return 0
+    try:
+        return len(missing_migrations())
+    except DatabaseError:
+        # It does not answer.
+        return 0
 
 
 def _run(arguments: Sequence[str]) -> None:

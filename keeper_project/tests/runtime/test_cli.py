@@ -1,5 +1,6 @@
 """`keeper X` is `manage.py X`, also in the brief's spelling, and says clearly what is wrong."""
 
+import json
 import os
 import re
 import sqlite3
@@ -10,6 +11,8 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from django.db import ProgrammingError
+from django.db.migrations.recorder import MigrationRecorder
 
 from keeper_project.runtime import cli
 from keeper_project.runtime.cli import translate
@@ -68,11 +71,60 @@ def test_it_runs_a_command(tmp_path: Path) -> None:
 )
 def test_it_makes_nothing_before_the_database_is_set_up(tmp_path: Path, typed: str) -> None:
     done = keeper(*typed.split(), data=tmp_path / "var")
-    assert done.returncode == 1
-    assert done.stderr == (
-        "keeper: The database has not been set up. Run `keeper init-db` (or `make run`) first.\n"
-    )
+    assert done.returncode == os.EX_TEMPFAIL
+    assert done.stderr == f"keeper: {cli.NOT_SET_UP}\n"
     assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [("status --format json", 2), ("alerts --format json", 75), ("tokens list --format=json", 75)],
+)
+def test_in_json_the_problem_is_a_document(tmp_path: Path, typed: str, code: int) -> None:
+    done = keeper(*typed.split(), data=tmp_path / "var")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["exit_code"], told["status"]) == (code, code, "unavailable")
+    assert told["problem"] == cli.NOT_SET_UP
+
+
+@pytest.mark.parametrize("typed", ["verify-audit", "alerts --format json"])
+def test_a_database_that_does_not_answer_has_a_code_of_its_own(tmp_path: Path, typed: str) -> None:
+    url = "mysql://keeper:none@127.0.0.1:1/keeper"
+    done = keeper(*typed.split(), data=tmp_path, DATABASE_URL=url)
+    assert done.returncode == os.EX_TEMPFAIL
+    assert "Can't use the database at DATABASE_URL" in done.stderr
+    assert ("Can't use the database" in done.stdout) == ("json" in typed)
+
+
+@pytest.mark.parametrize("typed", ["backup", "verify-audit", "kms key-info", "tokens list --format json"])
+def test_a_database_that_waits_for_migrations_says_so(
+    tmp_path: Path, schema: Path | None, typed: str
+) -> None:
+    if schema is None:
+        return
+    data = tmp_path / "var"
+    begin_on(schema, data)
+    with closing(sqlite3.connect(data / "keeper.db")) as database, database:
+        database.execute("DELETE FROM django_migrations WHERE app = 'environments_app' AND name > '0040'")
+        for table in ("environment", "servicetoken"):
+            database.execute(f"ALTER TABLE environments_app_{table} RENAME COLUMN name TO later")
+    done = keeper(*typed.split(), data=data)
+    assert done.returncode == os.EX_TEMPFAIL
+    assert done.stderr.startswith("keeper: The database waits for its migrations")
+    assert "keeper init-db" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("typed", "waits"),
+    [("backup", True), ("restore f --compare", True), ("restore f", False), ("init_db", False)],
+)
+def test_what_migrates_itself_is_not_told_to(typed: str, *, waits: bool) -> None:
+    lacks = ProgrammingError(1146, "Table 'keeper.environments_app_a' doesn't exist")
+    assert cli._sentence(lacks, typed.split()) == ("", False)
+    MigrationRecorder.Migration.objects.filter(app="environments_app", name__gt="0040").delete()
+    assert ("waits for its migrations" in cli._sentence(lacks, typed.split())[0]) == waits
 
 
 def test_help_names_keepers_own_commands_with_a_line_each(tmp_path: Path) -> None:
@@ -132,7 +184,7 @@ def test_it_says_in_a_line_which_database_it_does_not_know(tmp_path: Path) -> No
 def test_it_says_in_a_line_that_the_database_does_not_answer(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/missing/keeper.db"
     done = keeper("init-db", data=tmp_path, DATABASE_URL=url, KEEPER_LOG_FILE="-")
-    assert done.returncode == 1
+    assert done.returncode == os.EX_TEMPFAIL
     (line,) = [each for each in done.stderr.splitlines() if not each.startswith("{")]
     assert line.startswith("keeper: Can't use the database at DATABASE_URL: unable to open database file")
     assert "Traceback" in keeper("init-db", "--traceback", data=tmp_path, DATABASE_URL=url).stderr
