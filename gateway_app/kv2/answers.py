@@ -107,7 +107,7 @@ def facts_of(shown: RevealedValue) -> dict[str, Json]:
 
 def revealed(shown: RevealedValue) -> dict[str, Any]:
     """Return a version that was read as `data` answers it."""
-    return {"data": fields_of(shown.secret.secret_type, shown.value), "metadata": facts_of(shown)}
+    return {"data": fields_of(shown.secret_type, shown.value), "metadata": facts_of(shown)}
 
 
 # What the events of reads hold besides the version.
@@ -137,7 +137,7 @@ def members_of(secret_type: str, value: str) -> dict[str, Any]:
 
 
 def _is_object(secret_type: str, value: str) -> bool:
-    """Return whether a value is a JSON object; a version from before a change of type may be anything."""
+    """Return whether a value is a JSON object; one from before Keeper kept former types may be anything."""
     if secret_type != SecretType.JSON:
         return False
     try:

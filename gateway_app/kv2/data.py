@@ -143,7 +143,7 @@ class DataView(_ValueView):
             return self._nothing_to_patch(place, secret, cas)
         _require_cas(secret, place, cas)
         shown = self.revealed(secret, 0)
-        fields = merged(members_of(secret.secret_type, shown.value), change)
+        fields = merged(members_of(shown.secret_type, shown.value), change)
         return self._write(place, name, fields, cas, merged_with=shown.version.number)
 
     def delete(self, request: HttpRequest, mount: str, path: str) -> HttpResponse:  # noqa: ARG002 - Django's signature
@@ -172,9 +172,8 @@ class DataView(_ValueView):
                 raise Kv2Error(HTTPStatus.BAD_REQUEST, CAS_DIFFERS)
             raise StaleVersion("The secret changes all the time. Nothing was stored. Try again.")
         value, kind = stored_form(fields, secret)
-        expected = None if cas is None and merged_with is None else number
         try:
-            written = self._stored(place, name, secret, value, kind, expected)
+            written = self._stored(place, name, secret, value, kind, number)
         except (NameTaken, StaleVersion) as error:
             if cas is None:
                 raise
@@ -205,24 +204,16 @@ class DataView(_ValueView):
         return known_at(self.actor, place, name)
 
     def _stored(
-        self, place: Environment, name: str, secret: Secret | None, value: str, kind: Any, number: int | None
+        self, place: Environment, name: str, secret: Secret | None, value: str, kind: Any, number: int
     ) -> Secret:
-        """Store a value, under `number` if the writer has named the version before it."""
-        if secret is not None:
-            return write.update(
-                actor=self.actor,
-                secret=secret,
-                secret_type=kind,
-                value=value,
-                expected=secret.etag if number is not None else None,
-                anew=True,
-            )
-        if number is not None:
+        """Store a value in the form of the secret that was seen. Raises NameTaken or StaleVersion."""
+        if secret is None:
             return write.create(
                 actor=self.actor, environment=place, name=name, secret_type=kind, value=value, number=number
             )
-        written, _ = write.put(actor=self.actor, environment=place, name=name, secret_type=kind, value=value)
-        return written
+        return write.update(
+            actor=self.actor, secret=secret, secret_type=kind, value=value, expected=secret.etag, anew=True
+        )
 
 
 class SubkeysView(_ValueView):
@@ -235,7 +226,7 @@ class SubkeysView(_ValueView):
         depth = request.GET.get("depth", "")
         levels = whole_number(depth, "depth") if depth else 0
         shown = self.read(request, *place_of(self.actor, mount, path), self.revealed)
-        members = _subkeys(members_of(shown.secret.secret_type, shown.value), levels or -1)
+        members = _subkeys(members_of(shown.secret_type, shown.value), levels or -1)
         return respond(envelope({"subkeys": members, "metadata": facts_of(shown)}))
 
 

@@ -37,7 +37,7 @@ class StaticCredentialsView(Kv2View):
         require_policy_access(actor=self.actor, action=Action.ROTATION_VIEW, policy=policy)
         require_authentic(policy)
         shown = reveal(actor=self.actor, secret=secret, details=PROTOCOL)
-        members = members_of(secret.secret_type, shown.value)
+        members = members_of(shown.secret_type, shown.value)
         username, password = members.get("username"), members.get("password")
         if not isinstance(username, str) or not isinstance(password, str):
             raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_LOGIN)

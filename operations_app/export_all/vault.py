@@ -6,6 +6,7 @@ interrupted export goes on after what Vault has of a secret already.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -108,10 +109,12 @@ def _fields(whole: Whole, version: Version | None) -> dict[str, Any]:
     """Return the object that a version is in Vault: its own members, or one text under `value`."""
     if version is None or version.value is None:
         return {}
-    if whole.secret.secret_type == SecretType.JSON:
-        found = orjson.loads(version.value)
-        if isinstance(found, dict):
-            return found
+    if whole.secret.type_of(version.row.number) == SecretType.JSON:
+        # One from before Keeper kept former types may be anything.
+        with suppress(orjson.JSONDecodeError):
+            found = orjson.loads(version.value)
+            if isinstance(found, dict):
+                return found
     return {"value": version.value}
 
 

@@ -242,6 +242,10 @@ class Secret(AuthenticatedRow):
     def rules(self, rules: VersionRules) -> None:
         self.version_rules = rules.stored()
 
+    def type_of(self, number: int) -> str:
+        """Return the type that the secret had when a version was written."""
+        return self.rules.type_of(number, now=self.secret_type)
+
     @property
     def cas_required(self) -> bool:
         """Whether writers of KV v2 must name the version that they have seen."""

@@ -11,7 +11,7 @@ from core.canonical_json import utc_text
 
 DELETED, DESTROYED = "deleted", "destroyed"
 _HIDDEN, _CAS, _MAX = "hidden", "cas_required", "max_versions"
-_OLDEST, _WRITES, _AFTER = "oldest", "metadata_version", "delete_version_after"
+_OLDEST, _WRITES, _AFTER, _TYPES = "oldest", "metadata_version", "delete_version_after", "types"
 # As a limit: no version ends.
 NEVER: Final = -1
 # What the column of one secret may hold.
@@ -37,6 +37,8 @@ class VersionRules:
     metadata_version: int = 0
     # How many seconds a new version can be read, 0 for always.
     delete_version_after: int = 0
+    # The former types of the secret, each by the number of the last version that was written as it.
+    types: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, stored: Mapping[str, Any] | None) -> Self:
@@ -58,6 +60,7 @@ class VersionRules:
             oldest=int(stored.get(_OLDEST, 0)),
             metadata_version=int(stored.get(_WRITES, 0)),
             delete_version_after=int(stored.get(_AFTER, 0)),
+            types={int(number): str(kind) for number, kind in stored.get(_TYPES, {}).items()},
         )
 
     def stored(self) -> dict[str, Any] | None:
@@ -71,6 +74,7 @@ class VersionRules:
             _OLDEST: self.oldest,
             _WRITES: self.metadata_version,
             _AFTER: self.delete_version_after,
+            _TYPES: {str(number): kind for number, kind in sorted(self.types.items())},
         }
         return {name: value for name, value in members.items() if value} or None
 
@@ -80,6 +84,17 @@ class VersionRules:
             return DESTROYED
         ends = self.deleted.get(number)
         return DELETED if ends is not None and ends <= timezone.now() else ""
+
+    def type_of(self, number: int, *, now: str) -> str:
+        """Return the type that the secret had when a version was written; `now` is its type of today."""
+        return next((kind for last, kind in sorted(self.types.items()) if number <= last), now)
+
+    def retyped(self, former: str, *, first: int) -> Self:
+        """Return the rules once a secret has another type, as whose first version `first` was written."""
+        last = first - 1
+        if last <= max(self.types, default=0):
+            return self
+        return replace(self, types={**self.types, last: former})
 
     def ending(self, numbers: Iterable[int], *, at: datetime, limit: int) -> Self:
         """Return the rules with an end for versions that can be read from `at` on, or with none.

@@ -58,10 +58,10 @@ _OTHERS: Final = PreparedQuery(
 
 def bounded(rules: VersionRules) -> VersionRules:
     """Return the rules, if the column can hold them. Raises InvalidInput."""
-    if len(rules.deleted) + len(rules.destroyed) > MAX_GONE:
+    if len(rules.deleted) + len(rules.destroyed) + len(rules.types) > MAX_GONE:
         raise InvalidInput(
             "versions",
-            f"A secret keeps at most {MAX_GONE:,} deleted or destroyed versions. "
+            f"A secret keeps at most {MAX_GONE:,} deleted or destroyed versions and changes of its type. "
             "Delete the secret as a whole, and write it again. Nothing was changed.",
         )
     return rules

@@ -269,6 +269,9 @@ def _further(rows: NewRows, history: History, secret: Secret, carrier: Carrier, 
     secret.previous_number = None if secret.rules.state(secret.current_number) else secret.current_number
     if history.previous is not None:
         secret.previous_number = history.previous
+    if secret.secret_type != history.secret_type:
+        first = min(version.number for version in history.versions)
+        secret.rules = secret.rules.retyped(secret.secret_type, first=first)
     secret.current_number, secret.secret_type = history.current, history.secret_type
     secret.rotated_at = current.written_at or now
     limit = NEVER if confirm.again else secret.environment.delete_version_after

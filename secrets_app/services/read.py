@@ -79,6 +79,11 @@ class RevealedValue:
     def secret(self) -> Secret:
         return self.version.secret
 
+    @property
+    def secret_type(self) -> str:
+        """The type that the secret had when the version was written."""
+        return self.secret.type_of(self.version.number)
+
 
 class ExportedValue(NamedTuple):
     """A name and its value from a read of many; its repr shows neither."""

@@ -418,6 +418,9 @@ def _update_once(
             value=NewValue(text=changed, comment=comment),
             key=before_value.key,
         )
+    if retyped:
+        first = version.number if version else secret.current_number
+        secret.rules = secret.rules.retyped(before["secret_type"], first=first)
     details: dict[str, Json] = {"fields": list(fields)} if fields else {}
     update_stored(
         actor=actor,

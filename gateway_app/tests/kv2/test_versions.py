@@ -23,6 +23,7 @@ from secrets_app.services import lifecycle, version_stages, versions, write
 from secrets_app.services.read import reveal, reveal_environment
 from secrets_app.services.share import open_share, share_once
 from secrets_app.tests.kept import change, keep
+from secrets_app.types.registry import SecretType
 
 pytestmark = [pytest.mark.django_db]
 
@@ -388,6 +389,55 @@ def test_a_change_of_members_is_merged_with_the_value_that_it_replaces(
     assert answer.status_code == status, answer.json()
     own = {"own": "x"} if status == 200 else {}
     assert value_of(ask("GET", "secret/data/a")) == {"theirs": "x"} | own
+
+
+OBJECT = '{"a":1}'
+FIELDS: tuple[dict[str, Any], ...] = ({"value": OBJECT}, {"x": 1}, {"value": OBJECT}, {"value": "plain"})
+
+
+def read_as_written(ask: Ask, path: str) -> list[Any]:
+    """Return what each version of FIELDS is read as, if plainly, wrapped and by its members are the same."""
+    found = []
+    for number in range(1, len(FIELDS) + 1):
+        version = f"{path}?version={number}"
+        wrapped = ask("GET", f"secret/data/{version}", X_Vault_Wrap_TTL="60").json()["wrap_info"]["token"]
+        plain = value_of(ask("GET", f"secret/data/{version}"))
+        names = ask("GET", f"secret/subkeys/{version}").json()["data"]["subkeys"]
+        opened = value_of(ask("POST", "sys/wrapping/unwrap", token=wrapped))
+        found.append(plain if plain == opened and plain.keys() == names.keys() else (plain, opened, names))
+    return found
+
+
+def test_a_version_is_read_as_it_was_written_whatever_the_type_is_by_now(cast: Cast, ask: Ask) -> None:
+    for fields in FIELDS:
+        assert ask("POST", "secret/data/shape", json.dumps({"data": fields}).encode()).status_code == 200
+    assert read_as_written(ask, "shape") == [*FIELDS]
+    secret = Secret.objects.select_related("environment").get(name="shape")
+    actor = cast.principal(cast.alice)
+    write.update(actor=actor, secret=secret, secret_type=SecretType.TEXT, value='{"y":1}')
+    assert read_as_written(ask, "shape") == [*FIELDS]
+    assert value_of(ask("GET", "secret/data/shape")) == {"value": '{"y":1}'}
+    # An equal value is no version: what is current is of the new type, and what was before stays.
+    write.update(actor=actor, secret=secret, secret_type=SecretType.JSON, value='{"y":1}')
+    assert read_as_written(ask, "shape") == [*FIELDS]
+    assert value_of(ask("GET", "secret/data/shape?version=5")) == {"y": 1}
+
+
+def test_a_text_that_meets_an_object_is_stored_as_it_was_sent(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, first = put(OBJECT), write.update
+    assert ask("POST", "secret/data/met", put("plain")).status_code == 200
+
+    def meanwhile(**given: Any) -> Any:
+        monkeypatch.undo()
+        sent = json.dumps({"data": {"x": 1}}).encode()
+        assert ask("POST", "secret/data/met", sent).status_code == 200
+        return first(**given)
+
+    monkeypatch.setattr(write, "update", meanwhile)
+    assert ask("POST", "secret/data/met", text).json()["data"]["version"] == 3
+    assert value_of(ask("GET", "secret/data/met")) == {"value": OBJECT}
 
 
 def test_rules_of_a_mount_that_another_manager_set_meanwhile_stay(

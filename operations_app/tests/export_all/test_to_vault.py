@@ -14,6 +14,8 @@ from environments_app.tests.cast import Cast
 from operations_app.management.confirmation import database_name
 from operations_app.tests.export_all.test_export_all import UNICODE, furnish
 from secrets_app.models import Secret, SecretVersion
+from secrets_app.models.version_rules import VersionRules
+from secrets_app.services import write
 from secrets_app.services.read import reveal
 from secrets_app.tests.kept import change, keep
 from secrets_app.types.registry import SecretType
@@ -108,6 +110,19 @@ def test_each_version_has_its_number_there_and_comes_back_from_there(
     assert (back.current_number, back.owner, back.description) == (5, "shop", "the database")
     assert back.tags == ["team:shop"]
     assert [back.rules.state(number) for number in range(1, 6)] == ["", "destroyed", "", "destroyed", ""]
+
+
+def test_a_version_is_there_as_clients_of_the_protocol_read_it_here(
+    cast: Cast, old: OldVault, token: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor, json_type = cast.principal(cast.alice), SecretType.JSON
+    write.update(actor=actor, secret=keep(cast, "shape", '{"a":1}'), secret_type=json_type, value='{"b":2}')
+    # As an earlier release has left it.
+    monkeypatch.setattr(VersionRules, "retyped", lambda rules, *_, **__: rules)
+    write.update(actor=actor, secret=keep(cast, "earlier", "plain"), secret_type=json_type, value='{"b":2}')
+    run(old, token)
+    assert [value(old, "development/shape", number) for number in (1, 2)] == [{"value": '{"a":1}'}, {"b": 2}]
+    assert [value(old, "development/earlier", number) for number in (1, 2)] == [{"value": "plain"}, {"b": 2}]
 
 
 def test_an_interrupted_export_goes_on(

@@ -119,6 +119,17 @@ def test_further_versions_follow_those_that_are_there(cast: Cast, events: Events
     assert not [*verify(), *run_checks()]
 
 
+def test_versions_that_are_there_keep_their_type(cast: Cast) -> None:
+    carry(cast, history())
+    secret = Secret.objects.get()
+    more = [version(8, '{"a":1}'), version(9, '{"a":2}')]
+    kind = SecretType.JSON
+    carry(cast, history(versions=more, current=9, secret_type=kind, secret=secret, expected=secret.etag))
+    secret = Secret.objects.get()
+    assert [secret.type_of(number) for number in (3, 7, 8, 9)] == ["TEXT", "TEXT", "JSON", "JSON"]
+    assert not [*verify(), *run_checks()]
+
+
 def test_a_secret_changed_meanwhile_is_left(cast: Cast) -> None:
     carry(cast, history())
     secret = Secret.objects.get()

@@ -61,13 +61,29 @@ def test_a_secret_holds_so_many_versions_that_are_gone_of_both_kinds() -> None:
     half = MAX_GONE // 2
     rules = VersionRules().without(range(half), at=NOW).destroying(range(half, MAX_GONE))
     assert bounded(rules) is rules
-    for more in (rules.without([MAX_GONE], at=NOW), rules.destroying([MAX_GONE])):
+    for more in (
+        rules.without([MAX_GONE], at=NOW),
+        rules.destroying([MAX_GONE]),
+        rules.retyped("TEXT", first=2),
+    ):
         with pytest.raises(InvalidInput):
             bounded(more)
 
 
 @pytest.mark.parametrize(
-    "stored", [[1], "x", 5, {DELETED: [1]}, {DELETED: {"1": 5}}, {DESTROYED: 5}], ids=repr
+    "stored",
+    [[1], "x", 5, {DELETED: [1]}, {DELETED: {"1": 5}}, {DESTROYED: 5}, {"types": [1]}, {"types": {"a": "b"}}],
+    ids=repr,
 )
 def test_what_keeper_never_wrote_is_no_rule(stored: Any) -> None:
     assert VersionRules.of(stored) == VersionRules()
+
+
+def test_each_version_keeps_the_type_that_it_was_written_as() -> None:
+    rules = VersionRules().retyped("TEXT", first=3).retyped("JSON", first=5)
+    found = [rules.type_of(number, now="YAML") for number in range(1, 7)]
+    assert found == ["TEXT"] * 2 + ["JSON"] * 2 + ["YAML"] * 2
+    assert VersionRules.of(rules.stored()) == rules
+    # The current version got another type without a new value: older ones keep theirs.
+    assert rules.retyped("YAML", first=5) == rules
+    assert VersionRules().retyped("TEXT", first=1).stored() is None
