@@ -103,6 +103,9 @@ class LoginComparisonDocument(serializers.Serializer[Any]):
     login = serializers.CharField(read_only=True, help_text="The idle login.")
     digest = serializers.CharField(read_only=True, help_text="Of these differences, for `align-logins`.")
     differences = LoginDifferenceDocument(many=True, read_only=True)
+    not_compared = serializers.CharField(
+        read_only=True, help_text="What may differ unseen, for want of a right; empty: nothing known."
+    )
 
 
 class AlignRequest(StrictSerializer):

@@ -128,6 +128,8 @@ class Rotator(ABC):
     propagation_seconds: ClassVar[int] = 0
     # How long to wait after `set` before the new value is tried and served.
     settle_seconds: int = 0
+    # What `compare_logins` may leave out, as the end of a sentence.
+    not_compared: ClassVar[str] = ""
     # Whether giving the idle login its next secret ends whatever logged in there before.
     overwrites_idle: ClassVar[bool] = True
 

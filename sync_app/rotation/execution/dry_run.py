@@ -92,7 +92,8 @@ def _check_differences(rotator: Rotator, value: str) -> Iterator[DryRunCheck]:
     for difference in differences:
         yield DryRunCheck("difference", str(difference), fails=True)
     if not differences:
-        yield DryRunCheck("differences", "both logins are alike")
+        left_out = f"; not compared: {rotator.not_compared}" if rotator.not_compared else ""
+        yield DryRunCheck("differences", f"both logins are alike{left_out}")
 
 
 def _check_idle_login(rotator: Rotator, before: str | None) -> DryRunCheck:

@@ -28,6 +28,7 @@ class LoginComparison:
 
     login: str
     differences: tuple[LoginDifference, ...]
+    not_compared: str
 
     @property
     def digest(self) -> str:
@@ -96,7 +97,7 @@ def align_logins(*, actor: Principal, policy: RotationPolicy, expected: str) -> 
         replace(difference, refused=refused.get(difference.what, difference.refused))
         for difference in again.differences
     )
-    return LoginComparison(login=again.login, differences=differences)
+    return replace(again, differences=differences)
 
 
 def _require_idle(actor: Principal, policy: RotationPolicy, number: int) -> None:
@@ -121,7 +122,9 @@ def _require_idle(actor: Principal, policy: RotationPolicy, number: int) -> None
 def _compare(rotator: Rotator, value: str) -> LoginComparison:
     differences = rotator.compare_logins(value)
     tried = rotator.align_logins(differences, current=value) if differences else ()
-    return LoginComparison(login=rotator.idle_login(value), differences=tuple(tried))
+    return LoginComparison(
+        login=rotator.idle_login(value), differences=tuple(tried), not_compared=rotator.not_compared
+    )
 
 
 def _open(actor: Principal, policy: RotationPolicy, *, purpose: str) -> tuple[Rotator, str]:

@@ -52,6 +52,7 @@ class PostgreSql(AbLogins):
         ),
         *LOGIN_FIELDS,
     )
+    not_compared: ClassVar[str] = "pg_hba.conf, unless Keeper's administrator may read pg_hba_file_rules"
 
     @property
     def endpoint(self) -> str:

@@ -77,6 +77,7 @@ def test_what_keeper_may_mend_is_mended_and_the_rest_is_for_a_person(
     granted = next(each for each in found.for_people if "SELECT on table public.kept" in each.what)
     assert granted.sql.startswith("GRANT SELECT ON TABLE public.kept TO")
     assert granted.refused
+    assert "pg_hba.conf, unless" in found.not_compared
     # To look has changed nothing.
     assert logins.compare_logins(actor=erin, policy=policy) == found
     with pytest.raises(Forbidden):

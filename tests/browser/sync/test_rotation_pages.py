@@ -125,7 +125,9 @@ def test_compared_logins_are_without_barriers(
     answers = [DIFFERENCES, (REFUSED, DIFFERENCES[2]), (), ()]
 
     def answer(**_given: object) -> LoginComparison:
-        return LoginComparison(login=LOGIN, differences=answers.pop(0))
+        return LoginComparison(
+            login=LOGIN, differences=answers.pop(0), not_compared="pg_hba.conf, which it may not read"
+        )
 
     # The databases answer in the tests of the rotators; here is what their answers look like.
     for name in ("compare_logins", "align_logins"):
@@ -144,6 +146,7 @@ def test_compared_logins_are_without_barriers(
     inspection.look_at(page, "logins-refused")
     page.get_by_role("button", name="Compare again").click()
     expect(page.get_by_text("Both logins are alike.")).to_be_visible()
+    expect(page.get_by_text("Not compared: pg_hba.conf, which it may not read.")).to_be_visible()
     inspection.look_at(page, "logins-alike")
 
     assert inspection.found == {}
