@@ -1,7 +1,7 @@
 """Reports which key each environment uses, its state, and what is still under an old one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from environments_app.models import Environment
 from secrets_app.envelope import NO_ENVIRONMENT
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from secrets_app.key_operations.reencrypt import legacy_rows
-from secrets_app.key_operations.trial import SYSTEM
+from secrets_app.key_operations.trial import SYSTEM, why_lost
 from secrets_app.keys import sealed_columns
 from secrets_app.keys.models import DataKey, WrappingKey
 from secrets_app.keys.providers.base import KeyDescription
@@ -108,9 +108,11 @@ def reports(environment: str | None = None) -> Iterator[ScopeReport]:
     """Describe the key of each environment and of the system keys, or of one environment.
 
     What data keys seal, and what is of the older scheme, is counted by one statement a scope each,
-    credentials by one a model.
+    credentials by one a model. What the key file here did not wrap is a problem.
     """
-    return (_report(key) for key in key_states(environment))
+    for report in map(_report, key_states(environment)):
+        lost = why_lost((key.provider, key.key_uri) for key in report.data_keys)
+        yield replace(report, problem=report.problem or lost)
 
 
 def stored_reports() -> Iterator[ScopeReport]:

@@ -7,10 +7,10 @@ it before the reference is stored.
 
 import hmac
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 
@@ -23,8 +23,9 @@ from environments_app.errors import InvalidField
 from environments_app.models import Environment
 from secrets_app.envelope import NO_ENVIRONMENT
 from secrets_app.errors import EnvelopeError, KeyRefused, KeyUnavailable, WrongContext
+from secrets_app.keys.models import DataKey
 from secrets_app.keys.providers.base import KeyProvider
-from secrets_app.keys.providers.registry import provider
+from secrets_app.keys.providers.registry import provider, provider_named
 from secrets_app.keys.wrapping import encryption_context, refuse_in_transaction
 
 SYSTEM: Final = "(system)"
@@ -62,12 +63,27 @@ def trials(environment: str | None = None) -> Iterator[Trial]:
     conditions on it are tried too. The system keys need not open, since they may be what an
     operator looks into: what a row names is tried as it is, and only if it is allowed.
     """
-    names_of: dict[str, list[str]] = {} if environment else {"": [SYSTEM]}
+    used_by: dict[str, dict[UUID, str]] = {} if environment else {"": {NO_ENVIRONMENT: SYSTEM}}
     rows = Environment.every.order_by("name")
     for row in rows.filter(name=environment) if environment else rows:
-        names_of.setdefault(row.kms_key_alias, []).append(row.name)
-    for reference, names in names_of.items():
-        yield try_key(provider(), reference, names)
+        used_by.setdefault(row.kms_key_alias, {})[row.uuid] = row.name
+    for reference, scopes in used_by.items():
+        trial = try_key(provider(), reference, [*scopes.values()])
+        stored = DataKey.objects.filter(scope__in=scopes).values_list("provider", "key_uri")
+        lost = why_lost(stored.order_by().distinct()) if trial.ok else ""
+        yield replace(trial, step="open what is stored", problem=lost) if lost else trial
+
+
+def why_lost(wrapped_by: Iterable[tuple[str, str]]) -> str:
+    """Return why data keys do not open that are under keys of which this machine has no file; else ""."""
+    for name, key_uri in wrapped_by:
+        try:
+            keeper = provider_named(name)
+            if not keeper.remote:
+                keeper.describe(key_uri)
+        except (KeyUnavailable, KeyRefused) as error:
+            return str(error)
+    return ""
 
 
 def test_key(*, actor: Principal, environment: Environment) -> list[Trial]:

@@ -1,6 +1,7 @@
 """The `kms` command: it tries and shows keys, in words and as JSON, and ends as scripts expect."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from environments_app.models import Environment
 from secrets_app.keys.data_keys import active_key
-from secrets_app.keys.providers.registry import provider
+from secrets_app.keys.providers.registry import forget_provider, provider
 from secrets_app.models import DataKey
 
 Captured = pytest.CaptureFixture[str]
@@ -31,6 +32,12 @@ def answers(capsys: Captured, *arguments: str) -> tuple[int, list[dict[str, Any]
     code = run(*arguments, "--format", "json")
     told = capsys.readouterr().out
     return code, json.loads(told) if told else []
+
+
+def replace_key_file(settings: Settings) -> None:
+    """Put a foreign key file in the place of this installation's, as a restart finds it."""
+    Path(settings.KEEPER_LOCAL_KEY_FILE).write_bytes(b"k" * 32)
+    forget_provider()
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, method: str, code: str) -> None:
@@ -134,6 +141,16 @@ class TestTestConnection:
         assert plain
         assert plain[0].hex() not in capsys.readouterr().out
 
+    def test_a_key_file_that_did_not_wrap_what_is_stored_fails(
+        self, development: Environment, settings: Settings, capsys: Captured
+    ) -> None:
+        key = active_key(development)
+        replace_key_file(settings)
+        code, [trial] = answers(capsys, "test-connection")
+        assert (code, trial["step"]) == (1, "open what is stored")
+        assert DataKey.objects.get(uuid=key.id).key_uri in trial["problem"]
+        assert "put the right key file" in trial["problem"]
+
     def test_an_environment_that_is_not_there_is_wrong_usage(self, db: None) -> None:
         assert run("test-connection", "--environment", "nowhere") == 2
 
@@ -170,6 +187,15 @@ class TestKeyInfo:
         assert (code, report["under_old_key"]) == (0, [str(key.id)])
         run("key-info", "--environment", "development")
         assert f"under an old key: {kms_key}" in capsys.readouterr().out
+
+    def test_data_keys_under_a_key_file_that_is_not_here_fail(
+        self, development: Environment, settings: Settings, capsys: Captured
+    ) -> None:
+        key = active_key(development)
+        replace_key_file(settings)
+        code, [report] = answers(capsys, "key-info", "--environment", "development")
+        assert (code, report["under_old_key"]) == (1, [str(key.id)])
+        assert DataKey.objects.get(uuid=key.id).key_uri in report["problem"]
 
     def test_a_disabled_key_fails(
         self, kms_key: str, development: Environment, kms_client: Any, capsys: Captured
