@@ -110,10 +110,14 @@ class MetadataView(NamesView):
     def delete(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:  # noqa: ARG002 - Django's signature
         """Delete the secret with all its versions; Keeper's pages can restore it until it is purged."""
         place, name = place_of(self.actor, mount, path)
-        secret = known_at(self.actor, place, name)
-        require(actor=self.actor, action=Action.SECRET_DELETE, environment=place, name=name)
-        if secret is not None:
-            service.delete_all(actor=self.actor, secret=secret)
+
+        def delete() -> None:
+            secret = known_at(self.actor, place, name)
+            require(actor=self.actor, action=Action.SECRET_DELETE, environment=place, name=name)
+            if secret is not None:
+                service.delete_all(actor=self.actor, secret=secret)
+
+        repeated(delete)
         return no_content()
 
     def _set(self, body: Mapping[str, Any], mount: str, path: str, *, merge: bool) -> HttpResponse:

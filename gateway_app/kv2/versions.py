@@ -1,6 +1,6 @@
 """Single versions: `delete`, `undelete` and `destroy`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -40,13 +40,17 @@ class UndeleteView(Kv2View):
         """Restore the versions that are named; with the current one also of a secret deleted as a whole."""
         numbers = versions_of(body_of(request))
         place, name = place_of(self.actor, mount, path)
-        secret = _asked(self.actor, Action.SECRET_RESTORE, place, name)
-        if secret is not None:
+
+        def restore() -> None:
+            secret = _asked(self.actor, Action.SECRET_RESTORE, place, name)
+            if secret is None:
+                last = find_last_deleted(actor=self.actor, environment=place, name=name)
+                if last is None or last.rules.hidden or last.current_number not in numbers:
+                    return
+                secret = last
             service.restore_versions(actor=self.actor, secret=secret, numbers=numbers)
-            return no_content()
-        last = find_last_deleted(actor=self.actor, environment=place, name=name)
-        if last is not None and not last.rules.hidden and last.current_number in numbers:
-            service.restore_versions(actor=self.actor, secret=last, numbers=numbers)
+
+        repeated(restore)
         return no_content()
 
     put = post
@@ -59,16 +63,19 @@ class DestroyView(Kv2View):
         """Destroy the values of the versions that are named, for ever; managers may."""
         numbers = versions_of(body_of(request))
         place, name = place_of(self.actor, mount, path)
+        repeated(lambda: self._destroy(place, name, numbers))
+        return no_content()
+
+    put = post
+
+    def _destroy(self, place: Environment, name: str, numbers: Collection[int]) -> None:
         _asked(self.actor, Action.SECRET_DESTROY, place, name)
         # Numbers go on when a name is used again, and what can be restored is not gone: a number that the
         # living secret does not have is that of a deleted one.
         for secret in find_with_versions(actor=self.actor, environment=place, name=name, numbers=numbers):
             held = {*secret.versions.filter(number__in=numbers).values_list("number", flat=True)}
             service.destroy_versions(actor=self.actor, secret=secret, numbers=held)
-            numbers = [number for number in numbers if number not in held]
-        return no_content()
-
-    put = post
+            numbers = {*numbers} - held
 
 
 def delete_at(actor: Principal, place: Environment, name: str, chosen: Callable[[Secret], list[int]]) -> None:

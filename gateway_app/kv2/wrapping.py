@@ -121,7 +121,8 @@ class UnwrapView(_WrappingView):
         opener = self.opener(request, text)
         return respond(envelope(revealed(unwrap_read(text=text, opener=opener))))
 
-    get = put = post
+    # No GET: whatever fetches an address ahead would use the token up.
+    put = post
 
 
 class RevokeView(auth.RevokeView):

@@ -579,6 +579,49 @@ def test_a_write_between_the_look_and_the_deletion_keeps_what_was_written(
     assert (secret.live, secret.current_number, [*secret.rules.deleted]) == (None, 4, [4])
 
 
+@pytest.mark.parametrize("act", ["delete", "undelete", "undelete of a whole secret", "destroy"])
+def test_an_act_on_versions_that_meets_another_write_begins_again(
+    cast: Cast, ask: Ask, secret: Secret, manager: str, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    number = 1
+    if act == "undelete":
+        assert ask("POST", "secret/delete/a", numbers(1)).status_code == 204
+    elif "whole" in act:
+        number = 3
+        lifecycle.delete(actor=cast.principal(cast.alice), secret=secret)
+    look = versions._stored
+    # A secret that is deleted as a whole takes no metadata: another version of it is destroyed.
+    other, sent = ("destroy", numbers(2)) if "whole" in act else ("metadata", b'{"max_versions": 9}')
+
+    def meanwhile(*given: Any) -> Any:
+        monkeypatch.undo()
+        assert ask("POST", f"secret/{other}/a", sent, token=manager).status_code == 204
+        return look(*given)
+
+    monkeypatch.setattr(versions, "_stored", meanwhile)
+    assert ask("POST", f"secret/{act.partition(' ')[0]}/a", numbers(number), token=manager).status_code == 204
+    secret.refresh_from_db()
+    assert (2 in secret.rules.destroyed, secret.max_versions) == ((True, 0) if "whole" in act else (False, 9))
+    assert secret.rules.state(number) == {"delete": "deleted", "destroy": "destroyed"}.get(act, "")
+    assert secret.live
+
+
+def test_a_deletion_of_all_versions_that_meets_another_write_begins_again(
+    cast: Cast, ask: Ask, secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_versions = versions._require_versions
+
+    def meanwhile(seen: Secret) -> None:
+        monkeypatch.undo()
+        change(cast, secret, value="four")
+        require_versions(seen)
+
+    monkeypatch.setattr(versions, "_require_versions", meanwhile)
+    assert ask("DELETE", "secret/metadata/a").status_code == 204
+    secret.refresh_from_db()
+    assert (secret.live, secret.rules.hidden, secret.current_number) == (None, True, 4)
+
+
 def test_a_snapshot_that_is_stored_while_its_value_is_destroyed_does_not_stay(
     cast: Cast,
     secret: Secret,
