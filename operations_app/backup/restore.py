@@ -17,7 +17,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -41,11 +41,17 @@ from operations_app.backup.create import applied_migrations
 from operations_app.backup.errors import Altered, Damaged, InUse, NotEmpty, RestoreFailed
 from operations_app.backup.verification import OpenedBackup, Proof, load_rows, verified_backup
 from operations_app.health.running import not_stopped
+from operations_app.health.schema import missing_migrations
 from operations_app.models import RunningProcess
 
 # What migrations put into an empty database.
 _MADE_BY_MIGRATIONS: Final = frozenset(
     {"audit_app.Deployment", "contenttypes.ContentType", "auth.Permission"}
+)
+_OTHER_AT_WORK: Final = (
+    "the database is not empty and lacks tables of this release: another restore or `keeper init-db` is at "
+    "work in it, or was stopped there. Wait for it, or name an empty database by DATABASE_URL. One of an "
+    "earlier release waits for `keeper init-db`"
 )
 
 
@@ -119,8 +125,7 @@ def suspendables() -> list[RestoreSuspension]:
 def _written(
     proof: Proof, opened: OpenedBackup, progress: Progress | None, *, replace: bool
 ) -> dict[str, int]:
-    if not connection.introspection.table_names() or not applied_migrations():
-        call_command("migrate", verbosity=0, interactive=False)
+    _make_tables()
     try:
         # A test stands in for the process whose transaction this is.
         durable = not connection.in_atomic_block
@@ -143,6 +148,19 @@ def _written(
         forget_deployment()
         forget_keyring()
         ContentType.objects.clear_cache()
+
+
+def _make_tables() -> None:
+    """Give an empty database its tables. Raises InUse if another process does, or was stopped in it."""
+    if not connection.introspection.table_names() or not applied_migrations():
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+        except DatabaseError as error:
+            if isinstance(error, IntegrityError) or "already exists" in str(error):
+                raise InUse(_OTHER_AT_WORK) from error
+            raise
+    elif missing_migrations():
+        raise InUse(_OTHER_AT_WORK)
 
 
 def _empty() -> None:

@@ -241,6 +241,27 @@ def test_it_replaces_no_installation_that_begins_while_the_backup_is_proved(
         assert [user.username for user in User.objects.all()] == ["somebody"]
 
 
+@pytest.mark.parametrize("begun", ["first table", "some migrations"])
+def test_of_two_restores_into_an_empty_database_one_names_the_other(
+    cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str
+) -> None:
+    made = backup_of(cast, tmp_path)
+
+    @contextmanager
+    def slowly(path: Path, progress: Any) -> Iterator[Any]:
+        with verified_backup(path, progress) as proved:
+            if begun == "first table":
+                with connection.cursor() as cursor:
+                    cursor.execute("CREATE TABLE django_content_type (id integer)")
+            else:
+                call_command("migrate", "contenttypes", verbosity=0, interactive=False)
+            yield proved
+
+    monkeypatch.setattr(backup_restore, "verified_backup", slowly)
+    with another_database(tmp_path, empty=True), pytest.raises(InUse, match="another restore"):
+        restore(made)
+
+
 def seen(host: str, pid: int, seconds_ago: int = 10) -> None:
     at = database_now() - timedelta(seconds=seconds_ago)
     RunningProcess.objects.create(name=f"web {host} {pid}", kind="web", host=host, release="0", seen_at=at)
