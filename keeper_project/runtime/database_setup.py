@@ -61,15 +61,17 @@ class LockFailed(SetupFailed):
     """The server gave no lock on the setup of the database."""
 
 
-def migrate(*, say: Say, verbosity: int = 0) -> None:
-    """Apply the migrations while no other process does; `say` gets a sentence if it waits or starts over.
+def migrate(*, say: Say, verbosity: int = 0) -> int:
+    """Apply the migrations while no other process does, and return how many waited.
 
-    A new database whose setup was stopped halfway is emptied and set up again.
-    Raises MigrationInterrupted if that happened to a database that holds data, DatabaseTooOld.
+    `say` gets a sentence if it waits or starts over. A new database whose setup was stopped halfway is
+    emptied and set up again. Raises MigrationInterrupted if that happened to a database that holds data,
+    DatabaseTooOld.
     """
     with setup_lock(say):
         if reason := too_old():
             raise DatabaseTooOld(reason)
+        applied = _applied()
         try:
             _apply(verbosity)
         except (OperationalError, ProgrammingError) as error:
@@ -87,6 +89,7 @@ def migrate(*, say: Say, verbosity: int = 0) -> None:
             )
             drop_all_tables()
             _apply(verbosity)
+        return len(_applied() - applied)
 
 
 @contextmanager
@@ -149,6 +152,10 @@ def _gets_lock(cursor: Any, name: str, seconds: int) -> bool:
 
 def _apply(verbosity: int) -> None:
     call_command("migrate", verbosity=verbosity, interactive=False)
+
+
+def _applied() -> set[tuple[str, str]]:
+    return {*MigrationRecorder(connection).applied_migrations()}
 
 
 def _first_unapplied() -> str:

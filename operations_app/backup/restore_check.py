@@ -52,6 +52,7 @@ _GROWING: Final = frozenset(
     {"audit_app.AuditEvent", "audit_app.StreamHead", "audit_app.Installation", "auditlog.LogEntry"}
 )
 _DOUBTS_SHOWN: Final = 20
+_ONLY_AFTER_RELEASE: Final = ", which is right only after `keeper release`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +175,7 @@ def _people() -> Check:
             doubts.append(f"the client secret of the sign-in provider {provider.slug} does not open")
     tokens = ServiceToken.objects.filter(role=TokenRole.PROVISIONER, revoked_at=None)
     if calling := tokens.filter(suspended_at=None).count():
-        doubts.append(f"{calling:,} tokens of SCIM clients act, and nobody has released them")
+        doubts.append(f"{calling:,} tokens of SCIM clients act{_ONLY_AFTER_RELEASE}")
     departures = Departure.objects.filter(open=True).count()
     said = (
         f"{len(providers)} sign-in providers as they were, {departures:,} open departures that go on, "
@@ -188,9 +189,9 @@ def _nothing_acts() -> Check:
     for each in suspendables():
         suspended.append(f"{each.suspended():,} of kind {each.kind}")
         if acting := each.acting():
-            doubts.append(f"{acting:,} of kind {each.kind} act, and nobody has released them")
+            doubts.append(f"{acting:,} of kind {each.kind} act{_ONLY_AFTER_RELEASE}")
     if is_active():
-        doubts.append("this installation is the active one, and nobody has activated it")
+        doubts.append("this installation is the active one, which is right only after `keeper activate`")
     left = {
         "sessions go on": Session.objects.count(),
         "messages wait to be sent": Delivery.objects.filter(state=DeliveryState.WAITING).count(),

@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 FREE_BYTES: Final = 50 * 1024 * 1024
 HEARTBEAT_AGE: Final = timedelta(minutes=3)
+# MariaDB: no right to the database, user or password, no such database, and a user without a password.
+_REFUSES_US: Final = frozenset({1044, 1045, 1049, 1698})
 BROKER_SECONDS: Final = 1.5
 NAMED_KEYS: Final = 3
 MOST_EVENTS_UNSEARCHED: Final = 5_000
@@ -130,9 +132,18 @@ def _find(check: Check) -> Result:
 
 
 def database() -> None:
-    """Check that the database answers and that its schema is there. Raises django.db.Error if not."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM audit_app_streamhead WHERE 1 = 0")
+    """Check that the database answers and that its schema is there. Raises django.db.Error if not.
+
+    Raises HealthFailure if the server refuses Keeper.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM audit_app_streamhead WHERE 1 = 0")
+    except DatabaseError as error:
+        if not _REFUSES_US.intersection(error.args[:1]):
+            raise
+        refused = "the server refuses the user or password of DATABASE_URL, or has no such database"
+        raise HealthFailure(type(error).__name__, for_operators=refused) from error
 
 
 def schema() -> None:

@@ -25,7 +25,10 @@ from sync_app.models import Target
 
 REMEDIES: Final[Mapping[System, str]] = MappingProxyType(
     {
-        System.DATABASE: "Check that the database is running and reachable. Acknowledged data is safe.",
+        System.DATABASE: (
+            "Check that the database is running and reachable, and that DATABASE_URL is right. Acknowledged "
+            "data is safe."
+        ),
         System.BROKER: (
             "Check CELERY_BROKER_URL and that the broker is running. Due work is stored in the database and "
             "continues when the broker answers."

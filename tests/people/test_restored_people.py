@@ -83,5 +83,5 @@ def test_a_provider_whose_secret_does_not_open_and_a_token_that_acts_are_doubts(
     doubts = {check.name: check.doubts for check in compare(made)}
     assert doubts["people"] == [
         "the client secret of the sign-in provider acme does not open",
-        "1 tokens of SCIM clients act, and nobody has released them",
+        "1 tokens of SCIM clients act, which is right only after `keeper release`",
     ]

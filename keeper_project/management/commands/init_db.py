@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
-            migrate(say=self.say, verbosity=max(0, options["verbosity"] - 1))
+            applied = migrate(say=self.say, verbosity=max(0, options["verbosity"] - 1))
             with setup_lock(self.say):
                 administrator = initialise(announce=self.announce)
         except InvalidField as error:
@@ -27,9 +27,11 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         if administrator:
             default_targets.create_missing()
-        self.stdout.write(
-            "Keeper is initialised." if administrator else "Keeper was initialised before; nothing changed."
-        )
+        if administrator:
+            self.stdout.write("Keeper is initialised.")
+        else:
+            what = f"{applied:,} migrations were applied" if applied else "nothing changed"
+            self.stdout.write(f"Keeper was initialised before; {what}.")
 
     def say(self, sentence: str) -> None:
         """Print what it waits for or starts over, at once."""

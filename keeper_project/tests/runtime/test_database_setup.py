@@ -238,6 +238,13 @@ def test_a_new_database_that_holds_half_a_migration_starts_over(migrated: Place)
     assert "Keeper is initialised." in printed
 
 
+def test_it_says_how_many_migrations_waited(initialised: Place) -> None:
+    initialised.sql("DROP TABLE keeper_project_runningprocess")
+    initialised.sql("DELETE FROM django_migrations WHERE app = 'keeper_project' AND name LIKE '0005_%'")
+    assert "Keeper was initialised before; 1 migrations were applied." in initialised.run(["init_db"])[0]
+    assert "Keeper was initialised before; nothing changed." in initialised.run(["init_db"])[0]
+
+
 OURS = ("audit_app", "environments_app", "secrets_app", "sync_app", "keeper_project")
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from celery import current_app as app
@@ -56,6 +57,22 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(health, "PROBES", ())
 
     return only
+
+
+@pytest.mark.parametrize("code", [1044, 1045, 1049])
+def test_a_server_that_refuses_keeper_is_told_from_one_that_is_away(
+    only: Callable[..., None], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refused() -> None:
+        raise OperationalError(code, "Access denied for user 'keeper'@'10.0.0.1'")
+
+    only([health.database])
+    monkeypatch.setattr(health, "connection", SimpleNamespace(cursor=refused))
+    found = results()[0]
+    assert (found.name, found.ok, found.detail) == ("database", False, "OperationalError")
+    assert "refuses the user or password of DATABASE_URL" in found.for_operators
+    monkeypatch.setattr(health, "connection", SimpleNamespace(cursor=without_database))
+    assert results()[0].for_operators == "OperationalError"
 
 
 @pytest.fixture(autouse=True)
