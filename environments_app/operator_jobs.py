@@ -137,7 +137,7 @@ def _save_held(job: OperatorJob, *columns: str) -> None:
 
 # What is shown; the command lists all.
 MOST_PROBLEMS: Final = 100
-_LOOKED_AT: Final = 20
+_LOOKED_AT: Final = 200
 
 
 class Extent(StrEnum):
@@ -199,12 +199,23 @@ def record_verification(*, actor: Principal, extent: Extent, tally: Verification
 def last_verification(*, actor: Principal) -> AuditEvent | None:
     """Return the event of the newest verification that was carried through, of the last _LOOKED_AT, or None.
 
-    Its outcome is `failed` if something was found. Raises Forbidden unless the actor may verify.
+    Its outcome is `failed` if something was found. Such a one stays the last until everything was verified
+    and found sound. Raises Forbidden unless the actor may verify.
     """
     require(actor=actor, action=Action.TRAIL_VERIFY, environment=None)
     # By the act alone, as its index has it. Requests of the same act have no count of problems.
     newest = AuditEvent.objects.filter(action=Action.TRAIL_VERIFY).order_by("-id")[:_LOOKED_AT]
-    return next((event for event in newest if "problems" in parsed_details(event.details)), None)
+    last = None
+    for event in newest:
+        details = parsed_details(event.details)
+        if "problems" not in details:
+            continue
+        if event.outcome == Outcome.FAILED:
+            return event
+        last = last or event
+        if details.get("extent") == Extent.FULL:
+            break
+    return last
 
 
 RUN: Final = "environments_app.tasks.run_audit_jobs"

@@ -203,6 +203,20 @@ def test_what_verify_audit_found_needs_attention(cast: Cast) -> None:
     assert "UTC, just now: problems found" in text
 
 
+def test_what_was_found_stands_until_everything_is_verified_again(cast: Cast) -> None:
+    actor = cast.principal(cast.root)
+    secret = keep(cast, "a")
+    Secret.objects.filter(pk=secret.pk).update(name="b")
+    operator_jobs.verify_log(actor=actor, extent=operator_jobs.Extent.FULL)
+    Secret.objects.filter(pk=secret.pk).update(name="a")
+
+    assert operator_jobs.verify_log(actor=actor, extent=operator_jobs.Extent.SINCE_CHECKPOINT).is_sound
+    assert "problems found" in run()[1]
+
+    assert operator_jobs.verify_log(actor=actor, extent=operator_jobs.Extent.FULL).is_sound
+    assert "no problem found" in run()[1]
+
+
 def test_a_database_that_is_away_is_all_that_is_told(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     away = Result(name="database", ok=False, for_operators="OperationalError")
     monkeypatch.setattr(status, "results", lambda: [away])
