@@ -243,7 +243,7 @@ class OtherPathView(Kv2View):
             ) from error
         raise Kv2Error(HTTPStatus.NOT_FOUND, warnings=[_INVALID_PATH], data=None)
 
-    post = put = patch = delete = list = get
+    post = put = patch = delete = list = scan = get
 
 
 def _require_cas(secret: Secret | None, place: Environment, cas: int | None) -> None:

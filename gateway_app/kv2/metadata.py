@@ -56,24 +56,33 @@ class NamesView(Kv2View):
     """The names below a path."""
 
     def get(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
-        """Return the names that begin there."""
-        return self.list(request, mount, path)
+        """Return the names that begin there, those in folders as well where `scan` is asked for."""
+        return self._listed(request, mount, path, whole=request.GET.get("scan") in TRUE)
 
     def list(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
         """Return the names that begin below a path: those of secrets, and with a slash those of folders.
 
         `after` is the last name that the caller has, `limit` how many more it takes.
         """
+        return self._listed(request, mount, path, whole=False)
+
+    def scan(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
+        """Return the names of all secrets below a path, in folders as well, as clients of OpenBao ask."""
+        return self._listed(request, mount, path, whole=True)
+
+    def _listed(self, request: HttpRequest, mount: str, path: str, *, whole: bool) -> HttpResponse:
         place, folder, old = folder_of(self.actor, mount, path.strip("/"))
         if not can_in_any_scope(self.actor, Action.SECRET_VIEW, place):
             raise Invisible
         after, limit = request.GET.get("after", ""), request.GET.get("limit", "")
         names = _names(self.actor, place, folder)
-        found = set(_keys(folder, names) if old is None else _old_keys(old, mount, path.strip("/"), names))
-        keys = sorted(name for name in found if name > after)
+        found = _below(folder, names) if old is None else _old_below(old, mount, path.strip("/"), names)
+        keys = sorted(name for name in ({*found} if whole else {*map(_first_part, found)}) if name > after)
         # Clients of OpenBao send -1 for all.
         count = 0 if limit in {"", "-1"} else max(0, whole_number(limit, "limit"))
         if not keys:
+            if whole:
+                return respond(envelope({}))
             raise missing()
         return respond(envelope({"keys": keys[: count or None]}))
 
@@ -82,9 +91,9 @@ class MetadataView(NamesView):
     """A secret's versions, or the names below a path."""
 
     def get(self, request: HttpRequest, mount: str, path: str = "") -> HttpResponse:
-        """Return the versions of a secret, or the names where `list` is asked for."""
-        if request.GET.get("list") in TRUE or not path.strip("/"):
-            return self.list(request, mount, path)
+        """Return the versions of a secret, or the names where `list` or `scan` is asked for."""
+        if TRUE & {request.GET.get("list"), request.GET.get("scan")} or not path.strip("/"):
+            return super().get(request, mount, path)
         place, name = place_of(self.actor, mount, path)
         secret = known_at(self.actor, place, name)
         deleted = None
@@ -263,25 +272,26 @@ def _names(actor: Principal, place: Environment, folder: str) -> Sequence[str]:
     return [*living, *(each.name for each in withdrawn if each.is_withdrawn and each.is_authentic())]
 
 
-def _keys(folder: str, names: Sequence[str]) -> Iterator[str]:
+def _first_part(path: str) -> str:
+    return "".join(path.partition("/")[:2])
+
+
+def _below(folder: str, names: Sequence[str]) -> Iterator[str]:
     start = len(folder) + 1 if folder else 0
     for name in names:
-        first, slash, _ = name[start:].partition("/")
-        yield path_of(first) + slash
+        yield "/".join(map(path_of, name[start:].split("/")))
 
 
-def _old_keys(old: Mounted, mount: str, path: str, names: Sequence[str]) -> Iterator[str]:
+def _old_below(old: Mounted, mount: str, path: str, names: Sequence[str]) -> Iterator[str]:
     """Yield the names in a folder of an old mount as they were there, whatever they became here."""
     carried = old_paths(old.environment, mount, names)
     start, skipped = len(old.name) + 1 if old.name else 0, len(path) + 1 if path else 0
     for name in names:
         if name not in carried and old.is_there:
-            first, slash, _ = name[start:].partition("/")
-            yield first + slash
+            yield name[start:]
         for there in carried.get(name, ()):
             if not path or there.startswith(f"{path}/"):
-                first, slash, _ = there[skipped:].partition("/")
-                yield first + slash
+                yield there[skipped:]
 
 
 def custom_of(secret: Secret) -> Json:

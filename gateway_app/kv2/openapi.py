@@ -24,6 +24,7 @@ TAG: Final = "KV v2-compatible"
 # The scheme of the REST API: a token is taken in its header as well.
 _BEARER: Final = "serviceToken"
 _LISTED: Final = "`LIST` is taken as well, and does what `list=true` does."
+_SCANNED: Final = f"{_LISTED} `SCAN`, or `scan=true`, returns what lies in folders as well."
 _FACTS: Final = object_of(
     created_time=TEXT, custom_metadata={"type": "object", "nullable": True}, deletion_time=TEXT,
     destroyed=FLAG, version=NUMBER,
@@ -132,7 +133,7 @@ _SIGN_INS: Final = frozenset(
 )  # fmt: skip
 # Refused in any case: what is answered instead of a result.
 _REFUSED: Final = {"kv2-control-group-authorize": "403", "kv2-other": "404"}
-_IN_PARTS: Final[Mapping[str, Document]] = {"list": FLAG, "after": TEXT, "limit": NUMBER}
+_IN_PARTS: Final[Mapping[str, Document]] = {"list": FLAG, "scan": FLAG, "after": TEXT, "limit": NUMBER}
 _QUERIES: Final[Mapping[str, Mapping[str, Document]]] = {
     "kv2-data": {"version": NUMBER},
     "kv2-subkeys": {"version": NUMBER, "depth": NUMBER},
@@ -172,7 +173,7 @@ def describe(name: str, view: type[View], method: str) -> Document:
         "responses": {**_vault_answers(name, method), "default": failure("Kv2Errors", MEDIA_TYPE)},
     }
     if hasattr(view, "list"):
-        described["description"] = _LISTED
+        described["description"] = _SCANNED if name in _QUERIES else _LISTED
     if method == "get" and name in _QUERIES:
         described["parameters"] = [
             {"name": parameter, "in": "query", "schema": schema}

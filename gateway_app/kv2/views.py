@@ -49,7 +49,7 @@ def repeated(act: Callable[[], Answer]) -> Answer:
 class OpenView(ProtocolView):
     """Answers errors as the protocol does; no token is needed."""
 
-    http_method_names = [*View.http_method_names, "list"]
+    http_method_names = [*View.http_method_names, "list", "scan"]
     # Whether what it reads can be wrapped.
     wraps = False
 

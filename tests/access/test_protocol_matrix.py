@@ -19,7 +19,7 @@ from secrets_app.tests.kept import keep
 from tests import recorded
 
 pytestmark = pytest.mark.django_db
-METHODS: Final = ("GET", "LIST", "POST", "PUT", "PATCH", "DELETE")
+METHODS: Final = ("GET", "LIST", "SCAN", "POST", "PUT", "PATCH", "DELETE")
 _DATA: Final = {"data": {"value": "new"}}
 _ONE: Final = {"versions": [1]}
 
@@ -127,10 +127,13 @@ VAULT: Final[dict[tuple[str, str], Rule]] = {
     ("kv2-data", "DELETE"): _DELETE._replace(path="secret/data/a", body=None),
     ("kv2-list", "GET"): Rule("secret/metadata"),
     ("kv2-list", "LIST"): Rule("secret/metadata"),
+    ("kv2-list", "SCAN"): Rule("secret/metadata"),
     ("kv2-list-root", "GET"): _LIST,
     ("kv2-list-root", "LIST"): _LIST,
+    ("kv2-list-root", "SCAN"): _LIST,
     ("kv2-metadata", "GET"): Rule("secret/metadata/a"),
     ("kv2-metadata", "LIST"): Rule("secret/metadata/part"),
+    ("kv2-metadata", "SCAN"): Rule("secret/metadata/part"),
     ("kv2-metadata", "POST"): _DESCRIBE,
     ("kv2-metadata", "PUT"): _DESCRIBE,
     ("kv2-metadata", "PATCH"): _DESCRIBE,
@@ -176,7 +179,7 @@ SCIM: Final = {
     ("scim-users-search", "POST"), ("scim-search", "POST"), ("scim-groups-search", "POST"),
     ("scim-groups", "GET"), ("scim-groups", "POST"),
     ("scim-group", "GET"), ("scim-group", "PUT"), ("scim-group", "PATCH"), ("scim-group", "DELETE"),
-    *((name, method) for name in ("scim-me", "scim-bulk", "scim-other") for method in METHODS if method != "LIST"),
+    *((name, method) for name in ("scim-me", "scim-bulk", "scim-other") for method in METHODS if method not in {"LIST", "SCAN"}),
 }  # fmt: skip
 
 

@@ -124,6 +124,13 @@ def test_the_cli_reads_lists_writes_deletes_and_restores(cast: Cast, bao: Bao) -
     assert Secret.objects.get(name="app/db").current_number == 2
 
 
+def test_the_cli_scans_folders(cast: Cast, bao: Bao) -> None:
+    for name in ("app/part/db", "app/x"):
+        keep(cast, name)
+    assert json.loads(bao("scan", "-format=json", "secret/metadata").stdout) == ["app/part/db", "app/x"]
+    assert "No entries found" in bao("scan", "secret/metadata/none", status=2).stderr
+
+
 def test_the_cli_signs_in_and_asks_what_it_may(cast: Cast, bao: Bao) -> None:
     reader = token(cast, "reader")
     bao("login", "-no-print", reader)

@@ -325,6 +325,8 @@ def test_lists_have_the_old_names_below_a_folder_and_a_prefix(cast: Cast, client
     keep(cast, "old/plain", "three")
     mount(cast, by_folder(cast, "teams", "old"))
     token = headers(cast)
+    scanned = client.generic("SCAN", "/vault/v1/teams/metadata/dev", headers=token).json()["data"]["keys"]
+    assert scanned == ["app/a b", "my team/x", "plain"]
     for path, keys in (("dev", ["app/", "my team/", "plain"]), ("dev/app", ["a b"]), ("dev/my team", ["x"])):
         answer = client.get(f"/vault/v1/teams/metadata/{quote(path)}?list=true", headers=token)
         assert answer.json()["data"]["keys"] == keys

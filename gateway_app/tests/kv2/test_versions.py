@@ -521,6 +521,28 @@ def test_numbers_that_no_version_has_change_nothing(ask: Ask, secret: Secret, ma
     assert Secret.objects.get(pk=secret.pk).version_rules is None
 
 
+def test_a_scan_returns_what_lies_in_folders_as_well_and_no_more_than_a_list(cast: Cast, ask: Ask) -> None:
+    for name in ("p/a", "p/c/d", "p/c/my=20e/=41", "q"):
+        keep(cast, name)
+
+    def scanned(path: str, **options: Any) -> tuple[int, Any]:
+        told = [ask("SCAN", f"secret/metadata{path}", **options)]
+        told += [ask("GET", f"secret/metadata{path}?scan={true}", **options) for true in ("true", "1")]
+        (found,) = {(each.status_code, json.dumps(each.json().get("data"))) for each in told}
+        return found[0], json.loads(found[1])
+
+    everything = ["p/a", "p/c/d", "p/c/my e/=41", "q"]
+    assert scanned("") == scanned("/") == (200, {"keys": everything})
+    assert scanned("/p") == scanned("/p/") == (200, {"keys": [name[2:] for name in everything[:3]]})
+    assert ask("LIST", "secret/metadata?scan=true").json()["data"]["keys"] == ["p/", "q"]
+    assert ask("SCAN", "secret/metadata?after=p/a&limit=2").json()["data"]["keys"] == everything[1:3]
+    assert scanned("/none") == (200, {})
+    narrow = token(cast, "viewer", prefix="p/c")
+    assert scanned("", token=narrow) == (200, {"keys": everything[1:3]})
+    assert ask("SCAN", "production/metadata", token=narrow).status_code == 403
+    assert ask("SCAN", "secret/data/p/a").status_code == 405
+
+
 def test_names_are_listed_in_parts(cast: Cast, ask: Ask) -> None:
     for name in ("p/a", "p/b", "p/c/d", "p/e"):
         keep(cast, name)
