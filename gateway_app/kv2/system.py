@@ -9,12 +9,14 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from audit_app.events.actors import ActorKind
 from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import Invisible
 from gateway_app.kv2.answers import Kv2Error, envelope, respond
 from gateway_app.kv2.mounts import mount_facts, mount_of_path, mounted, place_of
 from gateway_app.kv2.views import Kv2View, OpenView, body_of
+from secrets_app.queries.lookup import can_in_any_scope
 
 _CLUSTER: Final = "keeper"
 _DISABLED: Final = "disabled"
@@ -37,14 +39,38 @@ _BY_KIND: Final = {
         ("list", Action.SECRET_VIEW),
         ("patch", Action.SECRET_UPDATE),
         ("read", Action.SECRET_VIEW),
+        ("scan", Action.SECRET_VIEW),
         ("update", Action.SECRET_UPDATE),
     ),
     "subkeys": (("read", Action.SECRET_REVEAL),),
     "undelete": (("update", Action.SECRET_RESTORE),),
 }
 _NOTHING: Final = ["deny"]
+# What any token may do with paths of no mount, but for the children of a person's.
+_CREATE: Final = "auth/token/create"
+_OF_ANY_TOKEN: Final = {
+    path: words.split()
+    for words, paths in {
+        "list read": ("auth/token/accessors",),
+        "read update": ("auth/token/lookup-self", "sys/wrapping/lookup"),
+        "read": (
+            "sys/auth", "sys/health", "sys/init", "sys/internal/ui/mounts", "sys/internal/ui/resultant-acl",
+            "sys/leader", "sys/mounts", "sys/seal-status",
+        ),
+        "update": (
+            _CREATE, "auth/token/lookup", "auth/token/lookup-accessor",
+            "auth/token/renew", "auth/token/renew-self", "auth/token/renew-accessor",
+            "auth/token/revoke", "auth/token/revoke-self", "auth/token/revoke-accessor",
+            "auth/approle/login", "auth/jwt/login", "auth/kubernetes/login",
+            "sys/capabilities-self", "sys/control-group/request", "sys/wrapping/unwrap",
+        ),
+    }.items()
+    for path in paths
+}  # fmt: skip
+_OF_MOUNTS: Final = ("sys/mounts/", "sys/internal/ui/mounts/")
 _METHODS: Final = ("token", "approle", "jwt", "kubernetes")
 _LEASES: Final[dict[str, Json]] = {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0}
+_LISTS: Final = frozenset({"list", "scan"})
 _MAX_PATHS: Final = 100
 
 
@@ -229,14 +255,25 @@ def _listed(given: Any) -> list[Any]:
 
 
 def _capabilities(actor: Principal, path: str) -> list[str]:
-    mount, _, rest = path.strip("/").partition("/")
+    path = path.strip("/")
+    if path == _CREATE and actor.kind is ActorKind.USER:
+        return _NOTHING
+    if path in _OF_ANY_TOKEN:
+        return _OF_ANY_TOKEN[path]
+    mount, _, rest = path.partition("/")
     kind, _, name = rest.partition("/")
     try:
+        for start in _OF_MOUNTS:
+            if path.startswith(start):
+                mount_of_path(actor, path.removeprefix(start))
+                return ["read"]
         environment, name = place_of(actor, mount, name)
     except (Invisible, Kv2Error):
         return _NOTHING
+    # Names are listed in any folder: those that the actor may see.
+    lists = kind == "metadata" and can_in_any_scope(actor, Action.SECRET_VIEW, environment)
     return [
         word
         for word, act in _BY_KIND.get(kind, ())
-        if allows(actor, act, environment_id=environment.pk, name=name)
+        if (lists and word in _LISTS) or allows(actor, act, environment_id=environment.pk, name=name)
     ] or _NOTHING

@@ -12,7 +12,9 @@ from environments_app.environments.memberships import grant
 from environments_app.environments.service import update_environment
 from environments_app.models import ServiceToken
 from environments_app.tests.cast import Cast
+from environments_app.tokens.personal import issue_personal
 from environments_app.tokens.service import revoke
+from gateway_app.kv2.lane import KV2
 from gateway_app.tests.kv2.conftest import Ask, token
 from secrets_app.models import Secret
 from secrets_app.services import lifecycle
@@ -351,10 +353,10 @@ def test_capabilities_are_those_of_the_role(cast: Cast, ask: Ask) -> None:
     body = json.dumps({"paths": ["secret/data/a", "secret/metadata/a", "production/data/a"]}).encode()
     told = ask("POST", "sys/capabilities-self", body, token=token(cast, "reader")).json()
     assert told["secret/data/a"] == ["read"]
-    assert told["secret/metadata/a"] == ["list", "read"]
+    assert told["secret/metadata/a"] == ["list", "read", "scan"]
     assert told["production/data/a"] == ["deny"]
-    reader = {"metadata": ["list", "read"], "subkeys": ["read"], "config": ["read"]}
-    update, delete = ["update"], ["delete", "list", "patch", "read", "update"]
+    reader = {"metadata": ["list", "read", "scan"], "subkeys": ["read"], "config": ["read"]}
+    update, delete = ["update"], ["delete", "list", "patch", "read", "scan", "update"]
     editor = {"metadata": delete, "delete": update, "undelete": update, "config": ["read"]}
     manager = editor | {"destroy": update, "config": ["read", "update"]}
     for role, expected in (("reader", reader), ("editor", editor), ("manager", manager)):
@@ -372,6 +374,55 @@ def test_capabilities_are_those_of_the_role(cast: Cast, ask: Ask) -> None:
             assert told[path] == expected.get(path.split("/")[1], ["deny"]), (role, path)
     many = json.dumps({"paths": ["secret/data/a"] * 101}).encode()
     assert ask("POST", "sys/capabilities-self", many).status_code == 400
+
+
+def capabilities(ask: Ask, own: str, *paths: str) -> dict[str, list[str]]:
+    sent = json.dumps({"paths": paths}).encode()
+    found: dict[str, list[str]] = ask("POST", "sys/capabilities-self", sent, token=own).json()["data"]
+    return {path: found[path] for path in paths}
+
+
+WORDS = {"GET": "read", "LIST": "list", "POST": "update"}
+# What ends the token itself, and what is refused with the page on which people decide.
+NOT_SENT = {"auth/token/revoke": "update", "auth/token/revoke-self": "update",
+            "auth/token/revoke-accessor": "update", "sys/control-group/authorize": "deny"}  # fmt: skip
+
+
+@pytest.mark.parametrize("bearer", ["service", "personal"])
+def test_what_a_token_may_do_beside_mounts_is_what_is_answered(cast: Cast, ask: Ask, bearer: str) -> None:
+    own = token(cast, "reader", prefix="app")
+    if bearer == "personal":
+        own = issue_personal(actor=cast.principal(cast.bob), name="own")[1]
+    paths = [
+        *(str(each.pattern)[3:] for each in KV2.urlpatterns if "<" not in str(each.pattern)),
+        "sys/mounts/development", "sys/mounts/development/tune", "sys/internal/ui/mounts/development/data/x",
+        "sys/mounts/nowhere", "sys/mounts/nowhere/tune", "sys/internal/ui/mounts/nowhere/data/x",
+        "sys/policies/acl", "auth/token/roles", "nowhere/data/x",
+    ]  # fmt: skip
+    assert len(paths) > 35
+    accessor = ask("GET", "auth/token/lookup-self", token=own).json()["data"]["accessor"]
+    body = json.dumps({"token": own, "accessor": accessor}).encode()
+    for path, words in capabilities(ask, own, *paths).items():
+        if path in NOT_SENT:
+            assert words == [NOT_SENT[path]]
+            continue
+        answered = [
+            word
+            for method, word in WORDS.items()
+            if ask(method, path, body if method == "POST" else b"", token=own).status_code in {200, 204, 400}
+        ]
+        assert sorted(words) == (sorted(answered) or ["deny"]), path
+
+
+def test_names_are_listed_above_a_prefix_and_the_capabilities_say_so(cast: Cast, ask: Ask) -> None:
+    keep(cast, "app/web/db")
+    own = token(cast, "reader", prefix="app/web")
+    above = ("secret/metadata", "secret/metadata/", "development/metadata/app", "secret/metadata/app/")
+    for path, words in capabilities(ask, own, *above).items():
+        assert words == ["list", "scan"], path
+        assert [ask(method, path, token=own).status_code for method in ("LIST", "SCAN")] == [200] * 2
+    others = ("production/metadata", "secret/data", "secret/data/app", "secret/subkeys/app")
+    assert capabilities(ask, own, *others) == {path: ["deny"] for path in others}
 
 
 def test_the_state_of_the_server_needs_no_token(db: None) -> None:
@@ -419,7 +470,7 @@ def test_what_a_token_may_do_at_all_is_no_more_than_its_part(cast: Cast, ask: As
     found = ask("GET", "sys/internal/ui/resultant-acl", token=narrow).json()["data"]
     assert found["root"] is False
     assert found["glob_paths"]["secret/data/app/"] == {"capabilities": ["read"]}
-    assert found["exact_paths"]["development/metadata/app"] == {"capabilities": ["list", "read"]}
+    assert found["exact_paths"]["development/metadata/app"] == {"capabilities": ["list", "read", "scan"]}
     assert {path.split("/")[0] for path in found["glob_paths"]} == {"secret", "development"}
 
 
