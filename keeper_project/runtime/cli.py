@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 NOT_SET_UP: Final = "The database has not been set up. Run `keeper init-db` (or `make run`) first."
+_A_TABLE: Final = "environments_app_environment"
 # Those that set it up, replace it, or try the keys that it will need.
 BEFORE_SETUP: Final = frozenset({"run", "init_db", "reset_db", "restore", "kms"})
 # They migrate: that migrations are missing is no reason for their failure.
@@ -98,7 +99,7 @@ def is_set_up() -> bool:
         warnings.filterwarnings("ignore", message="Accessing the database during app initialization")
         tables = connection.introspection.table_names()
     connection.close()
-    return "environments_app_environment" in tables
+    return _A_TABLE in tables
 
 
 def unmet() -> list[str]:
@@ -240,28 +241,31 @@ def _sentence(error: Exception, arguments: Sequence[str]) -> tuple[str, bool]:
     if is_damage(error):
         remedy = "Stop Keeper, keep a copy of the file, and restore the last backup."
         return f"The database is damaged: {reason}. {remedy}", True
-    if lacks := _missing_migrations(arguments):
-        remedy = "Run `keeper check-upgrade`, then `keeper init-db`."
-        return f"The database waits for its migrations, {lacks:,} of this release. {remedy}", False
+    if unready := _unready(arguments):
+        return unready, False
     if isinstance(error, OperationalError):
         return f"Can't use the database at DATABASE_URL: {reason} (add --traceback for details).", False
     return "", False
 
 
-def _missing_migrations(arguments: Sequence[str]) -> int:
-    """Return how many migrations the database lacks; 0 for a command that makes them itself."""
+def _unready(arguments: Sequence[str]) -> str:
+    """Return what the database lacks that a command has failed on; "" for one that makes it itself."""
     from django.apps import apps  # noqa: PLC0415 - Django only once nothing is unmet
-    from django.db import DatabaseError  # noqa: PLC0415 - Django only once nothing is unmet
+    from django.db import DatabaseError, connection  # noqa: PLC0415 - Django only once nothing is unmet
 
     from operations_app.health.schema import missing_migrations  # noqa: PLC0415 - Django only once nothing is unmet
 
     if not apps.ready or (arguments[0] in _MIGRATES and "--compare" not in arguments):
-        return 0
+        return ""
     try:
-        return len(missing_migrations())
+        if _A_TABLE not in connection.introspection.table_names():
+            return NOT_SET_UP
+        lacks = len(missing_migrations())
     except DatabaseError:
         # It does not answer.
-        return 0
+        return ""
+    remedy = "Run `keeper check-upgrade`, then `keeper init-db`."
+    return f"The database waits for its migrations, {lacks:,} of this release. {remedy}" if lacks else ""
 
 
 def _run(arguments: Sequence[str]) -> None:

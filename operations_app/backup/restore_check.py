@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import QuerySet, Sum
 
 from audit_app.checkpoints.inspection import newest_checkpoint
@@ -85,7 +86,8 @@ def compare(path: Path) -> Iterator[Check]:
 
     Raises what opening the backup raises, and BackupError if the database has not the tables of this release.
     """
-    if missing_migrations():
+    recorder = MigrationRecorder(connection)
+    if not recorder.has_table() or missing_migrations():
         raise BackupError("the database lacks tables of this release: restore the backup to it first")
     with open_backup(path) as file:
         manifest, digest = file.manifest, file.digest()[0]

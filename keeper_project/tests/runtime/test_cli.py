@@ -76,6 +76,12 @@ def test_it_makes_nothing_before_the_database_is_set_up(tmp_path: Path, typed: s
     assert list(tmp_path.rglob("*")) == []
 
 
+def test_the_keys_of_a_database_that_is_not_set_up_are_not_shown(tmp_path: Path) -> None:
+    done = keeper("kms", "key-info", data=tmp_path / "var")
+    assert done.returncode == os.EX_TEMPFAIL
+    assert done.stderr.endswith(f"keeper: {cli.NOT_SET_UP}\n")
+
+
 @pytest.mark.parametrize(
     ("typed", "code"),
     [("status --format json", 2), ("alerts --format json", 75), ("tokens list --format=json", 75)],

@@ -13,6 +13,7 @@ from pytest_django import Settings
 from environments_app.models import Membership, Session
 from environments_app.tests.cast import Cast, make_cast
 from operations_app.backup.create import back_up
+from operations_app.backup.errors import BackupError
 from operations_app.backup.restore import restore
 from operations_app.backup.restore_check import compare
 from operations_app.tests.backup.making import OPERATOR, another_database, backup_of, furnish
@@ -47,6 +48,8 @@ def test_an_empty_database_is_named(cast: Cast, tmp_path: Path) -> None:
     MigrationRecorder.Migration.objects.all().delete()
     with pytest.raises(CommandError, match="lacks tables of this release: restore the backup"):
         call_command("restore", str(made), compare=True, stdout=StringIO())
+    with another_database(tmp_path, empty=True), pytest.raises(BackupError, match="lacks tables"):
+        list(compare(made))
 
 
 EVENT = "audit_app_auditevent"
