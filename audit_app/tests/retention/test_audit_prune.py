@@ -432,6 +432,9 @@ def test_an_event_that_was_cut_and_is_put_back_is_found(archive: Path) -> None:
     pruned(archive / "b")
     sql("INSERT INTO audit_app_auditevent SELECT * FROM was_here")
     assert {problem.kind for problem in whole_log()} == {"inserted"}
+    # As many as the cut kept, each with its MAC, and not those.
+    sql("DELETE FROM audit_app_auditevent WHERE sequence = 5 AND stream = %s", STREAM)
+    assert {(problem.kind, problem.sequence) for problem in whole_log()} == {("inserted", 1)}
 
 
 def test_a_cut_that_goes_on_from_another_history_than_was_signed_is_found(archive: Path) -> None:

@@ -398,6 +398,17 @@ def test_a_policy_that_was_suspended_meanwhile_is_not_resumed_without_approval(c
     assert RotationPolicy.objects.get().suspended_at is not None
 
 
+@pytest.mark.parametrize("answer", [LoginAnswer.UNKNOWN, LoginAnswer.REFUSED])
+def test_a_value_is_not_written_by_hand_unless_it_was_seen_to_log_in(
+    cast: Cast, answers: Answers, answer: LoginAnswer
+) -> None:
+    secret = made_secret(cast, GeneratedWorld())
+    made_policy(cast, GeneratedWorld(), secret=secret)
+    answers(answer)
+    with pytest.raises(ManagedValue, match="so said"):
+        guards.guard_write(actor=cast.principal(cast.alice), secret=stored(secret), value="by hand")
+
+
 def test_a_value_is_not_written_under_a_policy_that_changed_meanwhile(cast: Cast, answers: Answers) -> None:
     """The value logs in where the policy was, which says nothing of where it is now."""
     secret = made_secret(cast, GeneratedWorld())

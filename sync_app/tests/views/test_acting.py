@@ -16,6 +16,7 @@ from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.models import Plan, Run, SyncEntry, SyncPause, Target
 from sync_app.runs import runner as runs_runner
 from sync_app.tests.applying.stage import Stage
+from sync_app.views import plans
 
 # Threads compare values; they find the system keys open only once those are committed.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -250,6 +251,24 @@ def test_what_was_adopted_is_not_offered_again(alice: Client, stage: Stage) -> N
     assert "1 found" in page
     assert "mail/<wbr>imap" in page
     assert "mail/<wbr>smtp" not in page
+
+
+def test_a_long_list_of_what_can_be_adopted_leaves_no_name_out(
+    alice: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{plans.__name__}._NAMES", 2)
+    names = [f"mail/{number}" for number in range(5)]
+    for name in names:
+        stage.world.write(stage.path(name), "theirs")
+    post(alice, f"/sync/{stage.target.pk}/plan")
+    worked()
+    found, further = [], ""
+    while True:
+        context = alice.get(f"/sync/{stage.target.pk}/adopt{further}").context
+        found += [item.name for item in context["items"]]
+        if not (further := context["next_url"]):
+            break
+    assert found == names
 
 
 def test_what_is_there_is_adopted(alice: Client, stage: Stage) -> None:

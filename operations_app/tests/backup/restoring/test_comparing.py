@@ -18,6 +18,8 @@ from operations_app.backup.restore import restore
 from operations_app.backup.restore_check import compare
 from operations_app.tests.backup.making import OPERATOR, another_database, backup_of, furnish
 from operations_app.tests.backup.test_backup import wait_for, writes_going_on
+from secrets_app.errors import KeyUnavailable
+from secrets_app.keys.encrypted_field import Sealed
 from secrets_app.models import Secret
 
 every_database = pytest.mark.every_database
@@ -79,6 +81,19 @@ def test_what_did_not_come_back_is_a_doubt(
     restore(made, replace=True)
     sql(statement)
     assert any(found.startswith(doubt) for found in doubts(made)), doubts(made)
+
+
+def test_credentials_whose_key_does_not_answer_are_a_doubt(
+    cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backup_of(cast, tmp_path)
+    restore(made, replace=True)
+
+    def unavailable(_sealed: Sealed) -> bool:
+        raise KeyUnavailable("KMS does not answer", permanent=False)
+
+    monkeypatch.setattr(Sealed, "can_decrypt", unavailable)
+    assert any("the credential does not open" in found for found in doubts(made))
 
 
 @every_database
