@@ -43,6 +43,7 @@ TESTED_BY: Final = {
     "audit_app/queries/stream_follower.py": "audit_app/tests/queries/test_usage_index.py",
     "secrets_app/queries/last_asked.py": "secrets_app/tests/queries/test_last_asked.py",
     "audit_app/recording/event_store.py": "audit_app/tests/recording/test_concurrency.py",
+    "environments_app/operator_jobs.py": "environments_app/tests/test_verify_audit.py",
     "environments_app/tokens/authentication.py": "tests/database/test_write_statements.py",
     "operations_app/backup/restore.py": "operations_app/tests/backup/restoring/test_restore.py",
     "core/db/snapshot.py": "operations_app/tests/backup/test_backup.py",
