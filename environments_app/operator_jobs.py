@@ -206,7 +206,7 @@ def last_verification(*, actor: Principal) -> AuditEvent | None:
     # By the act alone, as its index has it. Requests of the same act have no count of problems.
     newest = AuditEvent.objects.filter(action=Action.TRAIL_VERIFY).order_by("-id")[:_LOOKED_AT]
     last = None
-    for event in newest:
+    for event in newest.iterator(chunk_size=20):
         details = parsed_details(event.details)
         if "problems" not in details:
             continue

@@ -256,23 +256,27 @@ def put(
 
 
 def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | None = None) -> Secret:
-    """Make an earlier version's value current again, as a new version.
+    """Make an earlier version's value current again, as a new version of the type that the secret had then.
 
     Needs the right to reveal, and is recorded as a read of the old version as well.
 
-    Raises NoSuchVersion, StaleVersion, InvalidValue if the old value does not fit the secret's
-    type of today, ManagedValue, TamperedSecret, and Forbidden or Invisible.
+    Raises NoSuchVersion, StaleVersion, InvalidValue if the value is from before Keeper kept former types and
+    does not fit the one of today, ManagedValue, TamperedSecret, and Forbidden or Invisible.
     """
     for right in (Action.SECRET_REVEAL, Action.SECRET_ROLLBACK):
         require_on(actor=actor, action=right, secret=secret)
     require_authentic(secret)
     check_etag(secret, expected)
     old = version_of(secret, number)
-    line = Line("Value", f"v{secret.current_number}", f"that of v{number} again")
+    former, kind = secret.secret_type, SecretType(secret.type_of(number))
+    retyped = kind != former
+    lines = [Line("Value", f"v{secret.current_number}", f"that of v{number} again")]
+    if retyped:
+        lines.append(Line("Type", former, kind))
     clearance = require_approval(
         actor=actor,
         proposal=proposals.acting(
-            Action.SECRET_ROLLBACK, secret, summary=[line], arguments={"number": number}
+            Action.SECRET_ROLLBACK, secret, summary=lines, arguments={"number": number}
         ),
     )
     text = open_version(
@@ -283,16 +287,19 @@ def rollback(*, actor: Principal, secret: Secret, number: int, expected: str | N
         # It stays in the secret, and nobody sees it.
         released=True,
     )
-    moved = apply_facts(secret, inspect(SecretType(secret.secret_type), text))
+    secret.secret_type = kind
+    moved = apply_facts(secret, inspect(kind, text))
     _, places = references.resolve_on_write(actor=actor, secret=secret, wanted=None, value=text)
     confirm = run_write_guards(actor=actor, secret=secret, value=text)
     new = NewValue(text=text, comment=f"rolled back to v{number}")
     version = sealed_version(actor=actor, secret=secret, number=next_number(secret), value=new)
+    if retyped:
+        secret.rules = secret.rules.retyped(former, first=version.number)
     update_stored(
         actor=actor,
         secret=secret,
         action=Action.SECRET_ROLLBACK,
-        details={"restored": number, **moved},
+        details={"restored": number, **moved, **({"fields": ["secret_type"]} if retyped else {})},
         version=version,
         confirm=confirm,
         places=places,

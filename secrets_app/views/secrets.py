@@ -68,7 +68,7 @@ def secret_reveal(request: HttpRequest, id: int) -> HttpResponse:
         return render(request, "secrets_app/_field_revealed.html", {"content": content})
     display = {
         "value": revealed.value,
-        "fields": value_fields(secret.secret_type, revealed.value),
+        "fields": value_fields(revealed.secret_type, revealed.value),
         "version": revealed.version.number,
         # A page shows none at the end of a text.
         "ends_with_break": revealed.value.endswith("\n"),
@@ -105,7 +105,7 @@ def show_deleted(request: HttpRequest, secret: Secret) -> HttpResponse:
 
 
 def _field_of(revealed: RevealedValue, name: str) -> str:
-    fields = dict(value_fields(revealed.secret.secret_type, revealed.value) or [])
+    fields = dict(value_fields(revealed.secret_type, revealed.value) or [])
     if name not in fields:
         raise InvalidInput("field", "The value has no such field.")
     return fields[name]

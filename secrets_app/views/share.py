@@ -229,7 +229,7 @@ def _shown(revealed: RevealedValue) -> dict[str, Any]:
     value = revealed.value
     return {
         "value": value,
-        "fields": value_fields(revealed.secret.secret_type, value),
+        "fields": value_fields(revealed.secret_type, value),
         "version": revealed.version.number,
         "mask_after": MASK_AFTER_SECONDS * 4,
     }

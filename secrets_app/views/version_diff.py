@@ -48,8 +48,9 @@ def secret_diff(request: HttpRequest, id: int) -> HttpResponse:
 def _open_versions(request: HttpRequest, secret: Secret, old: int, new: int) -> dict[str, Any]:
     actor = principal_of(request)
     shows_values = request.POST.get("show") == "values"
-    before, after = (reveal(actor=actor, secret=secret, number=number).value for number in (old, new))
-    of_fields = [value_fields(secret.secret_type, value) for value in (before, after)]
+    opened = [reveal(actor=actor, secret=secret, number=number) for number in (old, new)]
+    before, after = (each.value for each in opened)
+    of_fields = [value_fields(each.secret_type, each.value) for each in opened]
     if of_fields[0] is not None and of_fields[1] is not None:
         parts, by_field = field_changes(dict(of_fields[0]), dict(of_fields[1])), True
     else:

@@ -421,6 +421,11 @@ def test_a_version_is_read_as_it_was_written_whatever_the_type_is_by_now(cast: C
     write.update(actor=actor, secret=secret, secret_type=SecretType.JSON, value='{"y":1}')
     assert read_as_written(ask, "shape") == [*FIELDS]
     assert value_of(ask("GET", "secret/data/shape?version=5")) == {"y": 1}
+    for number, fields in enumerate(FIELDS, start=1):
+        rolled = Secret.objects.select_related("environment").get(pk=secret.pk)
+        write.rollback(actor=actor, secret=rolled, number=number)
+        assert value_of(ask("GET", "secret/data/shape")) == fields
+    assert read_as_written(ask, "shape") == [*FIELDS]
 
 
 def test_a_text_that_meets_an_object_is_stored_as_it_was_sent(

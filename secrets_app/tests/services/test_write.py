@@ -18,6 +18,7 @@ from secrets_app.exposure import known_to
 from secrets_app.keys.data_keys import replace_key
 from secrets_app.keys.models import VALUES
 from secrets_app.models import DataKey, Secret, SecretVersion
+from secrets_app.models.version_rules import VersionRules
 from secrets_app.services import lifecycle, write
 from secrets_app.services import read as read_service
 from secrets_app.tests.at_once import at_once
@@ -211,7 +212,21 @@ def test_a_rollback_is_recorded_as_a_read_and_a_write(cast: Cast, events: Events
         write.rollback(actor=cast.principal(cast.alice), secret=stored(secret), number=7)
 
 
-def test_a_value_that_no_longer_fits_the_type_is_not_rolled_back_to(cast: Cast) -> None:
+def test_a_rollback_takes_the_type_that_the_version_had(cast: Cast, events: Events) -> None:
+    secret = keep(cast, value="no json")
+    actor = cast.principal(cast.alice)
+    write.update(actor=actor, secret=stored(secret), value="{}", secret_type=SecretType.JSON)
+    for number, kind in ((1, SecretType.TEXT), (2, SecretType.JSON)):
+        write.rollback(actor=actor, secret=stored(secret), number=number)
+        assert stored(secret).secret_type == kind
+        assert '"fields":["secret_type"]' in events(Action.SECRET_ROLLBACK)[0].details
+    assert [stored(secret).type_of(number) for number in (1, 2, 3, 4)] == ["TEXT", "JSON", "TEXT", "JSON"]
+
+
+def test_a_value_from_before_former_types_were_kept_is_not_rolled_back_to_unless_it_fits(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VersionRules, "retyped", lambda rules, *_, **__: rules)
     secret = keep(cast, value="no json")
     actor = cast.principal(cast.alice)
     write.update(actor=actor, secret=stored(secret), value="{}", secret_type=SecretType.JSON)

@@ -51,6 +51,28 @@ def test_it_reveals_by_post_and_records_it(cast: Cast, secret: Secret, signed_in
     assert (event.actor_name, event.object_uuid, event.outcome) == ("bob", secret.uuid, "allowed")
 
 
+def test_a_version_is_shown_and_compared_as_the_type_that_it_had(cast: Cast, signed_in: SignedIn) -> None:
+    actor, reader = cast.principal(cast.alice), signed_in(cast.bob)
+    secret = write.create(
+        actor=actor,
+        environment=cast.development,
+        name="app",
+        secret_type=SecretType.JSON,
+        value='{"user":"app","port":1}',
+    )
+    write.update(actor=actor, secret=secret, secret_type=SecretType.TEXT, value='{"user":"b"}')
+    shown = {
+        number: reader.post(f"/secrets/{secret.pk}/reveal", {"version": number}, headers=HTMX).context
+        for number in (1, 2)
+    }
+    assert [(shown[number]["fields"] is not None) for number in (1, 2)] == [True, False]
+    copied = reader.post(f"/secrets/{secret.pk}/copy", {"version": 1, "field": "user"})
+    assert copied.content == b"app"
+    # Fields are compared with fields alone.
+    compared = reader.post(f"/secrets/{secret.pk}/diff?old=1&new=2", {"show": "values"})
+    assert compared.context["by_field"] is False
+
+
 def test_it_reveals_without_scripts_on_the_whole_page(
     cast: Cast, secret: Secret, signed_in: SignedIn
 ) -> None:
