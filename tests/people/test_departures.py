@@ -26,7 +26,7 @@ from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, token_principal, user_principal
 from environments_app.authorization.rows import lock_authentic
 from environments_app.environments import groups
-from environments_app.environments.deletion import delete_environment
+from environments_app.environments.deletion import delete_environment, restore_environment
 from environments_app.environments.memberships import grant
 from environments_app.environments.service import update_environment
 from environments_app.errors import (
@@ -319,6 +319,16 @@ def test_what_they_requested_is_withdrawn_with_the_reason(cast: Cast, events: Ev
     end_person(actor=cast.principal(cast.root), user=cast.erin)
     assert Approval.objects.get().state == ApprovalState.WITHDRAWN
     assert "the account was ended" in events(Action.APPROVAL_WITHDRAW)[0].details
+
+
+def test_what_they_left_in_a_deleted_environment_does_not_come_back_with_it(cast: Cast) -> None:
+    root = cast.principal(cast.root)
+    link, _ = share_once(actor=cast.principal(cast.erin), secret=keep(cast, "given"))
+    delete_environment(actor=root, environment=cast.development)
+    departure = end_person(actor=root, user=cast.erin)
+    assert departure.ended["links"] == 1
+    restore_environment(actor=root, environment=Environment.every.get(pk=cast.development.pk))
+    assert Share.objects.get(pk=link.pk).revoked_at is not None
 
 
 def test_the_last_administrator_is_not_ended(cast: Cast) -> None:

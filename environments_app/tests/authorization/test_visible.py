@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from audit_app.events.actions import Action
 from audit_app.events.actors import NIL, ActorKind
-from environments_app.authorization.policy import Grant, Principal, allows, visible, visible_environments
+from environments_app.authorization.policy import (
+    Grant,
+    Principal,
+    allows,
+    environments_for,
+    visible,
+    visible_environments,
+)
 from environments_app.models import Environment, Role, ServiceToken
 from environments_app.tests.cast import Cast
 
@@ -79,6 +86,22 @@ def test_it_selects_exactly_what_is_allowed(
         if allows(principal, action, environment_id=row.environment_id, name=row.name)
     }
     assert seen == allowed
+
+
+def test_a_place_is_one_for_all_of_which_an_act_is_allowed(places: list[Environment]) -> None:
+    principal = Principal(
+        kind=ActorKind.USER, uuid=NIL, name="somebody",
+        grants=tuple(
+            Grant(environment_id=place.pk, environment_uuid=UUID(int=place.pk), environment_name="", role=Role.MANAGER, prefix=prefix)
+            for place, prefix in zip(places, ("", "pay"), strict=True)
+        ),
+    )  # fmt: skip
+    for action in Action:
+        condition = environments_for(principal, action)
+        found = set() if condition is None else set(Environment.objects.filter(condition))
+        assert found == {
+            each for each in places if allows(principal, action, environment_id=each.pk, name="")
+        }
 
 
 @pytest.mark.every_database

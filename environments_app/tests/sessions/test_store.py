@@ -1,10 +1,12 @@
+from datetime import timedelta
+
 import pytest
 from django.core.management import call_command
 from django.test import Client
 from pytest_django import Settings
 
 from environments_app.models import Session
-from environments_app.sessions.store import SessionStore, stored_key
+from environments_app.sessions.store import SIGNED_IN, SessionStore, stored_key
 from environments_app.tests.cast import PASSWORD, Cast
 
 pytestmark = pytest.mark.every_database
@@ -61,6 +63,19 @@ def test_signing_in_again_changes_the_id(alice: Client) -> None:
     alice.post("/sign-out")
     alice.post("/sign-in", {"username": "alice", "password": PASSWORD})
     assert alice.cookies["sessionid"].value != before
+
+
+def test_no_use_of_a_session_moves_its_end(alice: Client, settings: Settings) -> None:
+    store = SessionStore(alice.cookies["sessionid"].value)
+    store.load()
+    began = Session.objects.get().signed_in_at
+    store[SIGNED_IN] = int((began - timedelta(hours=1)).timestamp())
+    store.save()
+    longest = timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    assert Session.objects.get().expire_date <= began - timedelta(hours=1) + longest
+    store[SIGNED_IN] = int((began - longest).timestamp())
+    store.save()
+    assert alice.get("/api/whoami").status_code == 401
 
 
 def test_expired_sessions_are_cleared(alice: Client) -> None:
