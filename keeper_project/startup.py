@@ -10,6 +10,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -94,7 +95,7 @@ def serves_this_machine_alone(listen: str, trusted_proxies: Sequence[str]) -> bo
 
 def missing(*, database_engine: str, redis_url: str, broker_url: str, traces_url: str) -> Iterator[str]:
     """Yield a sentence for each package that is asked for and not installed."""
-    if database_engine in {MYSQL_ENGINE, ENCRYPTED_MYSQL_ENGINE} and find_spec("MySQLdb") is None:
+    if database_engine in {MYSQL_ENGINE, ENCRYPTED_MYSQL_ENGINE} and not _can_import("MySQLdb"):
         yield (
             "DATABASE_URL names MariaDB or MySQL, which needs mysqlclient: "
             "apt-get install gcc pkg-config libmariadb-dev python3-dev, then "
@@ -110,6 +111,15 @@ def missing(*, database_engine: str, redis_url: str, broker_url: str, traces_url
         and find_spec("opentelemetry.sdk" if find_spec("opentelemetry") else "opentelemetry") is None
     ):
         yield "KEEPER_TRACES_URL needs OpenTelemetry: pip install -r requirements-otel.txt."
+
+
+def _can_import(name: str) -> bool:
+    """Return whether a package is installed, and the system's library that it needs."""
+    try:
+        import_module(name)
+    except ImportError:
+        return False
+    return True
 
 
 _REPLACED: Final = (

@@ -38,6 +38,8 @@ _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 # Their exit codes are for cron and scripts: 2 if the database does not tell.
 TELLS_STATE: Final = frozenset({"status", "check_upgrade"})
 CANNOT_TELL: Final = 2
+# As for a wrong option; 1 is for what a command found or refused.
+WRONG_SETTINGS: Final = 2
 # They delete rows without a record, the audit log's among them.
 REFUSED: Final = frozenset({"flush", "sqlflush", "auditlogflush"})
 _DJANGOS: Final = frozenset(
@@ -148,10 +150,12 @@ def main() -> None:
             startup.share_metrics(port)
             # It loads the client, which looks for what the line above has set.
             importlib.import_module("keeper_project.observability.metrics_file").write_metrics()
-    except (ImproperlyConfigured, OSError, startup.CannotListen) as error:
+    except startup.CannotListen as error:
+        sys.exit(f"keeper: {error}")
+    except (ImproperlyConfigured, OSError) as error:
         problems = [str(error)]
     if problems:
-        sys.exit("\n".join(f"keeper: {problem}" for problem in problems))
+        _end_by_settings(arguments, *problems)
     if arguments in ([], ["help"], ["--help"], ["-h"]):
         sys.stdout.write(f"{overview()}\n")
     else:
@@ -181,6 +185,10 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
         _run(arguments)
     except config_env.MadeMeanwhile as error:
         sys.exit(f"keeper: {error}")
+    except ImproperlyConfigured as error:
+        if "--traceback" in arguments:
+            raise
+        _end_by_settings(arguments, str(error))
     except (KeyUnavailable, KeyringUnavailable) as error:
         if "--traceback" in arguments:
             raise
@@ -195,10 +203,27 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
 def _end(arguments: Sequence[str], problem: str, *, is_damage: bool = False) -> NoReturn:
     """End a command that could not do its work: 1 is for what it found."""
     code = CANNOT_TELL if arguments[0] in TELLS_STATE else 1 if is_damage else os.EX_TEMPFAIL
-    if "--format json" in " ".join(arguments).replace("=", " "):
-        sys.stdout.write(json.dumps({"exit_code": code, "status": "unavailable", "problem": problem}) + "\n")
+    if _wants_json(arguments):
+        _print_problem(code, "unavailable", problem)
     sys.stderr.write(f"keeper: {problem}\n")
     sys.exit(code)
+
+
+def _end_by_settings(arguments: Sequence[str], *problems: str) -> NoReturn:
+    """End a command that the settings, or packages that they need, do not let begin."""
+    if _wants_json(arguments):
+        _print_problem(WRONG_SETTINGS, "misconfigured", "\n".join(problems))
+    sys.stderr.writelines(f"keeper: {problem}\n" for problem in problems)
+    sys.exit(WRONG_SETTINGS)
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    return "--format json" in " ".join(arguments).replace("=", " ")
+
+
+def _print_problem(code: int, status: str, problem: str) -> None:
+    """Print the document of `--format json` in place of the one that the command could not make."""
+    sys.stdout.write(json.dumps({"exit_code": code, "status": status, "problem": problem}) + "\n")
 
 
 def _require_setup(arguments: Sequence[str]) -> None:
@@ -290,9 +315,30 @@ def _run(arguments: Sequence[str]) -> None:
                     return parser
 
                 command.create_parser = create_parser  # type: ignore[method-assign]  # this one alone
+                _report_failures(command)
             return command
 
     Utility([sys.argv[0], *arguments]).execute()
+
+
+def _report_failures(command: "BaseCommand") -> None:
+    """Let a command print a CommandError as its JSON document, and end by wrong settings with 2."""
+    from django.core.management.base import CommandError, SystemCheckError  # noqa: PLC0415 - Django only once nothing is unmet
+
+    execute = command.execute
+
+    def execute_or_print(*args: Any, **options: Any) -> str | None:
+        try:
+            return execute(*args, **options)
+        except CommandError as error:
+            status = "failed"
+            if isinstance(error, SystemCheckError):
+                status, error.returncode = "misconfigured", WRONG_SETTINGS
+            if options.get("format") == "json":
+                _print_problem(error.returncode, status, str(error))
+            raise
+
+    command.execute = execute_or_print  # type: ignore[method-assign]  # this one alone
 
 
 if __name__ == "__main__":

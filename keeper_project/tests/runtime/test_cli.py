@@ -181,10 +181,50 @@ def test_it_writes_files_for_its_own_user_only(tmp_path: Path) -> None:
 
 def test_it_says_in_a_line_which_database_it_does_not_know(tmp_path: Path) -> None:
     done = keeper("check", data=tmp_path, DATABASE_URL="oracle://keeper:hunter2@db/keeper")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("keeper: DATABASE_URL: the scheme 'oracle' is unknown")
     assert len(done.stderr.splitlines()) == 1
     assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "typed"),
+    [(None, "status"), ("raise ImportError('libmariadb.so.3')", "status"), (None, "verify-audit")],
+)
+def test_a_driver_that_cannot_be_loaded_is_named_with_what_to_install(
+    tmp_path: Path, module: str | None, typed: str
+) -> None:
+    if module:
+        (tmp_path / "MySQLdb.py").write_text(module)
+    else:
+        (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['MySQLdb'] = None")
+    url = "mysql://keeper:none@127.0.0.1:1/keeper"
+    done = keeper(
+        typed, "--format", "json", data=tmp_path / "var", DATABASE_URL=url, PYTHONPATH=str(tmp_path)
+    )
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["exit_code"], document["status"]) == (2, 2, "misconfigured")
+    assert "needs mysqlclient: apt-get install" in document["problem"]
+    assert done.stderr == f"keeper: {document['problem']}\n"
+
+
+def test_settings_that_a_check_refuses_end_a_command_as_wrong_options_do(
+    tmp_path: Path, schema: Path | None
+) -> None:
+    begin_on(schema, tmp_path / "var")
+    done = keeper("verify-audit", "--format=json", data=tmp_path / "var", KEEPER_TRUSTED_PROXIES="nowhere")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["exit_code"], document["status"]) == (2, 2, "misconfigured")
+    assert "KEEPER_TRUSTED_PROXIES" in document["problem"]
+    assert "Traceback" not in done.stderr
+
+
+def test_in_json_a_refusal_is_a_document(tmp_path: Path, schema: Path | None) -> None:
+    begin_on(schema, tmp_path / "var")
+    done = keeper("kms", "rotate", "--environment", "absent", "--format", "json", data=tmp_path / "var")
+    problem = "Environment not found."
+    assert json.loads(done.stdout) == {"exit_code": 2, "status": "failed", "problem": problem}
+    assert (done.returncode, done.stderr) == (2, f"CommandError: {problem}\n")
 
 
 def test_it_says_in_a_line_that_the_database_does_not_answer(tmp_path: Path) -> None:
@@ -212,7 +252,7 @@ def test_status_exits_with_2_before_the_database_is_set_up(tmp_path: Path) -> No
 
 def test_it_says_in_a_line_that_it_cannot_write_its_data() -> None:
     done = keeper("check", data=Path("/dev/null/var"), SECRET_KEY="")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("keeper: ")
     assert "/dev/null" in done.stderr
     assert len(done.stderr.splitlines()) == 1
