@@ -14,7 +14,15 @@ from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import Invisible
 from gateway_app.kv2.answers import Kv2Error, envelope, respond
-from gateway_app.kv2.mounts import mount_facts, mount_of_path, mounted, place_of
+from gateway_app.kv2.mounts import (
+    OWN,
+    environment_of,
+    mount_facts,
+    mount_of_path,
+    mounted,
+    name_of,
+    place_of,
+)
 from gateway_app.kv2.views import Kv2View, OpenView, body_of
 from secrets_app.queries.lookup import can_in_any_scope
 
@@ -67,6 +75,7 @@ _OF_ANY_TOKEN: Final = {
     }.items()
     for path in paths
 }  # fmt: skip
+_LOGINS: Final = "database/static-creds/"
 _OF_MOUNTS: Final = ("sys/mounts/", "sys/internal/ui/mounts/")
 _METHODS: Final = ("token", "approle", "jwt", "kubernetes")
 _LEASES: Final[dict[str, Json]] = {"default_lease_ttl": 0, "force_no_cache": False, "max_lease_ttl": 0}
@@ -181,9 +190,12 @@ class AclView(Kv2View):
         below: dict[str, Json] = {}
         for mount, environment in mounted(self.actor).items():
             grants = [grant for grant in self.actor.grants if grant.environment_id == environment.pk]
+            starts = [f"{mount}/{kind}/" for kind in _BY_KIND if kind != "config"]
+            if mount == OWN:
+                starts.append(_LOGINS)
             for prefix in {grant.prefix for grant in grants}:
-                for kind in [each for each in _BY_KIND if each != "config"]:
-                    path = f"{mount}/{kind}/{prefix}"
+                for start in starts:
+                    path = f"{start}{prefix}"
                     words: Json = {"capabilities": [*_capabilities(self.actor, path)]}
                     below[f"{path}/" if prefix else path] = words
                     if prefix:
@@ -267,6 +279,8 @@ def _capabilities(actor: Principal, path: str) -> list[str]:
             if path.startswith(start):
                 mount_of_path(actor, path.removeprefix(start))
                 return ["read"]
+        if f"{path}/".startswith(_LOGINS):
+            return _login_capabilities(actor, path.removeprefix(_LOGINS.rstrip("/")).lstrip("/"))
         environment, name = place_of(actor, mount, name)
     except (Invisible, Kv2Error):
         return _NOTHING
@@ -277,3 +291,11 @@ def _capabilities(actor: Principal, path: str) -> list[str]:
         for word, act in _BY_KIND.get(kind, ())
         if (lists and word in _LISTS) or allows(actor, act, environment_id=environment.pk, name=name)
     ] or _NOTHING
+
+
+def _login_capabilities(actor: Principal, path: str) -> list[str]:
+    """Return what a token may do with a login that rotation serves. Raises Invisible, Kv2Error."""
+    environment, name = environment_of(actor, OWN), name_of(path)
+    needed = (Action.ROTATION_VIEW, Action.SECRET_REVEAL)
+    may = all(allows(actor, act, environment_id=environment.pk, name=name) for act in needed)
+    return ["read"] if may else _NOTHING

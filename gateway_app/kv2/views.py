@@ -13,7 +13,7 @@ from django.views import View
 from core.http.problems import log_failure, problem_of
 from environments_app.authorization.policy import Principal
 from environments_app.errors import ApprovalNeeded, BadToken, Forbidden, Invisible, Suspended
-from gateway_app.kv2.answers import Kv2Error, denied, parsed, respond
+from gateway_app.kv2.answers import TRUE, Kv2Error, denied, parsed, respond
 from gateway_app.protocol import ProtocolView, signed_in
 from secrets_app.errors import NameTaken, StaleVersion, WrappingEnded
 
@@ -74,6 +74,8 @@ class OpenView(ProtocolView):
             error = denied()
         if isinstance(error, WrappingEnded):
             error = Kv2Error(HTTPStatus.BAD_REQUEST, str(error))
+        if isinstance(error, Kv2Error) and error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            return self.http_method_not_allowed(self.request)
         if isinstance(error, Kv2Error):
             return respond(error.body, status=error.status)
         problem = problem_of(error)
@@ -104,6 +106,10 @@ class Kv2View(OpenView):
         self.token = token_of(request)
         self.actor = signed_in(request, self.token)
         request.principal = self.actor  # type: ignore[attr-defined]  # the history of configuration looks there
+        for word in ("list", "scan"):
+            # In a GET it means the method of this name.
+            if request.method == "GET" and request.GET.get(word) in TRUE and not hasattr(self, word):
+                raise Kv2Error(HTTPStatus.METHOD_NOT_ALLOWED, _NO_METHOD)
 
 
 def token_of(request: HttpRequest) -> str:

@@ -74,6 +74,23 @@ def test_a_viewer_and_another_part_get_no_login(cast: Cast, ask: Ask, rotated: R
         assert (refused.status_code, refused.json()) == (403, {"errors": ["permission denied"]})
 
 
+@pytest.mark.parametrize(
+    ("role", "prefix"), [("viewer", ""), ("reader", ""), ("reader", "app"), ("manager", "other")]
+)
+def test_what_a_token_may_do_with_a_login_is_what_is_answered(
+    cast: Cast, ask: Ask, rotated: RotationPolicy, role: str, prefix: str
+) -> None:
+    own = token(cast, role, prefix=prefix)
+    path = "database/static-creds/app/db"
+    sent = json.dumps({"path": path}).encode()
+    words = ask("POST", "sys/capabilities-self", sent, token=own).json()["data"][path]
+    answered = ask("GET", path, token=own).status_code
+    assert (words, answered) in ((["read"], 200), (["deny"], 403))
+    below = ask("GET", "sys/internal/ui/resultant-acl", token=own).json()["data"]["glob_paths"]
+    start = f"database/static-creds/{prefix}/" if prefix else "database/static-creds/"
+    assert below[start] == {"capabilities": ["deny" if role == "viewer" else "read"]}
+
+
 def test_a_policy_that_was_edited_answers_nothing(cast: Cast, ask: Ask, rotated: RotationPolicy) -> None:
     RotationPolicy.objects.filter(pk=rotated.pk).update(interval_seconds=1)
     answer = ask("GET", "database/static-creds/app/db")

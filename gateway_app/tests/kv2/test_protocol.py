@@ -471,7 +471,7 @@ def test_what_a_token_may_do_at_all_is_no_more_than_its_part(cast: Cast, ask: As
     assert found["root"] is False
     assert found["glob_paths"]["secret/data/app/"] == {"capabilities": ["read"]}
     assert found["exact_paths"]["development/metadata/app"] == {"capabilities": ["list", "read", "scan"]}
-    assert {path.split("/")[0] for path in found["glob_paths"]} == {"secret", "development"}
+    assert {path.split("/")[0] for path in found["glob_paths"]} == {"secret", "development", "database"}
 
 
 def test_a_method_that_a_path_does_not_have_names_those_that_it_has(ask: Ask) -> None:
@@ -489,3 +489,19 @@ def test_a_list_is_asked_for_in_each_form_of_true(cast: Cast, ask: Ask, given: s
     keep(cast, "app/db")
     answer = ask("GET", f"secret/metadata/app?list={given}")
     assert (answer.status_code == 200) is lists
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "secret/data/a?scan=true", "secret/data/a?list=true", "secret/subkeys/a?list=1",
+        "auth/token/accessors?scan=t",
+    ],
+)  # fmt: skip
+def test_a_list_of_what_has_none_is_refused_and_reads_nothing(cast: Cast, ask: Ask, path: str) -> None:
+    keep(cast, "a")
+    refused = ask("GET", path)
+    assert (refused.status_code, refused.json()) == (405, {"errors": ["unsupported operation"]})
+    assert not AuditEvent.objects.filter(action=Action.SECRET_REVEAL).exists()
+    assert ask("GET", path.replace("=t", "=f").replace("=1", "=0")).status_code == 200
+    assert ask("GET", path, token="").status_code == 403
