@@ -5,6 +5,7 @@ of docs/configuration.md are generated from these declarations (`python -m tools
 """
 
 import json
+import math
 import os
 import re
 import secrets
@@ -13,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from django.core.exceptions import ImproperlyConfigured
+
 from core.errors import KeeperError
 
 # What `hold` keeps in memory until `store_held`: None while files are made at once.
@@ -20,6 +23,13 @@ _held: dict[Path, str] | None = None
 _RANDOM_BYTES: Final = 48
 _TRUE: Final = frozenset({"true", "on", "ok", "y", "yes"})
 _LINE: Final = re.compile(r"""(?:export )?(\w+)=(?:'(.*)'|"(.*)"|(.*))\Z""", re.ASCII)
+
+
+class UnreadableVariable(ImproperlyConfigured):
+    """A variable holds something of another kind; the message never repeats it, as it may be a secret."""
+
+    def __init__(self, name: str, expected: str) -> None:
+        super().__init__(f"{name}: Keeper cannot read its value. Set {expected}.")
 
 
 class MadeMeanwhile(KeeperError):
@@ -138,14 +148,27 @@ class Group:
         return read(name, default)
 
     def whole(self, name: str, default: int, *, unit: str, help: str) -> int:
-        """Declare and read a whole number of `unit`. Raises ValueError for anything else."""
+        """Declare and read a whole number of `unit`. Raises UnreadableVariable for anything else."""
         self._declare(name, unit, str(default), help=help)
-        return int(read(name, str(default)))
+        return _whole(name, read(name, str(default)), unit)
+
+    def whole_or_none(self, name: str, default: int, *, unit: str, help: str) -> int | None:
+        """Declare and read a whole number, None if it is empty. Raises UnreadableVariable."""
+        self._declare(name, unit, str(default), help=help)
+        text = read(name, str(default))
+        return _whole(name, text, f"{unit}, or nothing") if text else None
 
     def decimal(self, name: str, default: float, *, unit: str, help: str) -> float:
-        """Declare and read a number of `unit`, fractions allowed. Raises ValueError for anything else."""
+        """Declare and read a number of `unit`. Raises UnreadableVariable unless it is finite."""
         self._declare(name, unit, f"{default:g}", help=help)
-        return float(read(name, str(default)))
+        expected = f"a number with a point for its fraction ({unit})"
+        try:
+            number = float(read(name, str(default)))
+        except ValueError:
+            raise UnreadableVariable(name, expected) from None
+        if not math.isfinite(number):
+            raise UnreadableVariable(name, expected)
+        return number
 
     def switch(self, name: str, *, default: bool, help: str, unset: str = "", example: str = "") -> bool:
         self._declare(name, "true or false", str(default).lower(), help=help, unset=unset, example=example)
@@ -158,15 +181,25 @@ class Group:
         return [each for each in read(name, ",".join(default)).split(",") if each]
 
     def mapping(self, name: str, *, help: str, example: str) -> Any:
-        """Declare a JSON object, and read JSON of any kind, which a check judges. Raises ValueError."""
+        """Declare a JSON object, and read any JSON, which a check judges. Raises UnreadableVariable."""
         self._declare(name, "JSON object", "", help=help, unset="none", example=example)
-        return json.loads(read(name, "{}"))
+        try:
+            return json.loads(read(name, "{}"))
+        except ValueError:
+            raise UnreadableVariable(name, "a JSON object") from None
 
     def _declare(
         self, name: str, kind: str, default: str, *, help: str, unset: str = "", example: str = ""
     ) -> None:
         variable = Variable(name=name, kind=kind, help=help, default=default, unset=unset, example=example)
         self.variables.append(variable)
+
+
+def _whole(name: str, text: str, unit: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UnreadableVariable(name, f"a whole number ({unit})") from None
 
 
 # In the order of their declaration.

@@ -14,14 +14,13 @@ KEEPER_ALERT_INTERVAL_MINUTES = _notifications.whole(
     unit="minutes",
     help="Shortest time between two messages about the same subject. Alerts in between are sent together.",
 )
-_hour = _notifications.text(
+KEEPER_DIGEST_HOUR = _notifications.whole_or_none(
     "KEEPER_DIGEST_HOUR",
-    "6",
+    6,
+    unit="hour",
     help="Hour of the day (UTC) from which people get their daily digest by e-mail, unless they turned it "
-    "off. "
-    "Empty sends none.",
+    "off. Empty sends none.",
 )
-KEEPER_DIGEST_HOUR = int(_hour) if _hour else None
 KEEPER_APPROVAL_HOURS = _notifications.whole(
     "KEEPER_APPROVAL_HOURS",
     72,

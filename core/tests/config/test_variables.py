@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from core.config import variables
 from core.config.variables import Group, load_file
@@ -70,12 +71,36 @@ def test_it_reads_json_and_lists(group: Group, monkeypatch: pytest.MonkeyPatch) 
     assert group.several(NAME, help="x") == ["x:$1", "y:$2"]
 
 
-@pytest.mark.parametrize("text", ["", "x", "1,5"])
-def test_a_number_is_one(group: Group, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+@pytest.mark.parametrize("text", ["", "x", "1,5", "1;hunter2", "nan", "inf"])
+def test_what_is_no_number_is_named_and_not_repeated(
+    group: Group, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     monkeypatch.setenv(NAME, text)
-    for number in (group.whole, group.decimal):
-        with pytest.raises(ValueError, match=r"could not convert|invalid literal"):
+    for number, expected in (
+        (group.whole, "a whole number (days)"),
+        (group.decimal, "a number with a point for its fraction (days)"),
+    ):
+        with pytest.raises(ImproperlyConfigured) as raised:
             number(NAME, 3, unit="days", help="x")
+        assert str(raised.value) == f"{NAME}: Keeper cannot read its value. Set {expected}."
+        assert raised.value.__cause__ is None
+
+
+def test_a_number_may_be_left_out_where_that_has_a_meaning(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert group.whole_or_none(NAME, 6, unit="hour", help="x") == 6
+    monkeypatch.setenv(NAME, "")
+    assert group.whole_or_none(NAME, 6, unit="hour", help="x") is None
+    monkeypatch.setenv(NAME, "six")
+    with pytest.raises(ImproperlyConfigured, match=rf"{NAME}: .* a whole number \(hour, or nothing\)"):
+        group.whole_or_none(NAME, 6, unit="hour", help="x")
+
+
+def test_what_is_no_json_is_named_and_not_repeated(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, "{hunter2")
+    with pytest.raises(ImproperlyConfigured, match=rf"{NAME}: .* Set a JSON object\.\Z"):
+        group.mapping(NAME, help="x", example="")
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,24 @@ def test_settings_that_a_check_refuses_end_a_command_as_wrong_options_do(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KEEPER_TOKEN_DEFAULT_DAYS", "hunter2"),
+        ("KEEPER_APPROVAL_HOURS", "1,5"),
+        ("KEEPER_DIGEST_HOUR", "six"),
+        ("KMS_ENCRYPTION_CONTEXT", "team=payments"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_named(tmp_path: Path, name: str, value: str) -> None:
+    done = keeper("status", "--format", "json", data=tmp_path, **{name: value})
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["exit_code"], document["status"]) == (2, 2, "misconfigured")
+    assert document["problem"].startswith(f"{name}: Keeper cannot read its value. Set a ")
+    assert done.stderr == f"keeper: {document['problem']}\n"
+    assert value not in done.stderr
+
+
 def test_in_json_a_refusal_is_a_document(tmp_path: Path, schema: Path | None) -> None:
     begin_on(schema, tmp_path / "var")
     done = keeper("kms", "rotate", "--environment", "absent", "--format", "json", data=tmp_path / "var")
