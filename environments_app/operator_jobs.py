@@ -14,7 +14,7 @@ from itertools import chain, islice
 from typing import Final, TypeVar
 from uuid import UUID
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from audit_app.checkpoints.inspection import Discontinuity, discontinuities, since_checkpoint, whole_log
@@ -29,7 +29,6 @@ from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
 from audit_app.retention.prune import MINIMUM_DAYS, StreamPlan, plan
 from audit_app.verification.stream_walker import ReportingStats, VerificationStats
-from core.canonical_json import parsed_details
 from core.db.concurrency import claim, retry_collisions, unleased
 from core.errors import KeeperError
 from core.workers import nudge
@@ -137,7 +136,6 @@ def _save_held(job: OperatorJob, *columns: str) -> None:
 
 # What is shown; the command lists all.
 MOST_PROBLEMS: Final = 100
-_LOOKED_AT: Final = 200
 
 
 class Extent(StrEnum):
@@ -197,25 +195,18 @@ def record_verification(*, actor: Principal, extent: Extent, tally: Verification
 
 
 def last_verification(*, actor: Principal) -> AuditEvent | None:
-    """Return the event of the newest verification that was carried through, of the last _LOOKED_AT, or None.
+    """Return the event of the newest verification that was carried through, or None.
 
     Its outcome is `failed` if something was found. Such a one stays the last until everything was verified
     and found sound. Raises Forbidden unless the actor may verify.
     """
     require(actor=actor, action=Action.TRAIL_VERIFY, environment=None)
-    # By the act alone, as its index has it. Requests of the same act have no count of problems.
-    newest = AuditEvent.objects.filter(action=Action.TRAIL_VERIFY).order_by("-id")[:_LOOKED_AT]
-    last = None
-    for event in newest.iterator(chunk_size=20):
-        details = parsed_details(event.details)
-        if "problems" not in details:
-            continue
-        if event.outcome == Outcome.FAILED:
-            return event
-        last = last or event
-        if details.get("extent") == Extent.FULL:
-            break
-    return last
+    # By the act's index. Requests of the same act have no count of problems.
+    ended = AuditEvent.objects.filter(action=Action.TRAIL_VERIFY, details__contains='"problems":')
+    newest = ended.order_by("-id")
+    is_full = Q(details__contains=f'"extent":"{Extent.FULL}"')
+    decisive = newest.filter(is_full | Q(outcome=Outcome.FAILED)).first()
+    return decisive if decisive and decisive.outcome == Outcome.FAILED else newest.first()
 
 
 RUN: Final = "environments_app.tasks.run_audit_jobs"

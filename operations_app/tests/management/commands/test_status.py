@@ -14,6 +14,8 @@ from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 
+from audit_app.verification.stream_walker import VerificationStats
+from core.canonical_json import parsed_details
 from environments_app import operator_jobs
 from environments_app.models import Alert, AuditJobKind
 from environments_app.tests.cast import Cast
@@ -215,6 +217,25 @@ def test_what_was_found_stands_until_everything_is_verified_again(cast: Cast) ->
 
     assert operator_jobs.verify_log(actor=actor, extent=operator_jobs.Extent.FULL).is_sound
     assert "no problem found" in run()[1]
+
+
+@pytest.mark.every_database
+def test_what_was_found_stands_after_any_number_of_lesser_verifications(cast: Cast) -> None:
+    actor = cast.principal(cast.root)
+
+    def verified(extent: operator_jobs.Extent, *, problems: int) -> None:
+        tally = VerificationStats()
+        operator_jobs.record_verification(actor=actor, extent=extent, tally=tally, problems=problems)
+
+    verified(operator_jobs.Extent.FULL, problems=0)
+    verified(operator_jobs.Extent.FULL, problems=1)
+    for _ in range(201):
+        verified(operator_jobs.Extent.SINCE_CHECKPOINT, problems=0)
+    operator_jobs.request(actor=actor, kind=AuditJobKind.VERIFY_NEW)
+
+    event = operator_jobs.last_verification(actor=actor)
+    assert event
+    assert (event.outcome, parsed_details(event.details)["problems"]) == ("failed", 1)
 
 
 def test_a_database_that_is_away_is_all_that_is_told(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
