@@ -10,6 +10,7 @@ Each request has one deadline and a largest answer (`core.network.limits`).
 
 import ipaddress
 import socket
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Final, NamedTuple
@@ -101,6 +102,14 @@ def session(*, most: int = ANSWER_BYTES) -> requests.Session:
     made.mount("https://", _Adapter())
     made.mount("http://", _Adapter())
     return made
+
+
+def certificate_problem(error: requests.exceptions.SSLError) -> str:
+    """Return the library's words for what is wrong with a certificate, without an address."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__context__
+    return cause.verify_message if cause else "the handshake failed"
 
 
 # Sends a GET for a path over one connection, and returns the beginning of what comes back.

@@ -7,7 +7,6 @@ Addresses are those of the stored document, never of a token.
 import json
 import logging
 import re
-import ssl
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ import requests
 from core.config.sizes import WEB_THREADS
 from core.errors import AnswerTooLarge, BadEndpoint, OutboundError
 from core.network.limits import limited
-from core.network.outbound import session
+from core.network.outbound import certificate_problem, session
 from environments_app.errors import InvalidField, SignOnUnavailable
 from environments_app.trusts.jwt.document import BadJson, read_object
 from environments_app.trusts.key_source import require_key_url
@@ -157,7 +156,7 @@ def answer_of(method: str, address: str, **options: Any) -> requests.Response:
     except AnswerTooLarge as error:
         raise SignOnUnavailable("The identity provider's answer is too large.") from error
     except requests.exceptions.SSLError as error:
-        host, why = urlsplit(address).hostname, _certificate_problem(error)
+        host, why = urlsplit(address).hostname, certificate_problem(error)
         _log.warning("identity provider %s: no connection by TLS: %s", host, why)
         raise SignOnUnavailable(
             f"Keeper does not accept the TLS certificate of {host}: {why}. "
@@ -165,14 +164,6 @@ def answer_of(method: str, address: str, **options: Any) -> requests.Response:
         ) from error
     except (requests.RequestException, OutboundError, OSError) as error:
         raise SignOnUnavailable("The identity provider cannot be reached now. Try again later.") from error
-
-
-def _certificate_problem(error: BaseException) -> str:
-    """Return the library's words for what is wrong with a certificate, without an address."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
-        cause = cause.__context__
-    return cause.verify_message if cause else "the handshake failed"
 
 
 def read_answer(content: bytes, what: str) -> dict[str, Any]:

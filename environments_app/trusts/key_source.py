@@ -19,7 +19,7 @@ import structlog
 
 from core.errors import BadEndpoint, OutboundError
 from core.network.limits import limited
-from core.network.outbound import normalised_endpoint, require_permitted_literal, session
+from core.network.outbound import certificate_problem, normalised_endpoint, require_permitted_literal, session
 from environments_app.errors import KeysUnavailable
 from environments_app.trusts.jwt.document import (
     MAX_KEY_SET_BYTES,
@@ -209,6 +209,13 @@ def _fetched(url: str) -> bytes:
     try:
         with session(most=MAX_KEY_SET_BYTES) as http:
             response = http.get(require_key_url(url), headers={"Accept": "application/json"})
+    except requests.exceptions.SSLError as error:
+        host, why = urlsplit(url).hostname, certificate_problem(error)
+        raise KeysUnavailable(
+            f"Keeper does not accept the TLS certificate of {host}: {why}. "
+            "It takes those of public authorities. With another one, paste the issuer's keys into the trust.",
+            COOL_DOWN_SECONDS,
+        ) from error
     except (requests.RequestException, OSError) as error:
         raise KeysUnavailable("The issuer does not answer.", COOL_DOWN_SECONDS) from error
     if response.status_code != _OK:

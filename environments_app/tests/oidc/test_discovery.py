@@ -1,10 +1,7 @@
 """What is taken of a discovery document, over HTTP on the loopback address."""
 
-import socket
-import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,8 @@ from pytest_django import Settings
 from core.config.sizes import WEB_THREADS
 from environments_app.errors import SignOnUnavailable
 from environments_app.oidc.discovery import AT_ONCE, discovered, limit_waiting
+from environments_app.tests.trusts.issuer import with_own_certificate
 from tests.oidc_issuer.server import Issuer, serving
-from tests.servers.certificates import write_certificates
 
 
 @pytest.fixture
@@ -88,20 +85,9 @@ def test_a_certificate_that_is_not_trusted_is_named_as_the_cause(
     settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
-    write_certificates(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def answer() -> None:
-            with suppress(OSError), context.wrap_socket(listening.accept()[0], server_side=True):
-                pass
-
-        server = threading.Thread(target=answer)
-        server.start()
-        with pytest.raises(SignOnUnavailable, match=r"certificate of 127\.0\.0\.1: .*issuer certificate"):
-            discovered(f"https://127.0.0.1:{listening.getsockname()[1]}/realms/x")
-        server.join()
+    untrusted = pytest.raises(SignOnUnavailable, match=r"certificate of 127\.0\.0\.1: .*issuer certificate")
+    with with_own_certificate(tmp_path) as address, untrusted:
+        discovered(f"{address}/realms/x")
     [line] = caplog.messages
     assert "127.0.0.1" in line
     assert "issuer certificate" in line

@@ -2,15 +2,20 @@
 
 import base64
 import json
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from joserfc import jws
 from joserfc.jwk import RSAKey
+
+from tests.servers.certificates import write_certificates
 
 _KEY = RSAKey.generate_key(2048)
 
@@ -71,6 +76,24 @@ class Issuer:
 
 def part(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+@contextmanager
+def with_own_certificate(folder: Path) -> Iterator[str]:
+    """Answer one connection by a certificate of an authority that nobody else knows; yield the address."""
+    write_certificates(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with suppress(OSError), context.wrap_socket(listening.accept()[0], server_side=True):
+                pass
+
+        server = threading.Thread(target=answer)
+        server.start()
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}"
+        server.join()
 
 
 @contextmanager

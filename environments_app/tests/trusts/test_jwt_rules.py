@@ -68,6 +68,12 @@ def test_a_key_that_states_its_algorithm_is_for_no_other(stated: str, signed: st
     token = Issuer(key=key, algorithm=signed).sign()
 
     assert failure(token, Issuer(key=key, algorithm=stated), algorithm=signed) == "jwt-unknown-key"
+    missing = [
+        check
+        for check in examine(parse_jwt(token), rules(algorithm=signed), None, now=NOW)
+        if not check.passed
+    ]
+    assert (missing[0].rule, missing[0].expected) == ("key", f"a key of the issuer for {signed}")
     # One that states none is for each of them, and the trust names the one.
     silent = json.loads(Issuer(key=key).jwks())["keys"][0]
     del silent["alg"]

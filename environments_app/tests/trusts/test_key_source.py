@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from pytest_django import Settings
 
 from core.errors import BadEndpoint
 from environments_app.errors import KeysUnavailable
-from environments_app.tests.trusts.issuer import Issuer, served
+from environments_app.tests.trusts.issuer import Issuer, served, with_own_certificate
 from environments_app.trusts import key_source
 from environments_app.trusts.key_source import KeySource, find_key, forget_keys, require_key_url
 
@@ -156,6 +157,15 @@ def test_a_network_that_is_not_allowed_is_not_asked(issuer: Issuer, settings: Se
     with pytest.raises(KeysUnavailable):
         found(issuer)
     assert not issuer.requests
+
+
+def test_a_certificate_that_is_not_trusted_is_named_with_what_to_do(
+    settings: Settings, socket_enabled: None, tmp_path: Path
+) -> None:
+    settings.KEEPER_OUTBOUND_ALLOWED = ["127.0.0.0/8"]
+    named = r"certificate of 127\.0\.0\.1: .*issuer certificate\. .*public authorities\. .*paste the issuer's keys"
+    with with_own_certificate(tmp_path) as address, pytest.raises(KeysUnavailable, match=named):
+        key_source.fetch_keys(KeySource(address))
 
 
 def test_a_slow_issuer_is_cut_off(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:

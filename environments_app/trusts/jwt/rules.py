@@ -140,7 +140,8 @@ def examine(
         "jwt-algorithm", "algorithm", jwt.algorithm == rules.algorithm, rules.algorithm, jwt.algorithm
     )
     yield Check("jwt-no-kid", "key id", bool(jwt.key_id), "a key id", jwt.key_id)
-    yield Check("jwt-unknown-key", "key", key is not None, "a key of the issuer", jwt.key_id)
+    wanted = f"a key of the issuer for {rules.algorithm}"
+    yield Check("jwt-unknown-key", "key", key is not None, wanted, jwt.key_id)
     signed = key is not None and jwt.is_signed_by(key, rules.algorithm)
     yield Check("jwt-signature", "signature", signed, "signed by the issuer", "" if signed else "not valid")
     claims = jwt.claims
