@@ -40,6 +40,9 @@ TELLS_STATE: Final = frozenset({"status", "check_upgrade"})
 CANNOT_TELL: Final = 2
 # As for a wrong option; 1 is for what a command found or refused.
 WRONG_SETTINGS: Final = 2
+# What this one looks for: where the database cannot read itself, that is its result.
+FINDS_DAMAGE: Final = "verify_audit"
+FOUND_DAMAGE: Final = 1
 # They delete rows without a record, the audit log's among them.
 REFUSED: Final = frozenset({"flush", "sqlflush", "auditlogflush"})
 _DJANGOS: Final = frozenset(
@@ -202,9 +205,11 @@ def _execute(arguments: Sequence[str], *, needs_setup: bool, serves: bool) -> No
 
 def _end(arguments: Sequence[str], problem: str, *, is_damage: bool = False) -> NoReturn:
     """End a command that could not do its work: 1 is for what it found."""
-    code = CANNOT_TELL if arguments[0] in TELLS_STATE else 1 if is_damage else os.EX_TEMPFAIL
+    code, status = CANNOT_TELL if arguments[0] in TELLS_STATE else os.EX_TEMPFAIL, "unavailable"
+    if is_damage and arguments[0] == FINDS_DAMAGE:
+        code, status = FOUND_DAMAGE, "damaged"
     if _wants_json(arguments):
-        _print_problem(code, "unavailable", problem)
+        _print_problem(code, status, problem)
     sys.stderr.write(f"keeper: {problem}\n")
     sys.exit(code)
 
@@ -322,7 +327,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 
 def _report_failures(command: "BaseCommand") -> None:
-    """Let a command print a CommandError as its JSON document, and end by wrong settings with 2."""
+    """Let a command print a CommandError as its JSON document, with the code of its cause."""
     from django.core.management.base import CommandError, SystemCheckError  # noqa: PLC0415 - Django only once nothing is unmet
 
     execute = command.execute
@@ -334,11 +339,24 @@ def _report_failures(command: "BaseCommand") -> None:
             status = "failed"
             if isinstance(error, SystemCheckError):
                 status, error.returncode = "misconfigured", WRONG_SETTINGS
+            elif _lacks_keys(error):
+                status, error.returncode = "unavailable", os.EX_TEMPFAIL
             if options.get("format") == "json":
                 _print_problem(error.returncode, status, str(error))
             raise
 
     command.execute = execute_or_print  # type: ignore[method-assign]  # this one alone
+
+
+def _lacks_keys(error: BaseException) -> bool:
+    """Return whether a command refused its work because keys do not open."""
+    from audit_app.errors import KeyringUnavailable  # noqa: PLC0415 - Django only once nothing is unmet
+    from secrets_app.errors import KeyUnavailable  # noqa: PLC0415 - Django only once nothing is unmet
+
+    cause = error.__cause__
+    return cause is not None and (
+        isinstance(cause, KeyUnavailable | KeyringUnavailable) or _lacks_keys(cause)
+    )
 
 
 if __name__ == "__main__":

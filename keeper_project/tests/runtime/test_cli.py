@@ -237,6 +237,37 @@ def test_a_setting_that_cannot_be_read_is_named(tmp_path: Path, name: str, value
     assert value not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("typed", "code", "status"),
+    [("verify-audit", 1, "damaged"), ("access", os.EX_TEMPFAIL, "unavailable")],
+)
+def test_only_verification_ends_with_the_code_of_damage_by_a_file_that_is_no_database(
+    tmp_path: Path, typed: str, code: int, status: str
+) -> None:
+    (tmp_path / "keeper.db").write_bytes(b"x" * 8192)
+    done = keeper(typed, "--format", "json", data=tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/keeper.db")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["exit_code"], document["status"]) == (code, code, status)
+    assert "The database is damaged: file is not a database." in document["problem"]
+
+
+@pytest.mark.parametrize(
+    "typed", [["backup"], ["activate", "--yes"], ["kms", "rotate", "--reencrypt", "--format=json"]]
+)
+def test_what_needs_keys_that_do_not_open_ends_as_unavailable(
+    tmp_path: Path, schema: Path | None, typed: list[str]
+) -> None:
+    data = tmp_path / "var"
+    begin_on(schema, data)
+    assert keeper("init-db", data=data).returncode == 0
+    (data / "local.key").write_bytes(b"k" * 32)
+    done = keeper(*typed, data=data)
+    assert done.returncode == os.EX_TEMPFAIL, done.stderr
+    assert "put the right key file" in done.stderr
+    if "--format=json" in typed:
+        assert json.loads(done.stdout)["status"] == "unavailable"
+
+
 def test_in_json_a_refusal_is_a_document(tmp_path: Path, schema: Path | None) -> None:
     begin_on(schema, tmp_path / "var")
     done = keeper("kms", "rotate", "--environment", "absent", "--format", "json", data=tmp_path / "var")
@@ -311,7 +342,7 @@ def test_a_damaged_file_of_sqlite_is_named_by_verification_and_backup(
     assert "restore the last backup" in verified.stdout + verified.stderr
     assert "damaged" in verified.stdout + verified.stderr
     backed_up = keeper("backup", "--output", str(tmp_path / "made.kbk"), data=data)
-    assert backed_up.returncode == 1
+    assert backed_up.returncode == os.EX_TEMPFAIL
     assert "Traceback" not in verified.stderr + backed_up.stderr
     assert "keeper: The database is damaged" in backed_up.stderr
     assert not (tmp_path / "made.kbk").exists()
