@@ -12,7 +12,7 @@ from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.events.actors import Actor, ActorKind
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.integrity.row_state import row_digest_entry
+from audit_app.integrity.row_state import row_digest_entry, state_digest
 from audit_app.recording.recorder import record
 from core.canonical_json import Json
 from environments_app.approvals.access_proposals import duration_words, granting_asked, widens_request
@@ -179,9 +179,10 @@ def approve(
             source=Source.REQUEST,
             granted_by=memberships.acting_user(actor),
         )
+        state = state_digest(stored)
         _make_room(actor, membership)
         details: dict[str, Json] = {"request": str(stored.uuid)}
-        memberships.store(actor=actor, membership=membership, approval=approval, details=details)
+        memberships.store(actor=actor, membership=membership, approval=approval, state=state, details=details)
         stored.membership_uuid = membership.uuid
         _answer(actor, stored, RequestState.GRANTED, note)
         given = f"gave you the {granted_role.label} role {until_words(membership)}"

@@ -136,20 +136,28 @@ class ApprovalGrant:
             if has_row_now(query):
                 raise error
 
-    def consume(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
+    def consume(
+        self, environment: Environment, *, actor: Actor | None = None, state: str = ""
+    ) -> dict[str, Json]:
         """Mark the approval, if any, as carried out, and return its details for the event.
 
-        Call it in the transaction of the write. A second write of the same act finds it consumed, and
-        another act that carries it as well does not.
+        Call it in the transaction of the write, with the `state` of the locked row in the words of the
+        proposal's `expected`: a change between the look at the approval and the lock makes it void. A second
+        write of the same act finds it consumed, and another act that carries it as well does not.
 
-        Raises ApprovalVoid if it was carried out concurrently, its approver lost the right, or the
-        environment was protected since it was given.
+        Raises ApprovalVoid if the row has another state, it was carried out concurrently, its approver lost
+        the right, or the environment was protected since it was given.
         """
         self.require_unneeded(environment)
+        if self._approval is not None and self._approval.expected != state:
+            raise ApprovalVoid(_CHANGED_SINCE)
         return self.consume_approval(environment, actor=actor)
 
     def consume_approval(self, environment: Environment, *, actor: Actor | None = None) -> dict[str, Json]:
-        """Do what `consume` does with an approval; without one the `preconditions` are asked besides."""
+        """Do what `consume` does with an approval, for who claims the row by its revision.
+
+        Without an approval the `preconditions` are asked besides.
+        """
         self._require_place(environment)
         if self._approval is None:
             return {}
@@ -174,6 +182,7 @@ _MAKER: Final = object()
 _SECOND: Final = "Guarded secrets take a second person."
 _SAID: Final = frozenset({Action.SECRET_REVEAL, Action.SECRET_UNGUARD, Action.SECRET_RELEASE})
 _CLOSED_SINCE: Final = "Approvals were turned on for this environment, or it was deleted. Try again."
+_CHANGED_SINCE: Final = "Something has changed since this was approved. Request approval again."
 _DELETED_SINCE: Final = "The environment was deleted. Nothing was changed."
 _DELETED: Final = PreparedQuery(
     lambda: (

@@ -106,7 +106,7 @@ def delete_environment(*, actor: Principal, environment: Environment) -> Environ
             raise Conflict(f"{stored.name} is deleted already.")
         if Alert.objects.filter(environment=stored, kind=EMERGENCY, open=True).exists():
             raise Conflict(_UNREVIEWED)
-        approved = approval.consume(stored, actor=actor)
+        approved = approval.consume(stored, actor=actor, state=state_digest(stored))
         stored.deleted_at = timezone.now()
         stored.save(update_fields=["deleted_at", "updated_at"])
         counts: dict[str, Json] = {words.lower(): count for words, count in contents(stored)}

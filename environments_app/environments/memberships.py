@@ -12,7 +12,7 @@ from django.utils import timezone
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_state import row_digest_entry
+from audit_app.integrity.row_state import row_digest_entry, state_digest
 from audit_app.recording.drafts import AuditObject, EventDraft
 from core.canonical_json import Json
 from environments_app.approvals.access_proposals import changing_membership, granting, widens
@@ -90,15 +90,16 @@ def store(
     actor: Principal,
     membership: Membership,
     approval: ApprovalGrant,
+    state: str = "",
     details: Mapping[str, Json] | None = None,
 ) -> Membership:
-    """Store a membership that was allowed; `details` is added to its event.
+    """Store a membership that was allowed; `details` is added to its event, and `state` as in `consume`.
 
     Raises AlreadyGranted if there is one for the holder and prefix.
     """
     try:
         with transaction.atomic():
-            approved = approval.consume(membership.environment, actor=actor)
+            approved = approval.consume(membership.environment, actor=actor, state=state)
             membership.save()
             _record(actor, Action.MEMBER_GRANT, membership, {**approved, **(details or {})})
     except IntegrityError as error:
@@ -135,7 +136,11 @@ def change_membership(*, actor: Principal, membership: Membership, **changes: An
         with lock_row(actor, membership, Action.MEMBER_CHANGE, membership.environment) as stored:
             if approval is None and _needs_approval(actor, stored, changes):
                 raise Conflict(_MEANWHILE)
-            approved = approval.consume(stored.environment, actor=actor) if approval else {}
+            approved = (
+                approval.consume(stored.environment, actor=actor, state=state_digest(stored))
+                if approval
+                else {}
+            )
             _change(actor, stored, changes, approved)
     except IntegrityError as error:
         prefix = changes.get("prefix", membership.prefix)

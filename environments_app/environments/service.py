@@ -13,7 +13,7 @@ from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.integrity.row_state import row_digest_entry
+from audit_app.integrity.row_state import row_digest_entry, state_digest
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from core.db.prepared import Argument, PreparedQuery
@@ -190,7 +190,7 @@ def update_environment(
             if changes.get("outside_hours"):
                 raise InvalidField("outside_hours", _NOTHING_OUTSIDE)
             changes = {**changes, "outside_hours": None}
-        approved = approval.consume(stored, actor=actor) if approval else {}
+        approved = approval.consume(stored, actor=actor, state=state_digest(stored)) if approval else {}
         changed = set_fields(stored, changes)
         if changed:
             stored.save(update_fields=[*changed, "updated_at"])

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from audit_app.events.actions import Action
+from audit_app.integrity.row_state import state_digest
 from core.network.client_address import are_within
 from environments_app.approvals.access_proposals import rotating
 from environments_app.approvals.gate import require_approval
@@ -72,7 +73,11 @@ def rotate(
     )
     right = Action.SCIM_CLIENT_CHANGE if token.role == TokenRole.PROVISIONER else Action.TOKEN_ISSUE
     with lock_row(actor, token, right, environment) as old:
-        approved = approval.consume(environment, actor=actor) if approval and environment else {}
+        approved = (
+            approval.consume(environment, actor=actor, state=state_digest(old))
+            if approval and environment
+            else {}
+        )
         _require_live(old)
         if old.trust_uuid is not None:
             raise Conflict("This token belongs to a workload, which signs in again for a new one.")

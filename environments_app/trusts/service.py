@@ -176,7 +176,9 @@ def change(*, actor: Principal, trust: Trust, **changes: Any) -> Trust:
             guarded = approval is None and needs_second_person(actor, stored.environment)
             if guarded and not narrows(stored, new_values):
                 raise Conflict(_MEANWHILE)
-            approval_details = approval.consume(environment, actor=actor) if approval else {}
+            approval_details = (
+                approval.consume(environment, actor=actor, state=state_digest(stored)) if approval else {}
+            )
             _store(
                 actor,
                 stored,

@@ -153,7 +153,7 @@ def purge(*, actor: Principal, secret: Secret) -> None:
     require_authentic(secret)
     clearance = _cleared(actor, Action.SECRET_PURGE, secret)
     with transaction.atomic():
-        approved = clearance.consume(secret.environment, actor=actor)
+        approved = clearance.consume(secret.environment, actor=actor, state=secret.state)
         locked = Secret.objects.select_for_update().filter(
             pk=secret.pk, live__isnull=True, revision=secret.revision
         )

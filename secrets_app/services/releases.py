@@ -81,7 +81,7 @@ def release(
     clearance = require_release(actor=actor, proposal=_releasing(row, program, secret))
     with lock_actor(actor, Action.SECRET_RELEASE, environment):
         _require_unchanged(row, secret)
-        approved = clearance.consume(environment, actor=actor)
+        approved = clearance.consume(environment, actor=actor, state=row.program_state)
         row.approval, row.agreed_by = UUID(str(approved["approval"])), str(approved["approved_by"])
         row.save(force_insert=True)
         record_release(actor, Action.SECRET_RELEASE, row, {"reason": reason, **approved})

@@ -178,8 +178,9 @@ def update(
 ) -> Secret:
     """Change a secret; what is left out stays.
 
-    An equal value creates no version; that is recorded as a read, before the answer. With `anew` it creates
-    one, and a value brings back a secret that is deleted because its current version is.
+    An equal value creates no version; that is recorded as a read, before the answer. With `anew`, and where
+    the secret becomes JSON or no longer is, it creates one. With `anew` a value brings back a secret that is
+    deleted because its current version is.
     `expected` is the ETag that the caller read. Without it the last writer wins. `clearance` is that
     of a larger act of which this is a part, such as a pull. `origin` names the secret that the
     value was copied from, for approvers. With `decoy`, which a moved one brings, it is one from then on.
@@ -378,8 +379,10 @@ def _update_once(
     note_references(actor=actor, places=places or ())
     facts = None if value is None else inspect(SecretType(secret.secret_type), value)
     before_value = None if value is None else preceding(secret)
-    # An equal value is another version where the present one ends.
-    is_new = anew or secret.current_number in secret.rules.deleted
+    # An equal value is another version where the present one ends, and where clients of KV v2 begin to read
+    # it as an object, or no longer: each version is read as it was written.
+    is_object = bool(retyped) and SecretType.JSON in {secret.secret_type, before["secret_type"]}
+    is_new = anew or is_object or secret.current_number in secret.rules.deleted
     changed = value if is_new else _new_text(actor, secret, value, before_value)
     if facts is not None:
         is_next = changed is not None or bool(retyped)

@@ -38,6 +38,7 @@ from sync_app.state.local_state import has_selected
 from sync_app.targets.approval import (
     APPROVAL,
     load_approval,
+    plan_state,
     require_apply_approval,
     require_resolve_approval,
 )
@@ -67,7 +68,8 @@ def request_apply(*, actor: Principal, plan: Plan, choices: Mapping[int, str] | 
     _refuse_unready(plan, reopened=bool(staged))
     approval = require_apply_approval(actor, plan, RIGHTS[plan.kind], staged=staged)
     with lock_actor(actor, RIGHTS[plan.kind], target.environment, name=target.scope):
-        approved = approval.consume(target.environment, actor=actor)
+        state = plan_state(plan, staged=staged)
+        approved = approval.consume(target.environment, actor=actor, state=state)
         if staged:
             _stage(actor, plan, staged)
         if approved:

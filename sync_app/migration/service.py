@@ -202,7 +202,7 @@ def request_apply(
             raise MigrationNotReady(_MOVED)
         stored.approvals = approvals
         for environment, grant in grants:
-            spent = grant.consume(environment, actor=actor)
+            spent = grant.consume(environment, actor=actor, state=_state(stored))
             stored.approvals = {**stored.approvals, str(environment.uuid): spent["approval"]}
         stored.follow_seconds, stored.state = follow_seconds, MigrationState.APPLYING
         stored.attempts, stored.error, stored.due_at = 0, "", None
@@ -239,6 +239,10 @@ def _require_ready(migration: Migration, digest: str, follow_seconds: int) -> No
         raise MigrationNotReady("The plan is older than 7 days. Plan again.")
 
 
+def _state(migration: Migration) -> str:
+    return str(migration.plan_digest[:32])
+
+
 def _proposal(migration: Migration, environment: Environment, follow_seconds: int) -> Proposal:
     lines = MigrationLine.objects.filter(
         migration=migration, plan=migration.plan, environment_uuid=environment.uuid
@@ -253,7 +257,7 @@ def _proposal(migration: Migration, environment: Environment, follow_seconds: in
         action=Action.MIGRATION_APPLY,
         environment=environment,
         object=migration.audit_object,
-        expected=migration.plan_digest[:32],
+        expected=_state(migration),
         arguments={
             "migration": migration.pk,
             "digest": migration.plan_digest,

@@ -58,7 +58,7 @@ def require_apply_approval(
         action=action,
         environment=target.environment,
         object=AuditObject("plan", plan.uuid, target.name),
-        expected=digest[:32],
+        expected=plan_state(plan, staged=staged),
         arguments=arguments,
         summary=[
             Line("Plan", "", f"number {plan.pk} ({plan.kind})"),
@@ -68,6 +68,11 @@ def require_apply_approval(
         ],
     )
     return require_approval(actor=actor, proposal=proposal)
+
+
+def plan_state(plan: Plan, *, staged: Sequence[PlanItem] = ()) -> str:
+    """Return what stands for the items of a plan with the choices in `staged`."""
+    return items_digest(plan, staged=staged)[:32]
 
 
 def _destination_lines(plan: Plan) -> list[Line]:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_state import row_digest_entry
+from audit_app.integrity.row_state import row_digest_entry, state_digest
 from audit_app.recording.drafts import AuditObject, stream_and_object
 from audit_app.recording.recorder import commit_record, record
 from core.canonical_json import Json
@@ -200,7 +200,7 @@ def confirm_system(*, actor: Principal, target: Target, system: str) -> Target:
             raise TargetConflict("the target changed in the meantime: reload the page")
         if stored.runs.filter(active=True).exists():
             raise TargetInUse("a sync of this target is running: wait for it to finish")
-        approved = approval.consume(stored.environment, actor=actor)
+        approved = approval.consume(stored.environment, actor=actor, state=state_digest(stored))
         refuse_overlap(found, actor=actor)
         details: dict[str, Json] = {"system": system, "before": stored.system, "automatic": False}
         stored.system, stored.automatic, stored.failures = system, False, 0

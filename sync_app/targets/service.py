@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
-from audit_app.integrity.row_state import row_digest_entry
+from audit_app.integrity.row_state import row_digest_entry, state_digest
 from audit_app.recording.drafts import stream_and_object
 from audit_app.recording.recorder import commit_record, record
 from core.canonical_json import Json
@@ -123,7 +123,11 @@ def change(
         with _lock_target(actor, Action.TARGET_CHANGE, target) as stored:
             if approval is None:
                 refuse_unapproved_widening(actor, stored, asked)
-            approved = approval.consume(stored.environment, actor=actor) if approval else {}
+            approved = (
+                approval.consume(stored.environment, actor=actor, state=state_digest(stored))
+                if approval
+                else {}
+            )
             changed = apply_rules(stored, rules, allowed=CHANGEABLE)
             if name is not None and name != stored.name:
                 stored.name = clean_name(name)

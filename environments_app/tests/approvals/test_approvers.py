@@ -115,11 +115,11 @@ def test_one_approval_is_spent_by_one_of_two_acts_at_once(cast: Cast, asked: App
     proposal = weakening(place, {"protected": False})
     # Both have passed the gate before either writes.
     first, second = (require_approval(actor=cast.principal(cast.alice), proposal=proposal) for _ in range(2))
-    assert first.consume(place)["approval"] == str(asked.uuid)
+    assert first.consume(place, state=proposal.expected)["approval"] == str(asked.uuid)
     # The second write of the same act finds it consumed, and goes on.
-    assert first.consume(place)["approval"] == str(asked.uuid)
+    assert first.consume(place, state=proposal.expected)["approval"] == str(asked.uuid)
     with pytest.raises(ApprovalVoid, match="already applied"):
-        second.consume(place)
+        second.consume(place, state=proposal.expected)
 
 
 def test_a_member_whom_the_requester_let_in_is_another_person(cast: Cast, asked: Approval) -> None:

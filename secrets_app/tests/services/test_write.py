@@ -223,6 +223,19 @@ def test_a_rollback_takes_the_type_that_the_version_had(cast: Cast, events: Even
     assert [stored(secret).type_of(number) for number in (1, 2, 3, 4)] == ["TEXT", "JSON", "TEXT", "JSON"]
 
 
+def test_an_equal_value_that_becomes_json_is_another_version(cast: Cast) -> None:
+    secret, actor = keep(cast, value='{"a":1}'), cast.principal(cast.alice)
+    for number, kind in (
+        (1, SecretType.PASSWORD),
+        (2, SecretType.JSON),
+        (2, SecretType.JSON),
+        (3, SecretType.YAML),
+    ):
+        write.update(actor=actor, secret=stored(secret), value='{"a":1}', secret_type=kind)
+        assert stored(secret).current_number == number
+    assert [stored(secret).type_of(number) for number in (1, 2, 3)] == ["PASSWORD", "JSON", "YAML"]
+
+
 def test_a_value_from_before_former_types_were_kept_is_not_rolled_back_to_unless_it_fits(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ from sync_app.jobs.leases import database_now
 from sync_app.models import Rotation
 from sync_app.rotation.execution.requests import enqueue_wakeup
 from sync_app.rotation.lookup import require_not_removed, require_policy_access
-from sync_app.rotation.policies.approval import require_decision_approval
+from sync_app.rotation.policies.approval import require_decision_approval, state_of
 from sync_app.rotation.policies.credentials import open_policy
 from sync_app.rotators.base import LoginAnswer
 
@@ -160,7 +160,10 @@ def _lock_for_decision(
     require_policy_access(actor=actor, action=action, policy=rotation.policy)
     with lock_authentic(rotation) as stored:
         _require_allowed(stored, act)
-        approved = approval.consume(stored.policy.environment, actor=actor) if approval else {}
+        policy = stored.policy
+        approved = (
+            approval.consume(policy.environment, actor=actor, state=state_of(policy)) if approval else {}
+        )
         before = stored.step
         yield stored
         stored.release_for_retry()

@@ -20,7 +20,7 @@ from sync_app.errors import RotationConflict
 from sync_app.models import Rotation, RotationPolicy
 from sync_app.models.run import Trigger
 from sync_app.rotation.lookup import policy_of, require_authentic, require_not_removed, require_policy_access
-from sync_app.rotation.policies.approval import require_rotate_approval
+from sync_app.rotation.policies.approval import require_rotate_approval, state_of
 
 ROTATE: Final = "sync_app.tasks.execute_rotation"
 ROTATE_DUE: Final = "sync_app.tasks.rotate_due"
@@ -51,7 +51,7 @@ def request_rotation(
     approval = require_rotate_approval(actor, policy, emergency=emergency, reason=reason[:200])
     with lock_authentic(policy) as stored:
         require_not_removed(stored)
-        approved = approval.consume(stored.environment, actor=actor)
+        approved = approval.consume(stored.environment, actor=actor, state=state_of(stored))
         if stored.suspended_at is not None:
             raise RotationConflict("the policy is suspended: resume it first")
         rotation = _lock_waiting(stored, emergency=emergency)

@@ -32,12 +32,17 @@ def refuse_running(actor: Principal, policy: RotationPolicy) -> None:
 def require_resume_approval(actor: Principal, policy: RotationPolicy) -> ApprovalGrant:
     """Return the approval that lets a policy rotate. Raises ApprovalNeeded."""
     every = policy.cron or (f"every {policy.interval_seconds} s" if policy.interval_seconds else "by hand")
+    zone = f" ({policy.time_zone})" if policy.cron else ""
+    window = f"{policy.window} ({policy.time_zone})" if policy.window else "any time"
+    waits = "after each consumer has confirmed" if policy.waits_for_consumers else "after the grace"
     lines = [
         Line("Rotator", "", policy.rotator),
         Line("Place", "", policy.endpoint),
         *_describe_settings(policy),
-        Line("When", "", str(every)),
+        Line("When", "", f"{every}{zone}"),
+        Line("Window", "", window),
         Line("Grace", "", f"{policy.grace_seconds} s"),
+        Line("The previous value ends", "", waits),
     ]
     return _require_approval(actor, Action.ROTATION_SUSPEND, policy, lines, {"policy": policy.pk})
 
@@ -76,6 +81,11 @@ def require_decision_approval(
     return _require_approval(actor, action, policy, lines, {"rotation": rotation.pk, "act": act})
 
 
+def state_of(policy: RotationPolicy) -> str:
+    """Return what stands for the value and the policy that were looked at."""
+    return f"{policy.secret.current_number}-{state_digest(policy)}"
+
+
 def _require_approval(
     actor: Principal, action: Action, policy: RotationPolicy, summary: list[Line], arguments: dict[str, Json]
 ) -> ApprovalGrant:
@@ -83,8 +93,7 @@ def _require_approval(
         action=action,
         environment=policy.environment,
         object=policy.audit_object,
-        # The value and the policy that were looked at.
-        expected=f"{policy.secret.current_number}-{state_digest(policy)}",
+        expected=state_of(policy),
         arguments=arguments,
         summary=summary,
     )

@@ -39,7 +39,7 @@ from sync_app.rotation.lookup import (
     require_not_removed,
     require_policy_access,
 )
-from sync_app.rotation.policies.approval import refuse_running, require_resume_approval
+from sync_app.rotation.policies.approval import refuse_running, require_resume_approval, state_of
 from sync_app.rotation.policies.credentials import build_rotator, rotator_class, seal_credentials
 from sync_app.rotation.policies.guards import NOT_ENDED, end_tampered
 from sync_app.rotation.policies.rules import (
@@ -230,7 +230,9 @@ def _suspend(actor: Principal, policy: RotationPolicy, *, suspended: bool) -> Ro
     with _lock_policy(policy) as stored:
         if stored.suspended_at is not None and not suspended and approval is None:
             raise RotationConflict("the policy was suspended in the meantime: reload the page")
-        approved = approval.consume(stored.environment, actor=actor) if approval else {}
+        approved = (
+            approval.consume(stored.environment, actor=actor, state=state_of(stored)) if approval else {}
+        )
         if (stored.suspended_at is not None) is not suspended:
             stored.suspended_at = timezone.now() if suspended else None
             stored.save(update_fields=["suspended_at", "updated_at"])

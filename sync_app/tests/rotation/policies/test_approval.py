@@ -25,7 +25,12 @@ def test_who_approves_resuming_sees_every_setting_and_no_credential(
     cast: Cast, mariadb: MariaDbWorld
 ) -> None:
     alice = cast.principal(cast.alice)
-    policy = policies.suspend(actor=alice, policy=made_policy(cast, mariadb))
+    rules: dict[str, Any] = {
+        "window": "mon-fri 01:00-05:00",
+        "time_zone": "Europe/Berlin",
+        "waits_for_consumers": True,
+    }
+    policy = policies.suspend(actor=alice, policy=made_policy(cast, mariadb, **rules))
     protect(cast)
     with pytest.raises(ApprovalNeeded):
         policies.resume(actor=alice, policy=stored(policy))
@@ -33,6 +38,8 @@ def test_who_approves_resuming_sees_every_setting_and_no_credential(
     settings = mariadb.settings()
     assert (shown["Login A"], shown["Login B"]) == (settings["login_a"], settings["login_b"])
     assert (shown["Host"], shown["TLS"]) == (settings["host"], "verify-identity")
+    assert shown["Window"] == "mon-fri 01:00-05:00 (Europe/Berlin)"
+    assert shown["The previous value ends"] == "after each consumer has confirmed"
     assert mariadb.admin()["password"] not in str(shown)
 
 
