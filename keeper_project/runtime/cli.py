@@ -23,6 +23,7 @@ from keeper_project import startup
 
 if TYPE_CHECKING:
     from django.core.management.base import BaseCommand, CommandParser
+    from django.db import DatabaseError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 NOT_SET_UP: Final = "The database has not been set up. Run `keeper init-db` (or `make run`) first."
@@ -260,14 +261,14 @@ def _run_persistently(arguments: Sequence[str]) -> None:
                 raise
 
 
-def _sentence(error: Exception, arguments: Sequence[str]) -> tuple[str, bool]:
+def _sentence(error: "DatabaseError", arguments: Sequence[str]) -> tuple[str, bool]:
     """Return what an error of the database means, "" if it is a defect, and whether that is damage."""
     from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
 
     from audit_app.integrity.check_registry import is_damage  # noqa: PLC0415 - Django only once nothing is unmet
+    from core.db.faults import reason_of  # noqa: PLC0415 - Django only once nothing is unmet
 
-    # Number and message, or only the message.
-    reason = ": ".join(str(part) for part in error.args) or type(error).__name__
+    reason = reason_of(error)
     if is_damage(error):
         remedy = "Stop Keeper, keep a copy of the file, and restore the last backup."
         return f"The database is damaged: {reason}. {remedy}", True

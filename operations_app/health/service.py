@@ -64,12 +64,16 @@ class HealthFailure(KeeperError):
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The result of one check, public and for operators; both are empty on success."""
+    """The result of one check, public and for operators; both are empty on success.
+
+    `condition` is what the check raised: its message is for this machine's terminal, and for no page.
+    """
 
     name: str
     ok: bool
     detail: str = ""
     for_operators: str = ""
+    condition: Exception | None = None
 
     @property
     def shown(self) -> dict[str, str | bool]:
@@ -124,7 +128,7 @@ def _find(check: Check) -> Result:
     except CONDITIONS as condition:
         logger.warning("health check %s failed: %s", name, condition, extra={"cause": condition})
         kind = type(condition).__name__
-        return Result(name=name, ok=False, detail=kind, for_operators=kind)
+        return Result(name=name, ok=False, detail=kind, for_operators=kind, condition=condition)
     return Result(name=name, ok=True)
 
 

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error as DatabaseProblem
 from django.utils import timezone
 
+from core.db.faults import reason_of
 from core.ui.times import relative
 from operations_app.backup import service as backups
 from operations_app.health.processes import last_beat
@@ -42,7 +43,7 @@ class Command(BaseCommand):
         try:
             found = _findings()
         except DatabaseProblem as problem:
-            sentence = f"The database does not answer ({type(problem).__name__})."
+            sentence = f"The database does not answer: {reason_of(problem)}."
             found = {"version": installed_version(), "refused": sentence, "attention": []}
         code = CANNOT_UPDATE if found["refused"] else NEEDS_ATTENTION if found["attention"] else 0
         if options["format"] == "json":

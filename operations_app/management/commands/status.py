@@ -13,6 +13,7 @@ from django.db.models import Count, Min
 from django.utils import timezone
 
 from audit_app.events.actions import Outcome
+from core.db.faults import reason_of
 from core.ui.times import relative
 from environments_app.authorization.principals import system_principal
 from environments_app.models import Alert
@@ -81,7 +82,14 @@ def _findings() -> dict[str, Any]:
 
 
 def _check(check: Result) -> dict[str, Any]:
-    return {"name": check.name, "ok": check.ok, "detail": check.for_operators}
+    return {"name": check.name, "ok": check.ok, "detail": _reason(check)}
+
+
+def _reason(check: Result) -> str:
+    """Return why a check failed in the words that other commands print; a page has only their kind."""
+    if isinstance(check.condition, DatabaseProblem):
+        return reason_of(check.condition)
+    return str(check.condition or check.for_operators)
 
 
 def _systems() -> list[dict[str, str]]:

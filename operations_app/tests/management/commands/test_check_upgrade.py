@@ -137,4 +137,4 @@ def test_a_database_that_is_away_exits_with_2(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(check_upgrade, "too_old", away)
 
-    assert run() == (CANNOT_UPDATE, "The database does not answer (OperationalError).\n")
+    assert run() == (CANNOT_UPDATE, "The database does not answer: 2002: away.\n")

@@ -14,15 +14,17 @@ from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 
+from audit_app.errors import KeyringUnavailable
 from audit_app.verification.stream_walker import VerificationStats
 from core.canonical_json import parsed_details
 from environments_app import operator_jobs
 from environments_app.models import Alert, AuditJobKind
 from environments_app.tests.cast import Cast
+from operations_app.health import service
 from operations_app.health.processes import beat
 from operations_app.health.running import WEB, note_running
 from operations_app.health.schema import installed_version
-from operations_app.health.service import Result
+from operations_app.health.service import Result, results
 from operations_app.health.status import REMEDIES
 from operations_app.management.commands import status
 from operations_app.models import RunningProcess, System
@@ -102,6 +104,25 @@ def test_a_queue_that_is_stuck_needs_attention(cast: Cast, monkeypatch: pytest.M
 
     assert code == status.NEEDS_ATTENTION
     assert "Sync runs: 2 waiting, 0 in progress, 1 wait too long: no room" in text
+
+
+def test_it_gives_the_reason_in_words_where_a_page_has_its_kind(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keys() -> None:
+        raise KeyringUnavailable("the local key file is missing")
+
+    def database() -> None:
+        raise OperationalError(2002, "Can't connect to server on 'db'")
+
+    monkeypatch.setattr(status, "results", results)
+    for check, reason in (
+        (database, "2002: Can't connect to server on 'db'"),
+        (keys, "the local key file is missing"),
+    ):
+        monkeypatch.setattr(service, "CHECKS", (lambda: None, check))
+        assert document()[1]["checks"][1]["detail"] == reason
+    assert results()[1].for_operators == "KeyringUnavailable"
 
 
 def test_a_keeper_that_cannot_serve_exits_with_2(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
