@@ -268,6 +268,20 @@ def test_what_needs_keys_that_do_not_open_ends_as_unavailable(
         assert json.loads(done.stdout)["status"] == "unavailable"
 
 
+@pytest.mark.parametrize("typed", [["status"], ["kms", "key-info"], ["kms", "test-connection"], ["backup"]])
+def test_a_key_file_that_is_gone_is_named_and_not_made_again(
+    tmp_path: Path, schema: Path | None, typed: list[str]
+) -> None:
+    data = tmp_path / "var"
+    begin_on(schema, data)
+    assert keeper("init-db", data=data).returncode == 0
+    (data / "local.key").unlink()
+    done = keeper(*typed, data=data)
+    assert done.returncode
+    assert "local.key cannot be read (No such file or directory)" in done.stdout + done.stderr
+    assert not (data / "local.key").exists()
+
+
 def test_in_json_a_refusal_is_a_document(tmp_path: Path, schema: Path | None) -> None:
     begin_on(schema, tmp_path / "var")
     done = keeper("kms", "rotate", "--environment", "absent", "--format", "json", data=tmp_path / "var")

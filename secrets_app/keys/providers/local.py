@@ -1,8 +1,9 @@
 """Wraps data keys under a key file of this machine: for development and small installations.
 
 The file holds 32 random bytes, is made on first use with mode 0600, and is never replaced: who
-loses it loses every value. With a passphrase (KEEPER_LOCAL_KEY_PASSPHRASE) the key encryption
-key depends on both, so that the file alone opens nothing:
+loses it loses every value. Where the database has a data key that a file wrapped, none is made.
+With a passphrase (KEEPER_LOCAL_KEY_PASSPHRASE) the key encryption key depends on both, so that the
+file alone opens nothing:
 
     KEK     = file                                             without a passphrase
     KEK     = HMAC-SHA256(file, Argon2id(passphrase, salt))    with one; salt = SHA-256(file)[:16]
@@ -24,9 +25,11 @@ from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
+from django.db.models import Q
 
 from core.files import sync_folder
 from secrets_app.errors import KeyRefused, KeyUnavailable, WrongContext
+from secrets_app.keys.models import DataKey
 from secrets_app.keys.providers.base import Generated, KeyDescription, KeyProvider
 
 _VERSION: Final = b"\x01"
@@ -51,7 +54,7 @@ class LocalProvider(KeyProvider):
         self._read_digest = b""
 
     def resolve(self, reference: str, *, fresh: bool = False) -> str:  # noqa: ARG002 - there is one key
-        """Return the URI of the key file, which is made if there is none yet and it wraps new keys."""
+        """Return the URI of the key file, which is made if it wraps new keys and has wrapped none yet."""
         return _uri(self._key(make=self.name == settings.KEY_MANAGEMENT_BACKEND))
 
     def generate(self, *, key_uri: str, context: Mapping[str, str]) -> Generated:
@@ -123,7 +126,7 @@ class LocalProvider(KeyProvider):
 
     def _read(self, *, make: bool) -> bytes:
         try:
-            if make and not self._path.exists():
+            if make and not self._path.exists() and not self._has_wrapped():
                 _create(self._path)
             content = self._path.read_bytes()
         except OSError as error:
@@ -138,6 +141,10 @@ class LocalProvider(KeyProvider):
                 permanent=True,
             )
         return content
+
+    def _has_wrapped(self) -> bool:
+        """Return whether data keys are stored that a key file opens: a new one would hide that it is gone."""
+        return DataKey.objects.filter(Q(provider=self.name) | Q(other_provider=self.name)).exists()
 
     def _derive(self, file_key: bytes) -> bytes:
         if not self._passphrase:

@@ -8,8 +8,10 @@ import pytest
 from pytest_django import Settings
 
 from secrets_app.errors import KeyUnavailable
+from secrets_app.keys.models import VALUES, DataKey
 from secrets_app.keys.providers.local import LocalProvider
 
+pytestmark = pytest.mark.django_db
 CONTEXT = {"keeper:data-key": "1"}
 
 
@@ -44,6 +46,16 @@ def test_it_does_not_make_a_key_file_to_open_what_another_one_wrapped(key_file: 
     with pytest.raises(KeyUnavailable, match="restore it from its backup"):
         LocalProvider().unwrap(key_uri=made.key_uri, wrapped=made.wrapped, context=CONTEXT)
     assert not key_file.exists()
+
+
+@pytest.mark.parametrize("wrap", [{"provider": "local"}, {"provider": "kms", "other_provider": "local"}])
+def test_it_makes_no_key_file_where_one_has_wrapped_data_keys(key_file: Path, wrap: dict[str, str]) -> None:
+    DataKey.objects.create(purpose=VALUES, key_uri="", wrapped_key=b"", **wrap)
+    with pytest.raises(KeyUnavailable, match="restore it from its backup"):
+        LocalProvider().resolve("")
+    assert not key_file.exists()
+    DataKey.objects.update(provider="kms", other_provider="")
+    assert LocalProvider().resolve("")
 
 
 def test_it_names_both_keys_when_the_file_is_another(key_file: Path) -> None:

@@ -9,6 +9,10 @@ from secrets_app.keys.providers.registry import PROVIDERS, forget_provider, prov
 CONTEXT = {"keeper:environment": "one", "keeper:data-key": "1", "application": "keeper"}
 
 
+# The key file is made where the database has no data key.
+pytestmark = pytest.mark.django_db
+
+
 @pytest.fixture(params=sorted(PROVIDERS))
 def keeper(request: pytest.FixtureRequest) -> KeyProvider:
     if request.param == "kms":
