@@ -10,11 +10,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -129,6 +131,29 @@ def previous_tree(tmp_path: Path) -> Path:
     return tree
 
 
+def answer(
+    keeper: Keeper, role: str, method: str, path: str, body: object = None, *, status: int = 200
+) -> dict[str, Any]:
+    """Return the document of an answer; a failure names what was answered, and the process that was asked."""
+    try:
+        answered, document = keeper.ask(role, method, path, body)
+    except NotAnswered as error:
+        raise NotAnswered(f"{named(keeper)}: {method} {path}: {error}") from error
+    assert answered == status, f"{named(keeper)}: {method} {path}: {answered} {document}"
+    return document
+
+
+def require_value(keeper: Keeper, path: str, value: str) -> None:
+    secret = answer(keeper, "editor", "GET", path)
+    assert secret["value"] == value, f"{named(keeper)}: GET {path}: {secret}"
+
+
+def named(keeper: Keeper) -> str:
+    """Return which release a Keeper is of, with its port and processes."""
+    release = "the release before" if isinstance(keeper, Previous) else "this release"
+    return f"{release} on port {keeper.port}, processes {keeper.processes()}"
+
+
 class Load(threading.Thread):
     """A program that creates, reads, changes and lists secrets of whichever Keeper is in service, in turn."""
 
@@ -154,17 +179,15 @@ class Load(threading.Thread):
             "secret_type": "TEXT",
             "value": "a",
         }
-        status, made = next(keepers).ask("editor", "POST", "/api/secrets", new)
-        assert status == 201, made
+        made = answer(next(keepers), "editor", "POST", "/api/secrets", new, status=201)
         path = f"/api/secrets/{made['id']}"
-        status, changed = next(keepers).ask("editor", "PATCH", path, {"value": "b"})
-        assert status == 200, changed
-        assert next(keepers).ask("editor", "GET", path)[1]["value"] == "b"
-        assert next(keepers).ask("editor", "GET", "/api/secrets?environment=development")[0] == 200
+        answer(next(keepers), "editor", "PATCH", path, {"value": "b"})
+        require_value(next(keepers), path, "b")
+        answer(next(keepers), "editor", "GET", "/api/secrets?environment=development")
 
     @cached_property
     def _environment(self) -> object:
-        return self.in_service[0].ask("editor", "GET", "/api/environments/development")[1]["id"]
+        return answer(self.in_service[0], "editor", "GET", "/api/environments/development")["id"]
 
     def use(self, *keepers: Keeper) -> None:
         """Ask these alone, once what was begun has ended: as a proxy does before one of them is stopped."""
@@ -176,7 +199,29 @@ class Load(threading.Thread):
         """End it; every request was answered."""
         self._ends.set()
         self.join()
-        assert self.errors == []
+        assert not self.errors, "\n".join(self.errors)
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"return_value": (409, {"detail": "changed since"})}, r"GET /x: 409 .*changed since"),
+        ({"side_effect": NotAnswered("GET /x: 503 later")}, r"503 later"),
+        ({"side_effect": NotAnswered("ReadTimeout")}, r"GET /x: ReadTimeout"),
+    ],
+)
+def test_a_failure_under_load_names_the_answer_and_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], named: str
+) -> None:
+    keeper = Updated(tmp_path)
+    monkeypatch.setattr(keeper, "ask", Mock(**asked))
+    program = Load(keeper)
+    monkeypatch.setattr(program, "_once", lambda: answer(keeper, "editor", "GET", "/x"))
+    program.start()
+    while not program.errors:
+        time.sleep(0.01)
+    with pytest.raises(AssertionError, match=rf"this release on port {keeper.port}, processes .*: .*{named}"):
+        program.end()
 
 
 @pytest.mark.every_database
@@ -225,50 +270,46 @@ def upgrade_of(keeper: Keeper) -> Any:
     """Return what `keeper check-upgrade` shows."""
     command = [sys.executable, "-m", keeper.module, "check-upgrade", "--format", "json"]
     environment = {**os.environ, **keeper.variables}
-    return json.loads(
-        subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=False).stdout
-    )
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
 
 
 def make_policy(keeper: Keeper) -> str:
     """Make a secret whose value Keeper generates; return the path of its policy."""
-    environment = keeper.ask("editor", "GET", "/api/environments/development")[1]["id"]
-    body = {"environment_id": environment, "name": "rotated", "secret_type": "TEXT", "value": "first"}
-    assert keeper.ask("editor", "POST", "/api/secrets", body)[0] == 201
-    status, policy = keeper.ask(
-        "manager", "POST", "/api/environments/development/rotation-policies",
-        {"secret": "rotated", "rotator": "generated", "settings": {"kind": "password"}, "grace_seconds": 0},
-    )  # fmt: skip
-    assert status == 201, policy
-    return f"/api/environments/development/rotation-policies/{policy['id']}"
+    make_secret(keeper, "rotated")
+    return make_policy_for(keeper, "rotated")
+
+
+def make_secret(keeper: Keeper, name: str) -> str:
+    """Make a secret with the value "first"; return its path."""
+    environment = answer(keeper, "editor", "GET", "/api/environments/development")["id"]
+    body = {"environment_id": environment, "name": name, "secret_type": "TEXT", "value": "first"}
+    made = answer(keeper, "editor", "POST", "/api/secrets", body, status=201)
+    return f"/api/secrets/{made['id']}"
+
+
+def make_policy_for(keeper: Keeper, secret: str) -> str:
+    """Let Keeper generate the values of a secret; return the path of the policy."""
+    place = "/api/environments/development/rotation-policies"
+    settings = {"rotator": "generated", "settings": {"kind": "password"}, "grace_seconds": 0}
+    policy = answer(keeper, "manager", "POST", place, {"secret": secret, **settings}, status=201)
+    return f"{place}/{policy['id']}"
 
 
 def rotate(keeper: Keeper, policy: str) -> None:
     """Let the worker of a Keeper, the only one that runs, carry out a rotation."""
-    last = keeper.ask("manager", "GET", policy)[1]["last_rotated_at"]
-    status, answer = keeper.ask("manager", "POST", f"{policy}/rotate", {})
-    assert status == 202, answer
-    keeper.until(lambda: keeper.ask("manager", "GET", policy)[1]["last_rotated_at"] != last)
+    last = answer(keeper, "manager", "GET", policy)["last_rotated_at"]
+    answer(keeper, "manager", "POST", f"{policy}/rotate", {}, status=202)
+    keeper.until(lambda: answer(keeper, "manager", "GET", policy)["last_rotated_at"] != last)
 
 
 def judge(writer: Keeper, reader: Keeper) -> None:
     """Let one release write through its API, and the other read and change it."""
     name = f"update/{uuid4()}"
-    environment = writer.ask("editor", "GET", "/api/environments/development")[1]["id"]
-    body = {"environment_id": environment, "name": name, "secret_type": "TEXT", "value": "first"}
-    status, made = writer.ask("editor", "POST", "/api/secrets", body)
-    assert status == 201, made
+    path = make_secret(writer, name)
     for program in (reader, writer):
-        path = f"/api/secrets/{made['id']}"
-        status, secret = program.ask("editor", "GET", path)
-        assert (status, secret["value"]) == (200, "first"), secret
-    status, changed = reader.ask("editor", "PATCH", path, {"value": "second"})
-    assert status == 200, changed
-    assert writer.ask("editor", "GET", path)[1]["value"] == "second"
-    status, policy = writer.ask(
-        "manager", "POST", "/api/environments/development/rotation-policies",
-        {"secret": name, "rotator": "generated", "settings": {"kind": "password"}, "grace_seconds": 0},
-    )  # fmt: skip
-    assert status == 201, policy
-    path = f"/api/environments/development/rotation-policies/{policy['id']}"
-    assert reader.ask("manager", "GET", path)[0] == 200
+        require_value(program, path, "first")
+    answer(reader, "editor", "PATCH", path, {"value": "second"})
+    require_value(writer, path, "second")
+    answer(reader, "manager", "GET", make_policy_for(writer, name))
