@@ -141,6 +141,8 @@ def test_a_deleted_secret_is_404_with_its_facts(cast: Cast, ask: Ask) -> None:
     data = answer.json()["data"]
     assert data["data"] is None
     assert data["metadata"]["deletion_time"] != ""
+    versions = ask("GET", "secret/metadata/a").json()["data"]["versions"]
+    assert versions["1"]["deletion_time"] == data["metadata"]["deletion_time"]
 
 
 def test_writes_make_versions_and_cas_keeps_what_was_not_seen(cast: Cast, ask: Ask) -> None:

@@ -52,6 +52,16 @@ def test_what_waits_for_days_is_told(cast: Cast, generated: World) -> None:
     assert not Alert.objects.filter(open=True).exists()
 
 
+def test_a_grace_that_should_have_ended_days_ago_is_told(cast: Cast, generated: World) -> None:
+    rotation = worked(asked(cast, made_policy(cast, generated)))
+    assert rotation.step == Step.GRACE
+    for hours, told in ((20, False), (28, True), (-1, False)):
+        ends = timezone.now() - timedelta(hours=hours)
+        Rotation.objects.filter(pk=rotation.pk).update(grace_until=ends)
+        alert_overdue()
+        assert Alert.objects.filter(kind=WAITS, open=True).exists() is told
+
+
 def late(policy: RotationPolicy) -> None:
     """Let a policy's rotation be overdue, and tell of it."""
     RotationPolicy.objects.filter(pk=policy.pk).update(due_at=timezone.now() - LATE - timedelta(hours=1))
