@@ -76,8 +76,8 @@ class NamedSecretView(SecretsView):
     def put(self, request: Request, environment: str, name: str) -> Response:
         """Create the secret or change it; what is left out is kept, the value as well.
 
-        An equal value creates no version, and is recorded as a comparison: the answer reveals the value. With
-        `If-None-Match: *` it only creates.
+        An equal value creates no version, unless the secret becomes JSON or no longer is, and is recorded as
+        a comparison: the answer reveals the value. With `If-None-Match: *` it only creates.
         """
         validate_secret_name(name)
         place, stored = find_in_environment(actor=self.actor, environment=environment, name=name)

@@ -110,7 +110,8 @@ class SecretView(SecretsView):
     def put(self, request: Request, id: int) -> Response:
         """Change a secret; what is left out is kept, the value as well.
 
-        An equal value creates no version, and is recorded as a comparison: the answer reveals the value.
+        An equal value creates no version, unless the secret becomes JSON or no longer is, and is recorded as
+        a comparison: the answer reveals the value.
         """
         return self._change(id)
 

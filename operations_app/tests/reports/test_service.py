@@ -19,6 +19,7 @@ from audit_app.models import AuditEvent, deployment_uuid
 from audit_app.queries.reports import sections
 from core.canonical_json import utc_text
 from core.errors import BadQuery
+from environments_app.environments.service import update_environment
 from environments_app.errors import Forbidden
 from environments_app.models import Environment, User
 from environments_app.tests.cast import Cast
@@ -91,15 +92,20 @@ def test_a_manager_sees_their_environments_alone(cast: Cast) -> None:
     furnish(cast)
     other = Environment.objects.create(name="far-away", display_name="Far away")
     Secret.objects.filter(name="other").update(environment=other)
+    # Its log has an event, and so a stream.
+    update_environment(actor=cast.principal(cast.root), environment=other, colour="green")
     content = written(cast, cast.alice)
     assert b"far-away" not in content
+    assert str(other.uuid).encode() not in content
     assert b"payments/key" in content
     assert {section.key for section in reports.offered(actor=cast.principal(cast.alice))}.isdisjoint(
         {"people", "offboarding"}
     )
     with pytest.raises(BadQuery):
         reports.make(actor=cast.principal(cast.alice), key="people")
-    assert b"far-away" in written(cast, cast.root)
+    shown = written(cast, cast.root)
+    assert b"far-away" in shown
+    assert str(other.uuid).encode() in shown
 
 
 @pytest.mark.parametrize("who", ["bob", "vera", "charlie"])
