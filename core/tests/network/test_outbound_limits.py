@@ -68,6 +68,19 @@ def test_addresses_that_do_not_answer_end_the_request_in_time(monkeypatch: pytes
     assert tried == ["192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8::1"]
 
 
+def test_an_address_that_does_not_answer_leaves_time_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+
+    def connect(self: LimitedSocket, address: tuple[str, int]) -> None:
+        shares.append(self.gettimeout() or 0)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(LimitedSocket, "connect", connect)
+    with limited(60), pytest.raises(ConnectionRefusedError):
+        opened(["192.0.2.1", "192.0.2.2", "192.0.2.3"], 443)
+    assert [round(share, -1) for share in shares] == [20, 30, 60]
+
+
 def test_while_too_many_names_are_asked_for_the_request_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "_RESOLVING", threading.BoundedSemaphore(1))
     with limits._RESOLVING:

@@ -26,6 +26,7 @@ from environments_app.notifications.recipients import (
 )
 from environments_app.notifications.service import (
     ATTEMPTS,
+    MAX_LINES,
     AlertNotice,
     Undeliverable,
     deliver_due,
@@ -118,6 +119,20 @@ def test_an_alert_is_told_with_its_lines_and_where_to_look(
     assert (notice.environment, notice.subject) == ("development", "1 secrets drifted")
     assert notice.link == "https://keeper.example/sync/1"
     assert "payments/db" in notice.text
+
+
+def test_the_newest_lines_of_many_come_first(cast: Cast) -> None:
+    for number in range(MAX_LINES + 2):
+        raise_alert(
+            kind="kind",
+            about=cast.alice.uuid,
+            environment=cast.development,
+            subject="many",
+            lines=[f"line {number}"],
+            adds=True,
+        )
+    lines = Alert.objects.get(kind="kind").lines
+    assert lines == [f"line {number}" for number in range(MAX_LINES + 1, 1, -1)]
 
 
 def test_what_is_found_again_without_news_is_not_told_again(cast: Cast, pigeon: Pigeon) -> None:

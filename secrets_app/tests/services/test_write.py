@@ -223,6 +223,17 @@ def test_a_rollback_takes_the_type_that_the_version_had(cast: Cast, events: Even
     assert [stored(secret).type_of(number) for number in (1, 2, 3, 4)] == ["TEXT", "JSON", "TEXT", "JSON"]
 
 
+def test_an_equal_value_is_another_version_where_the_present_one_ends(cast: Cast) -> None:
+    secret, actor = keep(cast), cast.principal(cast.alice)
+    write.update(actor=actor, secret=stored(secret), delete_version_after=3600)
+    write.update(actor=actor, secret=stored(secret), value="next")
+    ends = stored(secret).rules.deleted[2]
+    write.update(actor=actor, secret=stored(secret), value="next")
+    after = stored(secret)
+    assert after.current_number == 3
+    assert after.rules.deleted[3] > ends
+
+
 def test_an_equal_value_that_becomes_json_is_another_version(cast: Cast) -> None:
     secret, actor = keep(cast, value='{"a":1}'), cast.principal(cast.alice)
     for number, kind in (

@@ -16,6 +16,7 @@ from secrets_app.acts import referring
 from secrets_app.models import Secret, SecretVersion
 from secrets_app.services import lifecycle, write
 from secrets_app.services.read import reveal
+from secrets_app.tests.kept import keep
 from secrets_app.types.registry import SecretType
 
 pytestmark = pytest.mark.django_db
@@ -387,6 +388,16 @@ def test_a_scheduled_rotation_is_overdue_once_its_time_is_past(
     page = signed_in(cast.alice).get(f"/secrets/{secret.pk}").content.decode()
     assert words in page
     assert ("<span>rotation due</span>" in page) == (days < 0)
+
+
+def test_the_filter_of_overdue_rotations_leaves_out_what_is_scheduled(
+    cast: Cast, signed_in: SignedIn
+) -> None:
+    for name, days in (("late/key", -3), ("planned/key", 3)):
+        due = timezone.now() + timedelta(days=days)
+        Secret.objects.filter(pk=keep(cast, name).pk).update(rotation_due_at=due)
+    page = signed_in(cast.alice).get("/secrets?state=overdue").content.decode()
+    assert ("late/key" in page, "planned/key" in page) == (True, False)
 
 
 FORMS = ("/secrets/new", "/secrets/import", "/secrets/export")
