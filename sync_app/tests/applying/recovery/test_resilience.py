@@ -13,17 +13,20 @@ from environments_app.tests.cast import Cast
 from secrets_app.models import Secret, SecretVersion
 from sync_app.applying import service as applying
 from sync_app.applying.batch import Batch
+from sync_app.applying.outcomes import MAX_ATTEMPTS
 from sync_app.applying.preconditions import ItemContext
 from sync_app.backends.aws.tests.world import AwsWorld
 from sync_app.backends.base import Backend
 from sync_app.backends.observations import SecretMetadata
 from sync_app.backends.vault.tests.world import VaultWorld
+from sync_app.errors import TargetBusy
 from sync_app.jobs import queue as jobs_queue
 from sync_app.jobs.leases import LEASE, claim, database_now
 from sync_app.jobs.worker_pool import CONCURRENCY, WorkerPool
 from sync_app.models import PlanItem, Run, SyncEntry
 from sync_app.runs import runner as runs_runner
 from sync_app.runs import schedule
+from sync_app.targets.destinations import backend_class
 from sync_app.tests.applying.stage import Stage
 from tests.aws_strict.faults import Fault
 
@@ -188,6 +191,29 @@ def test_a_write_that_never_gets_an_answer_is_said_to_have_failed(
     stage.sync()
     assert stage.theirs("one") == ("first" if operation == "CreateSecret" else "second")
     assert stage.entry("one").state == "in_sync"
+
+
+def test_requests_to_slow_down_use_up_no_attempt(
+    cast: Cast, aws: AwsWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(cast, aws)
+    stage.keep("one", "first")
+    kind = backend_class(stage.fresh().backend)
+    create = kind.create
+    answers = [TargetBusy("slow down", retry_after=1.0)] * MAX_ATTEMPTS + [TargetBusy("a fault")]
+
+    def answered(backend: Backend, *given: Any, **named: Any) -> Any:
+        if answers:
+            raise answers.pop(0)
+        return create(backend, *given, **named)
+
+    monkeypatch.setattr(kind, "create", answered)
+    run = run_of(stage)
+    while run.state == "queued":
+        Run.objects.filter(pk=run.pk).update(not_before=None)
+        run = runs_runner.execute(run.pk) or run
+    assert not answers
+    assert (run.state, stage.theirs("one")) == ("done", "first")
 
 
 def test_one_item_that_fails_leaves_the_others_alone(cast: Cast, aws: AwsWorld) -> None:
