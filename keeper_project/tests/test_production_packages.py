@@ -11,7 +11,11 @@ SQLITE = "django.db.backends.sqlite3"
 
 @pytest.fixture
 def _nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def import_module(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
     monkeypatch.setattr(startup, "find_spec", lambda _name: None)
+    monkeypatch.setattr(startup, "import_module", import_module)
 
 
 @pytest.mark.usefixtures("_nothing_installed")
