@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
+from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Model, Q, QuerySet
 
@@ -78,6 +79,16 @@ def is_disk_full(error: OperationalError) -> bool:
     if code is not None:
         return code in _SQLITE_FULL
     return bool(error.args) and error.args[0] in _MARIADB_FULL
+
+
+def reason_of(error: DatabaseError) -> str:
+    """Return the driver's number and message, or the kind of error if they repeat the password.
+
+    For an operator of this machine; pages show the kind alone.
+    """
+    reason = ": ".join(str(part) for part in error.args)
+    password = connection.settings_dict["PASSWORD"]
+    return reason if reason and not (password and password in reason) else type(error).__name__
 
 
 def retry_collisions(act: Callable[[], T]) -> T:

@@ -266,7 +266,7 @@ def _sentence(error: "DatabaseError", arguments: Sequence[str]) -> tuple[str, bo
     from django.db import OperationalError  # noqa: PLC0415 - Django only once nothing is unmet
 
     from audit_app.integrity.check_registry import is_damage  # noqa: PLC0415 - Django only once nothing is unmet
-    from core.db.faults import reason_of  # noqa: PLC0415 - Django only once nothing is unmet
+    from core.db.concurrency import reason_of  # noqa: PLC0415 - Django only once nothing is unmet
 
     reason = reason_of(error)
     if is_damage(error):

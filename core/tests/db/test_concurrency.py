@@ -4,9 +4,9 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
-from core.db.concurrency import is_collision, is_disk_full
+from core.db.concurrency import is_collision, is_disk_full, reason_of
 
 
 def full() -> OperationalError:
@@ -36,3 +36,14 @@ def test_mariadb_numbers_a_full_disk(number: int, *, is_full: bool) -> None:
 
 def test_another_error_of_sqlite_is_no_full_disk() -> None:
     assert not is_disk_full(OperationalError("no such table"))
+
+
+def test_a_reason_has_the_words_of_the_driver() -> None:
+    assert reason_of(OperationalError(2002, "Can't connect")) == "2002: Can't connect"
+    assert reason_of(OperationalError("database or disk is full")) == "database or disk is full"
+    assert reason_of(OperationalError()) == "OperationalError"
+
+
+def test_a_message_that_repeats_the_password_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "PASSWORD", "hunter2")
+    assert reason_of(OperationalError(2002, "no mysql://keeper:hunter2@db")) == "OperationalError"

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error as DatabaseProblem
 from django.utils import timezone
 
-from core.db.faults import reason_of
+from core.db.concurrency import reason_of
 from core.ui.times import relative
 from operations_app.backup import service as backups
 from operations_app.health.processes import last_beat

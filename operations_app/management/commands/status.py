@@ -13,7 +13,7 @@ from django.db.models import Count, Min
 from django.utils import timezone
 
 from audit_app.events.actions import Outcome
-from core.db.faults import reason_of
+from core.db.concurrency import reason_of
 from core.ui.times import relative
 from environments_app.authorization.principals import system_principal
 from environments_app.models import Alert
