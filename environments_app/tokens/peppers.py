@@ -13,9 +13,16 @@ MIN_PEPPER_LENGTH = 32
 def give_secret(row: Any) -> str:
     """Give a token, or a sign-in that becomes one, a new id, and return its new secret, kept as a hash."""
     secret = secrets.token_urlsafe(32)
-    row.public_id, row.pepper_id = secrets.token_urlsafe(16), current_pepper_id()
+    row.public_id, row.pepper_id = _new_public_id(), current_pepper_id()
     row.secret_hash = hash_secret(secret, pepper_id=row.pepper_id) or ""
     return secret
+
+
+def _new_public_id() -> str:
+    """Return an id that no command takes for an option, as `tokens revoke` or Vault's CLI would do."""
+    while (found := secrets.token_urlsafe(16)).startswith("-"):
+        pass
+    return found
 
 
 def current_pepper_id() -> str:

@@ -17,11 +17,11 @@ APPS: Final = (
     "operations_app",
     "keeper_project",
 )
-# Claims, prepared queries and snapshots are Django's own SQL; to name a statement, or to divide a list, is not to write it.
+# Claims, prepared queries and snapshots are Django's own SQL; to name a statement or an error is not to write it.
 WRITES_SQL: Final = re.compile(
     r"^\s*from core\.db(?: import (?:bulk|statements)\b|\.(?:sqlite3|mariadb|mariadb_tls)\b"
     r"|\.bulk import (?!(?:BATCH, )?in_batches$)|\.statements import (?!(?:(?:Precondition|Statement|have_rows)(?:, |$))+$)"
-    r"|\.concurrency import (?!(?:(?:claim|unleased|is_disk_full|repeatable)(?: as \w+)?(?:, |$))+$))"
+    r"|\.concurrency import (?!(?:(?:claim|unleased|is_disk_full|reason_of|repeatable)(?: as \w+)?(?:, |$))+$))"
     r"|\bcursor\(\)|\.raw\(|\bRawSQL\(",
     re.MULTILINE,
 )

@@ -26,6 +26,16 @@ def test_it_prints_the_token_alone(
     assert text[-43:] not in str(vars(event))
 
 
+def test_no_command_takes_its_id_for_an_option(
+    cast: Cast, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`tokens revoke -id` and `bao token lookup -accessor -id` would not do."""
+    drawn = iter(["s" * 43, "-" + "i" * 21, "i" * 22])
+    monkeypatch.setattr("environments_app.tokens.peppers.secrets.token_urlsafe", lambda size: next(drawn))
+    call_command("issue_token", "--environment", "development", "--role", "editor", "--name", "ci")
+    assert ServiceToken.objects.get().public_id == "i" * 22
+
+
 def test_it_takes_prefix_expiry_and_networks(cast: Cast, capsys: pytest.CaptureFixture[str]) -> None:
     call_command(
         "issue_token", "--environment", "development", "--role", "reader", "--name", "ci",
