@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from audit_app.events.actions import Action
+from core.errors import BadQuery
 from environments_app.api.base import AccessView
 from environments_app.authorization.act import Act
 from environments_app.authorization.policy import Principal, allows
@@ -167,7 +168,13 @@ def answer(secret: Secret, *, status_code: int = status.HTTP_200_OK) -> Response
 
 
 def wanted_stage(request: Request) -> str:
-    """Return the requested stage; empty: not in the query. Raises InvalidInput."""
+    """Return the requested stage; empty: not in the query. Raises InvalidInput, and BadQuery for what else is."""
+    for name in request.query_params:
+        if name != "stage":
+            # Whoever asks for a `version` here must not take the current value for it.
+            raise BadQuery(
+                "query", "Unknown parameter. A secret has: stage. Versions are at /versions/NUMBER."
+            )
     text = request.query_params.get("stage", "")
     if text and text not in _STAGES:
         raise InvalidInput("stage", f"Choose one of {', '.join(_STAGES)}.")

@@ -194,7 +194,7 @@ class VersionListView(SecretsView):
         secret = find_secret(actor=self.actor, id=id)
         require_authentic(secret)
         versions = SecretVersion.objects.filter(secret_id=secret.pk).select_related("origin").defer("value")
-        context = {"current_number": secret.current_number, "rules": secret.rules}
+        context = {"secret": secret}
         rows = self.paginate_queryset(versions) or []
         page = self.get_paginated_response(
             [documents.VersionDocument(row, context=context).data for row in rows]
@@ -216,8 +216,7 @@ class VersionView(SecretsView):
         """Return a version with its value."""
         secret = find_secret(actor=self.actor, id=id)
         revealed = reveal(actor=self.actor, secret=secret, number=number)
-        context = {"current_number": secret.current_number, "rules": secret.rules}
-        document = documents.VersionDocument(revealed.version, context=context).data
+        document = documents.VersionDocument(revealed.version, context={"secret": secret}).data
         return Response({**document, "value": revealed.value})
 
 

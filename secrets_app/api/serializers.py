@@ -14,7 +14,7 @@ from environments_app.api.fields import Moment, StrictSerializer, Text, Truth, W
 from secrets_app.errors import InvalidName, InvalidValue
 from secrets_app.importing.formats.registry import FORMATS
 from secrets_app.importing.plan import Verdict
-from secrets_app.models import Secret, SecretVersion, VersionOrigin, VersionRules
+from secrets_app.models import Secret, SecretVersion, VersionOrigin
 from secrets_app.queries.listed import ListedSecret
 from secrets_app.rows.bulk_insert import CreatedSecret
 from secrets_app.rows.raw_secrets import SecretRow
@@ -255,6 +255,9 @@ class VersionDocument(serializers.Serializer[SecretVersion]):
     author = serializers.CharField()
     comment = serializers.CharField()
     is_current = serializers.SerializerMethodField()
+    secret_type = serializers.SerializerMethodField(
+        help_text="The type that the secret had when the version was written; a rollback brings it back."
+    )
     state = serializers.SerializerMethodField(help_text="`readable`, `deleted` or `destroyed`.")
     deleted_at = serializers.SerializerMethodField(
         help_text="When it was deleted; of a readable version, when it will be. Null: neither."
@@ -262,7 +265,7 @@ class VersionDocument(serializers.Serializer[SecretVersion]):
     origin = serializers.SerializerMethodField()
 
     def get_deleted_at(self, version: SecretVersion) -> datetime | None:
-        rules: VersionRules = self.context["rules"]
+        rules = self._secret.rules
         # What came without its value counts as destroyed here, and was deleted there.
         return rules.deleted.get(version.number)
 
@@ -276,11 +279,18 @@ class VersionDocument(serializers.Serializer[SecretVersion]):
         return OriginDocument(origin).data if origin.is_authentic() else None
 
     def get_state(self, version: SecretVersion) -> str:
-        rules: VersionRules = self.context["rules"]
-        return rules.state(version.number) or "readable"
+        return self._secret.rules.state(version.number) or "readable"
 
     def get_is_current(self, version: SecretVersion) -> bool:
-        return bool(version.number == self.context["current_number"])
+        return bool(version.number == self._secret.current_number)
+
+    def get_secret_type(self, version: SecretVersion) -> str:
+        return self._secret.type_of(version.number)
+
+    @property
+    def _secret(self) -> Secret:
+        found: Secret = self.context["secret"]
+        return found
 
 
 class VersionWithValue(VersionDocument):

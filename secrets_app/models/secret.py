@@ -413,6 +413,12 @@ class SecretVersion(Identified):
         """Whether it is deleted or destroyed; nothing for a version that can be read."""
         return self.secret.rules.state(self.number)
 
+    @property
+    def former_type(self) -> str:
+        """The name of the type that the secret had when it was written; nothing if it has that type now."""
+        found = self.secret.type_of(self.number)
+        return "" if found == self.secret.secret_type else SecretType(found).label
+
     def sealing_context(self) -> Context:
         return version_context(
             version=self.uuid,

@@ -321,24 +321,38 @@ def test_versions_are_listed_without_values_and_read_one_by_one(
     made: Callable[..., dict[str, Any]], erin: Client
 ) -> None:
     path = f"/api/secrets/{made(comment='from the vendor')['id']}"
-    send(erin, "PUT", path, {"value": "second", "comment": "leaked"})
+    send(erin, "PUT", path, {"value": '"second"', "comment": "leaked", "secret_type": "JSON"})
     listed = erin.get(f"{path}/versions").json()
     assert listed.keys() == {
         "results", "next", "previous", "previous_version", "max_versions", "custom_metadata",
     }  # fmt: skip
     assert (listed["previous_version"], listed["max_versions"], listed["custom_metadata"]) == (1, 0, {})
     two, one = listed["results"]
-    assert [(v["number"], v["author"], v["comment"]) for v in (one, two)] == [
-        (1, "editor-token", "from the vendor"),
-        (2, "editor-token", "leaked"),
+    assert [(v["number"], v["author"], v["comment"], v["secret_type"]) for v in (one, two)] == [
+        (1, "editor-token", "from the vendor", "PASSWORD"),
+        (2, "editor-token", "leaked", "JSON"),
     ]
     assert all(re.match(r"\d{4}-\d\d-\d\dT", item["created_at"]) for item in (one, two))
     assert "value" not in one
     assert "value" not in two
     assert erin.get(f"{path}/versions/1").json() == {**one, "value": VALUE}
-    assert erin.get(f"{path}/versions/2").json()["value"] == "second"
+    assert erin.get(f"{path}/versions/2").json()["value"] == '"second"'
     assert is_problem(erin.get(f"{path}/versions/3"), 404)
     assert is_problem(erin.get(f"{path}/versions/0"), 404)
+
+
+def test_a_read_that_asks_for_what_it_cannot_is_refused(
+    made: Callable[..., dict[str, Any]], erin: Client
+) -> None:
+    """Whoever asks for version 1 here does not get the current value for it."""
+    secret = made()
+    path = f"/api/secrets/{secret['id']}"
+    for address in (path, f"/api/environments/{secret['environment']}/secrets/{secret['name']}"):
+        assert erin.get(f"{address}?stage=current").status_code == 200
+        for query in ("version=1", "stage=current&version=1"):
+            refused = erin.get(f"{address}?{query}")
+            assert is_problem(refused, 400)
+            assert "/versions/NUMBER" in refused.content.decode()
 
 
 def test_rolling_back_makes_a_new_version_of_the_old_value(

@@ -215,6 +215,15 @@ def test_an_empty_value_keeps_the_one_that_is_there(cast: Cast, secret: Secret, 
     assert (secret.current_number, secret.description) == (1, "new words")
 
 
+def test_who_rolls_back_is_told_of_the_type_that_comes_back(
+    cast: Cast, secret: Secret, signed_in: SignedIn
+) -> None:
+    write.update(actor=cast.principal(cast.erin), secret=secret, value="{}", secret_type=SecretType.JSON)
+    page = signed_in(cast.erin).get(f"/secrets/{secret.pk}").content.decode()
+    assert "with the value of version 1, and the secret's type is Password again. Version 2 stays" in page
+    assert page.count("as Password") == 1
+
+
 def test_it_rolls_back(cast: Cast, secret: Secret, signed_in: SignedIn) -> None:
     write.update(actor=cast.principal(cast.erin), secret=secret, value="second")
     assert signed_in(cast.erin).post(f"/secrets/{secret.pk}/rollback", {"version": "1"}).status_code == 302
