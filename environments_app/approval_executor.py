@@ -1,5 +1,6 @@
 """Carries out approved changes of access, each by its ordinary use case."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -8,6 +9,8 @@ from django.db.models import Model, QuerySet
 from django.urls import reverse
 
 from audit_app.events.actions import Action
+from audit_app.integrity.row_authentication import AuthenticatedRow
+from audit_app.integrity.row_state import state_digest
 from environments_app.access_requests import decisions
 from environments_app.approvals.group_members import REACHES
 from environments_app.authorization.policy import Principal
@@ -19,6 +22,7 @@ from environments_app.interfaces import ApprovalExecutor, ExecutionResult
 from environments_app.models import (
     AccessRequest,
     Approval,
+    Environment,
     Membership,
     OidcProvider,
     ServiceToken,
@@ -32,6 +36,13 @@ from environments_app.tokens.service import Lifetime
 from environments_app.trusts import service as trusts
 
 _GONE: Final = "The object of this request no longer exists."
+# By the argument with its primary key: the rows in whose present state something is changed.
+_ROWS: Final[Mapping[str, type[AuthenticatedRow]]] = {
+    "membership": Membership,
+    "request": AccessRequest,
+    "rotates": ServiceToken,
+    "trust": Trust,
+}
 _Row = TypeVar("_Row", bound=Model)
 
 
@@ -165,3 +176,11 @@ class AccessApprovalExecutor(ApprovalExecutor):
     def object_url(self, approval: Approval) -> str:
         """Return the page of the environment, where members, tokens and settings are."""
         return reverse("environment-detail", args=[approval.environment.name])
+
+    def state_of(self, approval: Approval) -> str | None:
+        """Return the state of the row that an argument names, or of the environment."""
+        for name, model in _ROWS.items():
+            if name in approval.arguments:
+                row = model._default_manager.filter(pk=approval.arguments[name]).first()
+                return state_digest(row) if row else None
+        return state_digest(Environment.objects.get(pk=approval.environment_id))

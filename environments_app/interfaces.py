@@ -73,6 +73,10 @@ class ApprovalExecutor(ABC):
     def object_url(self, approval: Approval) -> str:
         """Return the page of what the act is about; empty if there is none, or none yet."""
 
+    @abstractmethod
+    def state_of(self, approval: Approval) -> str | None:
+        """Return the state of what the act is about, as its `expected` names one; None if that is gone."""
+
     def changed_names(self, *, actor: Principal, approval: Approval) -> ChangedNames | None:  # noqa: ARG002 - for those that name more
         """Return what the act does with secrets that its lines do not name, as far as the actor sees them."""
         return None

@@ -36,6 +36,8 @@ from secrets_app.types.registry import SecretType
 from secrets_app.values.metadata import Metadata
 
 _GONE: Final = "The secret no longer exists."
+# What is approved for a version or a release says itself that it is another one by now.
+_OF_A_VERSION: Final = frozenset({Action.SECRET_REVEAL, Action.SECRET_RELEASE})
 
 
 def _create(actor: Principal, approval: Approval) -> ExecutionResult:
@@ -287,6 +289,12 @@ class SecretsApprovalExecutor(ApprovalExecutor):
             return _page_of_release(approval)
         secret = Secret.objects.filter(uuid=approval.object_uuid).only("pk").first()
         return reverse("secret-detail", args=[secret.pk]) if secret else ""
+
+    def state_of(self, approval: Approval) -> str | None:
+        if approval.action in _OF_A_VERSION:
+            return approval.expected
+        secret = Secret.objects.filter(pk=approval.arguments["secret"]).first()
+        return secret.state if secret else None
 
     def readers(self, *, actor: Principal, approval: Approval) -> list[Reader]:
         if approval.action != Action.SECRET_REVEAL:

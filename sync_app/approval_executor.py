@@ -6,6 +6,7 @@ from django.db.models import Model, QuerySet
 from django.urls import reverse
 
 from audit_app.events.actions import Action
+from audit_app.integrity.row_state import state_digest
 from environments_app.authorization.policy import Principal, allows
 from environments_app.errors import ApprovalVoid
 from environments_app.interfaces import ApprovalExecutor, ChangedNames, ExecutionResult
@@ -20,11 +21,15 @@ from sync_app.planning.service import request_confirmation
 from sync_app.rotation.execution.operator_actions import DECISIONS
 from sync_app.rotation.execution.requests import request_rotation
 from sync_app.rotation.policies import service as policies
+from sync_app.rotation.policies.approval import state_of
 from sync_app.targets import service as targets
 from sync_app.targets.approval import changing_items
 
 # The number of names on the page of a request; the plan's own page lists them all.
 _SHOWN: Final = 20
+_OF_POLICIES: Final = frozenset(
+    {Action.ROTATION_RUN, Action.ROTATION_CUT, Action.ROTATION_RESOLVE, Action.ROTATION_SUSPEND}
+)
 Row = TypeVar("Row", bound=Model)
 
 
@@ -127,6 +132,17 @@ class SyncApprovalExecutor(ApprovalExecutor):
             return reverse("plan-detail", args=[plan.pk])
         target = Target.objects.filter(uuid=approval.object_uuid).only("pk").first()
         return reverse("target-detail", args=[target.pk]) if target else ""
+
+    def state_of(self, approval: Approval) -> str | None:
+        """Return the state of a target or a policy; that of a plan changes with each of its items."""
+        if "target" in approval.arguments:
+            target = Target.objects.filter(pk=approval.arguments["target"], live=True).first()
+            return state_digest(target) if target else None
+        if approval.action not in _OF_POLICIES:
+            return approval.expected
+        rows = RotationPolicy.objects.select_related("environment", "secret__environment")
+        policy = rows.filter(uuid=approval.object_uuid, live=True).first()
+        return state_of(policy) if policy else None
 
     def changed_names(self, *, actor: Principal, approval: Approval) -> ChangedNames | None:
         """Return what a plan does with the secrets that the actor sees; None if the act applies no plan."""

@@ -56,6 +56,9 @@ _BATCH: Final = 200
 _DECIDED: Final = {ApprovalState.APPROVED: "approved", ApprovalState.REJECTED: "rejected"}
 _MOST_ABOUT: Final = 3
 _MAX_FAILURE: Final = 300
+_CHANGED: Final = (
+    "{} has changed since the request, or is gone: nothing of it can be applied. Request approval again."
+)
 _ANOTHER: Final = "Another manager of the environment must review this request."
 _COULD_BE_ONE: Final = (
     "You could have made this request as well: you and its requester hold the same account, token or trust, "
@@ -268,8 +271,13 @@ def note_failure(approval: Approval, reason: str) -> str:
 
 def changed_since(approval: Approval) -> str:
     """Return why an open request cannot be approved or applied any more as it stands; "" if it can."""
-    sound = approval.is_live and approval.is_authentic()
-    return change_since(approval.arguments, approval.environment) if sound else ""
+    if not (approval.is_live and approval.is_authentic()):
+        return ""
+    if changed := change_since(approval.arguments, approval.environment):
+        return changed
+    if not approval.expected or owner_of(approval.action).state_of(approval) == approval.expected:
+        return ""
+    return _CHANGED.format(approval.object_name)
 
 
 def object_url(approval: Approval) -> str:
@@ -358,7 +366,7 @@ def _decide(actor: Principal, approval: Approval, state: ApprovalState, comment:
         lock_row(actor, approval, Action.APPROVAL_DECIDE, approval.environment) as stored,
     ):
         _require_open(stored)
-        changed = change_since(stored.arguments, stored.environment)
+        changed = changed_since(stored)
         if changed and state == ApprovalState.APPROVED:
             raise ApprovalVoid(changed)
         several = state == ApprovalState.APPROVED and stored.environment.approvals_needed > 1

@@ -14,7 +14,7 @@ from audit_app.tests.trail import take_away
 from environments_app.approvals import applying
 from environments_app.approvals import service as approvals
 from environments_app.environments import memberships
-from environments_app.errors import ApprovalNeeded, Forbidden
+from environments_app.errors import ApprovalNeeded, ApprovalVoid, Forbidden
 from environments_app.models import Approval, ApprovalState, Membership, Role, ServiceToken, User
 from environments_app.tests.cast import Cast
 from environments_app.tokens.service import issue
@@ -91,9 +91,9 @@ def test_a_later_change_refuses(cast: Cast, secret: Secret) -> None:
     request = asked(cast, secret)
     other = asked(cast, secret, user=cast.bob)
     assert applying.approve_and_apply(actor=cast.principal(cast.erin), approval=other).done
-    applied = applying.approve_and_apply(actor=cast.principal(cast.erin), approval=request)
-    assert (applied.done, number(secret)) == (False, 2)
-    assert applied.reason
+    with pytest.raises(ApprovalVoid, match="has changed since the request"):
+        applying.approve_and_apply(actor=cast.principal(cast.erin), approval=request)
+    assert (stored(request.pk).state, number(secret)) == (ApprovalState.PENDING, 2)
 
 
 def test_nobody_approves_their_own_by_it(cast: Cast, secret: Secret) -> None:

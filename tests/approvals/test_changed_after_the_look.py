@@ -1,14 +1,19 @@
-"""An approved act whose object changes between the look at the approval and the lock: it is void, and writes nothing.
+"""An act whose object changes between the look at the approval and the lock is void, and writes nothing.
 
-Without the second look what was approved for one state is carried out on another one.
+Without the second look what was approved for one state is carried out on another one. What has changed before
+the decision is not approved.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
+from django.db.models import F
+from django.test import Client
 
+from environments_app import interfaces
 from environments_app.approvals import gate
 from environments_app.approvals import service as approvals
 from environments_app.environments import memberships
@@ -18,6 +23,7 @@ from environments_app.errors import ApprovalNeeded, ApprovalVoid
 from environments_app.models import (
     Approval,
     ApprovalState,
+    Delivery,
     Environment,
     Membership,
     Role,
@@ -30,7 +36,8 @@ from environments_app.tests.trusts.made import make_trust
 from environments_app.tokens import rotation as token_rotation
 from environments_app.tokens.service import issue
 from environments_app.trusts import service as trusts
-from secrets_app.services import write
+from secrets_app.models import Secret
+from secrets_app.services import lifecycle, write
 from secrets_app.types.registry import SecretType
 from sync_app.models import RotationPolicy, Target
 from sync_app.rotation.policies import service as policies
@@ -139,12 +146,15 @@ def scene(cast: Cast) -> Cast:
     issue(actor=actor, environment=cast.production, name="deploy", role="reader")
     make_trust(cast, Issuer())
     make_target(cast.production)
-    secret = write.create(
-        actor=actor,
-        environment=cast.production,
-        name="pay/key",
-        secret_type=SecretType.PASSWORD,
-        value="a-first-value",
+    secret, _ = (
+        write.create(
+            actor=actor,
+            environment=cast.production,
+            name=name,
+            secret_type=SecretType.PASSWORD,
+            value="a-first-value",
+        )
+        for name in ("pay/key", "pay/other")
     )
     made = policies.create(
         actor=actor, secret=secret, rotator="generated", settings={}, credentials={}, grace_seconds=200
@@ -158,9 +168,7 @@ def scene(cast: Cast) -> Cast:
 @pytest.mark.parametrize("name", ACTS)
 def test_it_is_void(name: str, scene: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     act = ACTS[name]
-    with pytest.raises(ApprovalNeeded) as raised:
-        act.approved(scene)
-    request = Approval.objects.select_related("environment").get(pk=raised.value.approval)
+    request = asked(lambda: act.approved(scene))
     approvals.explain(actor=alice(scene), approval=request, reason="", held=True)
     approvals.approve(actor=scene.principal(scene.erin), approval=request)
     look = gate._matching
@@ -179,3 +187,41 @@ def test_it_is_void(name: str, scene: Cast, monkeypatch: pytest.MonkeyPatch) -> 
     assert changed
     assert not act.is_done()
     assert Approval.objects.get(pk=request.pk).state == ApprovalState.APPROVED
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_what_has_changed_already_is_not_approved(name: str, scene: Cast, client: Client) -> None:
+    act = ACTS[name]
+    request = asked(lambda: act.approved(scene))
+    assert approvals.changed_since(request) == ""
+    act.meanwhile(scene)
+    refuse_to_approve(scene, request, client)
+    assert not act.is_done()
+
+
+def test_a_secret_that_has_changed_or_is_gone_is_not_approved(scene: Cast, client: Client) -> None:
+    secret = Secret.objects.select_related("environment").get(name="pay/other")
+    request = asked(lambda: lifecycle.delete(actor=alice(scene), secret=secret))
+    assert approvals.changed_since(request) == ""
+    Secret.objects.update(revision=F("revision") + 1)
+    refuse_to_approve(scene, request, client)
+    Approval.objects.filter(pk=request.pk).update(arguments={"secret": 10**6})
+    assert interfaces.owner_of(request.action).state_of(Approval.objects.get(pk=request.pk)) is None
+
+
+def asked(act: Callable[[], Any]) -> Approval:
+    with pytest.raises(ApprovalNeeded) as raised:
+        act()
+    return Approval.objects.select_related("environment").get(pk=raised.value.approval)
+
+
+def refuse_to_approve(scene: Cast, request: Approval, client: Client) -> None:
+    """See that the second person is told, and the requester, and that nothing is decided."""
+    client.force_login(scene.erin)
+    page = client.get(f"/approvals/{request.pk}").content.decode()
+    assert "has changed since the request" in page
+    assert not re.search(r"<button[^>]*>(?:(?!</button>).)*Approve", page)
+    with pytest.raises(ApprovalVoid, match="has changed since the request"):
+        approvals.approve(actor=scene.principal(scene.erin), approval=request)
+    assert Approval.objects.get(pk=request.pk).state == ApprovalState.PENDING
+    assert Delivery.objects.filter(subject__startswith="erin could not approve your request").exists()
