@@ -15,7 +15,7 @@ from audit_app.integrity.row_authentication import verified_rows
 from environments_app.approvals import service
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import load_principal
-from environments_app.errors import AccessError
+from environments_app.errors import AccessError, Invisible
 from environments_app.interfaces import owner_of
 from environments_app.models import Approval, ApprovalState
 from environments_app.models.approval import in_time
@@ -25,6 +25,7 @@ _SHOWN_ONCE: Final = frozenset({Action.TOKEN_ISSUE, Action.SECRET_REVEAL})
 # The request that approved it is still applying it until then.
 _LEFT_ALONE: Final = timedelta(minutes=1)
 _BATCH: Final = 50
+_LOST: Final = "{} can see it no longer, or it is gone. Nothing was changed."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,5 +93,6 @@ def _apply(approval: Approval, *, request_id: str = "") -> Applied:
         if approval.state != ApprovalState.APPROVED:
             # Another process, or the requester, was first.
             return Applied(approval=approval)
-        return Applied(approval=approval, reason=service.note_failure(approval, str(error)))
+        reason = _LOST.format(requester.name) if isinstance(error, Invisible) else str(error)
+        return Applied(approval=approval, reason=service.note_failure(approval, reason))
     return Applied(approval=approval, sentence=result.sentence)

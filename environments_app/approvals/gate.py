@@ -32,6 +32,7 @@ from environments_app.approvals.approvers import approvals_that_count, approver_
 from environments_app.approvals.group_members import change_since, lock_reach
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal, grants_allow
+from environments_app.authorization.principals import refresh_principal
 from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict
 from environments_app.interfaces import owner_of
@@ -145,8 +146,8 @@ class ApprovalGrant:
         proposal's `expected`: a change between the look at the approval and the lock makes it void. A second
         write of the same act finds it consumed, and another act that carries it as well does not.
 
-        Raises ApprovalVoid if the row has another state, it was carried out concurrently, its approver lost
-        the right, or the environment was protected since it was given.
+        Raises ApprovalVoid if the row has another state, it was carried out concurrently, its approver or the
+        actor lost the right, or the environment was protected since it was given.
         """
         self.require_unneeded(environment)
         if self._approval is not None and self._approval.expected != state:
@@ -168,6 +169,9 @@ class ApprovalGrant:
                 stored.save(update_fields=["state", "finished_at"])
                 owner_of(stored.action).forget(stored)
                 record_act(actor=actor or stored.requester, action=Action.APPROVAL_CARRY_OUT, approval=stored)
+                # The head of the environment's stream is locked by now: who loses a role there is before or
+                # after all of this.
+                _require_rights(stored, actor)
                 self._spent = True
             several = stored.environment.approvals_needed > 1
             names = list(approvals_that_count(stored).values()) if several else []
@@ -307,9 +311,20 @@ def _require_standing(approval: Approval) -> None:
     changed = change_since(approval.arguments, approval.environment)
     if changed:
         raise ApprovalVoid(changed)
+
+
+def _require_rights(approval: Approval, actor: Actor | None) -> None:
+    """Raise ApprovalVoid if the approver, or the requester since the use case began, has lost a right."""
     if not approver_still_eligible(approval):
         raise ApprovalVoid(
             "The approver no longer has permission, or their account was ended since. Request approval again."
+        )
+    if not isinstance(actor, Principal):
+        return
+    now = refresh_principal(actor)
+    if {*actor.grants} - {*now.grants} or (actor.is_admin and not now.is_admin):
+        raise ApprovalVoid(
+            f"The permissions of {actor.name} changed just now. Nothing was changed; apply it again."
         )
 
 

@@ -14,6 +14,7 @@ from pytest_django import DjangoDbBlocker
 from audit_app.events.actions import Action
 from audit_app.interfaces import keyring
 from environments_app import interfaces
+from environments_app.approvals import gate
 from environments_app.approvals import service as approvals
 from environments_app.authorization.permissions import ROLE_ACTIONS
 from environments_app.authorization.policy import Principal
@@ -33,6 +34,7 @@ from environments_app.models import (
     ServiceToken,
     Trust,
     User,
+    UserRole,
 )
 from environments_app.single_sign_on import group_mapping
 from environments_app.tests.cast import Cast
@@ -488,6 +490,37 @@ def test_it_waits_for_a_second_person_and_is_done_once(stage: Stage, action: Act
         # Somebody who read the row before it was carried out.
         approvals.carry_out(actor=stage.as_(requester), approval=approved)
     assert _state() == after
+
+
+@pytest.mark.parametrize("lost_by", ["requester", "approver"])
+@pytest.mark.parametrize(("action", "way"), WAYS, ids=[f"{action}-{way}" for action, way in WAYS])
+def test_who_loses_the_right_while_it_is_applied_changes_nothing(
+    stage: Stage, action: Action, way: str, lost_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The use case has asked for the rights; the transaction asks once more, behind the lock of the log."""
+    stage.when = timezone.now() + timedelta(days=1)  # type: ignore[attr-defined]
+    approval = _asked(stage, ACTS[action][way])
+    requester = User.objects.get(uuid=approval.requester_uuid)
+    actor = stage.as_(requester)
+    approved = approvals.approve(actor=stage.as_(stage.cast.erin), approval=approval)
+    loser = requester if lost_by == "requester" else stage.cast.erin
+    recorded = gate.record_act
+
+    def meanwhile(**given: Any) -> None:
+        # Rows whose MAC is not theirs give nothing.
+        Membership.objects.filter(user=loser).update(role=Role.VIEWER)
+        User.objects.filter(pk=loser.pk).update(role=UserRole.USER)
+        recorded(**given)
+
+    before = _state()
+    monkeypatch.setattr(gate, "record_act", meanwhile)
+    with pytest.raises(ApprovalVoid, match="permission"):
+        approvals.carry_out(actor=actor, approval=approved)
+    # The right is lost in the same transaction here, so that it is taken back with it. A move copies first.
+    assert _state() == before or (
+        action == Action.SECRET_MOVE and Secret.objects.get(pk=stage.secret.pk).live
+    )
+    assert Approval.objects.get(pk=approval.pk).state == ApprovalState.APPROVED
 
 
 def test_a_target_of_a_protected_environment_does_not_sync_by_itself_unasked(stage: Stage) -> None:
