@@ -5,11 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from django.contrib.auth.models import Group
-from django.db.models import Model, QuerySet
+from django.db.models import Manager, Model, QuerySet
 from django.urls import reverse
 
 from audit_app.events.actions import Action
-from audit_app.integrity.row_authentication import AuthenticatedRow
 from audit_app.integrity.row_state import state_digest
 from environments_app.access_requests import decisions
 from environments_app.approvals.group_members import REACHES
@@ -37,11 +36,11 @@ from environments_app.trusts import service as trusts
 
 _GONE: Final = "The object of this request no longer exists."
 # By the argument with its primary key: the rows in whose present state something is changed.
-_ROWS: Final[Mapping[str, type[AuthenticatedRow]]] = {
-    "membership": Membership,
-    "request": AccessRequest,
-    "rotates": ServiceToken,
-    "trust": Trust,
+_ROWS: Final[Mapping[str, Manager[Any]]] = {
+    "membership": Membership.objects,
+    "request": AccessRequest.objects,
+    "rotates": ServiceToken.objects,
+    "trust": Trust.objects,
 }
 _Row = TypeVar("_Row", bound=Model)
 
@@ -179,8 +178,8 @@ class AccessApprovalExecutor(ApprovalExecutor):
 
     def state_of(self, approval: Approval) -> str | None:
         """Return the state of the row that an argument names, or of the environment."""
-        for name, model in _ROWS.items():
+        for name, rows in _ROWS.items():
             if name in approval.arguments:
-                row = model._default_manager.filter(pk=approval.arguments[name]).first()
+                row = rows.filter(pk=approval.arguments[name]).first()
                 return state_digest(row) if row else None
         return state_digest(Environment.objects.get(pk=approval.environment_id))

@@ -168,13 +168,11 @@ def answer(secret: Secret, *, status_code: int = status.HTTP_200_OK) -> Response
 
 
 def wanted_stage(request: Request) -> str:
-    """Return the requested stage; empty: not in the query. Raises InvalidInput, and BadQuery for what else is."""
+    """Return the requested stage; empty: not in the query. Raises InvalidInput and BadQuery."""
     for name in request.query_params:
         if name != "stage":
             # Whoever asks for a `version` here must not take the current value for it.
-            raise BadQuery(
-                "query", "Unknown parameter. A secret has: stage. Versions are at /versions/NUMBER."
-            )
+            raise BadQuery("query", "Unknown parameter. Give stage, or read /versions/NUMBER.")
     text = request.query_params.get("stage", "")
     if text and text not in _STAGES:
         raise InvalidInput("stage", f"Choose one of {', '.join(_STAGES)}.")

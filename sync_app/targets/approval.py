@@ -32,11 +32,19 @@ from environments_app.errors import ApprovalVoid, Conflict
 from environments_app.models import Approval, ApprovalState
 from sync_app.models import Plan, PlanItem, Target
 from sync_app.models.plan import Act
+from sync_app.targets.rules import CHANGEABLE, CHOSEN_ONCE, rules_of_backend
 
 # Neither changes what is written, nor where.
 _HARMLESS: Final = frozenset({"name", "interval_seconds"})
 # The option of a plan that names its approval; the row's MAC covers it.
 APPROVAL: Final = "approval"
+# What decides, besides its items, how a plan is carried out.
+_WORDS: Final = {
+    "endpoint": "Address",
+    "recovery_window_days": "Recovery window (days)",
+    "kms_key_id": "KMS key",
+    "objects": "JSON objects",
+}
 # What writes on either side, in the order in which a person reads a plan.
 _WRITING: Final = (Act.CREATE, Act.UPDATE, Act.PULL, Act.ADOPT, Act.DELETE, Act.RELEASE)
 _ORDER: Final = (*_WRITING, *(act for act in Act if act not in {*_WRITING, Act.UNCHANGED}), Act.UNCHANGED)
@@ -77,17 +85,11 @@ def plan_state(plan: Plan, *, staged: Sequence[PlanItem] = ()) -> str:
 
 def _destination_lines(plan: Plan) -> list[Line]:
     """Return what decides, besides its items, how a plan is carried out."""
-    words = {
-        "endpoint": "Address",
-        "recovery_window_days": "Recovery window (days)",
-        "kms_key_id": "KMS key",
-        "objects": "JSON objects",
-    }
-    given = {name: str(plan.rules[name]) for name in words if plan.rules.get(name)}
+    given = {name: str(plan.rules[name]) for name in _WORDS if plan.rules.get(name)}
     if "endpoint" in given:
         # AWS has one for each of its services, often the same.
         given["endpoint"] = " ".join(dict.fromkeys(given["endpoint"].split()))
-    return [Line(words[name], "", text) for name, text in given.items()]
+    return [Line(_WORDS[name], "", text) for name, text in given.items()]
 
 
 def changing_items(plan: Plan) -> QuerySet[PlanItem]:
@@ -124,13 +126,22 @@ def require_change_approval(actor: Principal, target: Target, rules: dict[str, J
         Line("Address", "", str(target.endpoint)),
         Line("System", "", _system_from(target)),
     ]
-    if "direction" not in rules:
-        place.append(Line("Direction", "", str(target.direction)))
+    # What it does by itself from now on is approved as a whole: also the rules that were set before.
+    kept = {name: getattr(target, name) for name in (*CHANGEABLE, *CHOSEN_ONCE)} | rules_of_backend(target)
+    kept |= {name: target.destination.get(name, "") for name in _WORDS.keys() - {"endpoint", *kept}}
     lines = [
-        Line(name.replace("_", " ").capitalize(), str(value), str(after[name]))
-        for name, value in before.items()
+        *(Line(_label(name), str(value), str(after[name])) for name, value in before.items()),
+        *(
+            Line(_label(name), "", str(value))
+            for name, value in kept.items()
+            if name not in before and value != ""
+        ),
     ]
     return _require_change(actor, target, {"rules": rules}, [*place, *lines])
+
+
+def _label(name: str) -> str:
+    return _WORDS.get(name) or name.replace("_", " ").capitalize()
 
 
 def _system_from(target: Target) -> str:

@@ -68,6 +68,12 @@ def apply_rules(target: Target, rules: Mapping[str, Any], *, allowed: tuple[str,
     return changed
 
 
+def rules_of_backend(target: Target) -> dict[str, str]:
+    """Return those fields of the destination that are rules of its backend."""
+    fields = [field for field in backend_class(target.backend).destination_fields if field.rule]
+    return {field.name: target.destination.get(field.name, field.default) for field in fields}
+
+
 def changed_backend_rules(target: Target, given: Mapping[str, str]) -> dict[str, str]:
     """Return those of the given rules of a target's backend that differ.
 

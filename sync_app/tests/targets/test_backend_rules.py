@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -83,6 +84,14 @@ def test_whoever_approves_an_automatic_target_sees_where_it_goes(cast: Cast, vau
     Membership.objects.create(environment=cast.development, user=cast.charlie, role=Role.MANAGER)
     target = made(cast, vault)
     targets.change_credentials(actor=alice, target=target, credentials=vault.credentials)
+    # What was set before, which nobody approved, is approved now.
+    early: dict[str, Any] = {
+        "conflict": "keeper_wins",
+        "deletion": "recoverable",
+        "budget_number": 1000,
+        "budget_percent": 100,
+    }
+    targets.change(actor=alice, target=target, interval_seconds=60, **early)
     environments.update_environment(actor=alice, environment=cast.development, protected=True)
     target = Target.objects.select_related("environment").get(pk=target.pk)
     with pytest.raises(ApprovalNeeded):
@@ -90,6 +99,16 @@ def test_whoever_approves_an_automatic_target_sees_where_it_goes(cast: Cast, vau
     lines = {line["label"]: line["after"] for line in Approval.objects.get().summary}
     assert lines["Address"] == target.endpoint
     assert (lines["Direction"], lines["Automatic"]) == ("push", "True")
+    assert (lines["Conflict"], lines["Deletion"], lines["Budget number"]) == (
+        "keeper_wins",
+        "recoverable",
+        "1000",
+    )
+    assert (lines["Budget percent"], lines["Interval seconds"], lines["JSON objects"]) == (
+        "100",
+        "60",
+        "keys",
+    )
     assert lines["System"] == "not confirmed by another person: address and credentials are from alice"
 
 
