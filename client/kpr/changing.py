@@ -8,7 +8,7 @@ from kpr.api import Api, path_of
 from kpr.cli.output import print_result, print_rows
 from kpr.cli.parser import ALPHABETS
 from kpr.errors import RefusedError, UsageError
-from kpr.lookup import absent, row_of
+from kpr.lookup import absent, row_of, tell_outside
 from kpr.settings import Settings
 
 _EXISTS = 412
@@ -53,6 +53,7 @@ def generate(options: Namespace, settings: Settings, api: Api) -> int:
         raise RefusedError(f"{options.name} exists in {place}: add --replace, or choose another name.")
     document = answer.document()
     told = {"name": document["name"], "version": document["version"], "environment": place}
+    tell_outside([options.name], settings)
     text = f"Stored a random value as {told['name']} in {place}, version {told['version']}."
     if not options.reveal:
         return print_result(options, told, text)

@@ -10,7 +10,7 @@ from kpr import API_LEVEL, __version__
 from kpr.api import Api, path_of
 from kpr.cli.output import print_document, print_result, print_rows
 from kpr.errors import NotFoundError, SignInError, UsageError
-from kpr.lookup import absent, listed, require_environment
+from kpr.lookup import absent, listed, require_environment, tell_outside
 from kpr.running.run import find_value, warn_of_none
 from kpr.settings import PROJECT_FILE, Settings, normal_server, resolve, write_project
 from kpr.signin.credentials import (
@@ -62,6 +62,7 @@ def set_secret(options: Namespace, settings: Settings, api: Api) -> int:
     answer = api.send("PUT", path_of("environments", place, "secrets", options.name), body=body)
     document = answer.document()
     told = {"name": document["name"], "version": document["version"], "environment": place}
+    tell_outside([options.name], settings)
     return print_result(options, told, f"Stored {told['name']} in {place}, version {told['version']}.")
 
 

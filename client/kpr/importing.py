@@ -15,6 +15,7 @@ from typing import Any
 from kpr.api import Api, path_of
 from kpr.cli.output import print_document
 from kpr.errors import KprError, RefusedError, UsageError
+from kpr.lookup import tell_outside
 from kpr.password_managers import of_1pux, of_bitwarden, of_bws, read_1pux
 from kpr.plain_files import binary_row, decrypted, dotenv_files, is_binary, is_sops
 from kpr.settings import Settings
@@ -43,7 +44,7 @@ def import_file(options: Namespace, settings: Settings, api: Api) -> int:
             plans.append(({**body, "part": number} if len(of_file) > 1 else body, plan))
     planned = [row for _, plan in plans for row in plan["results"]]
     if options.dry_run:
-        return _report(options, planned)
+        return _report(options, settings, planned)
     _confirm(options, planned, settings)
     rows: list[Mapping[str, Any]] = []
     for done, (body, plan) in enumerate(plans):
@@ -56,7 +57,7 @@ def import_file(options: Namespace, settings: Settings, api: Api) -> int:
                 f"{error} Stored: {done} of {len(plans)} parts, {len(rows)} entries. Run the same "
                 "command again to resume: what is stored already is left as it is."
             ) from None
-    return _report(options, rows)
+    return _report(options, settings, rows)
 
 
 def _files(options: Namespace, environment: str) -> Iterator[tuple[str, str, str]]:
@@ -242,7 +243,8 @@ def _written(
     return list(rows.values())
 
 
-def _report(options: Namespace, rows: list[Mapping[str, Any]]) -> int:
+def _report(options: Namespace, settings: Settings, rows: list[Mapping[str, Any]]) -> int:
+    tell_outside([row["name"] for row in rows], settings)
     shown = [{name: row[name] for name in ("name", "result", "done", "reason")} for row in rows]
     refused = [row for row in shown if row["reason"]]
     counts = Counter(str(row["result"]) for row in shown)

@@ -1,19 +1,34 @@
 """Finding names: those under a prefix, the row of one, and what is said of a name that is not there."""
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kpr.api import Api, path_of
 from kpr.errors import NotFoundError
+from kpr.settings import Settings
 
 # Of so many names one is looked for that is nearly the wanted one.
 _COMPARED = 1000
+_NAMED = 3
 
 
 def listed(api: Api, environment: str, prefix: str = "") -> Iterator[dict[str, Any]]:
     """Yield the rows of the secrets under a prefix, without values."""
     query = {"environment": environment, "ordering": "name", **({"prefix": prefix} if prefix else {})}
     return api.every("secrets", query)
+
+
+def tell_outside(names: Iterable[str], settings: Settings) -> None:
+    """Say on standard error which stored names the prefix of the project leaves out of its reads."""
+    prefixes = settings.prefixes
+    outside = [each for each in names if not any(f"{each}/".startswith(f"{below}/") for below in prefixes)]
+    if prefixes and outside:
+        sys.stderr.write(
+            f"kpr: {' and '.join(outside[:_NAMED])}{' and more' if outside[_NAMED:] else ''} not under "
+            f"{' and '.join(prefixes)}, the prefix of list, run and export here. Names are full paths: set "
+            f"{prefixes[0]}/NAME, or import with --below {prefixes[0]}.\n"
+        )
 
 
 def require_environment(api: Api, environment: str) -> None:

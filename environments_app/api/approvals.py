@@ -73,7 +73,7 @@ class DecisionDocument(StrictSerializer):
 class ReasonDocument(StrictSerializer):
     """Why it is requested, and whether the requester applies it after its approval."""
 
-    reason = Text(max_length=approvals.MAX_COMMENT)
+    reason = Text(required=False, max_length=approvals.MAX_COMMENT)
     held = Truth(required=False)
 
 

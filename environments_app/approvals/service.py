@@ -177,8 +177,10 @@ def reject(*, actor: Principal, approval: Approval, comment: str = "") -> Approv
     return _decide(actor, approval, ApprovalState.REJECTED, comment)
 
 
-def explain(*, actor: Principal, approval: Approval, reason: str, held: bool | None = None) -> Approval:
-    """Set the reason of an undecided request, and whether it is held; return the request as stored.
+def explain(
+    *, actor: Principal, approval: Approval, reason: str | None = None, held: bool | None = None
+) -> Approval:
+    """Set the reason of an undecided request, and whether it is held; None keeps it. Return it as stored.
 
     The approval of a held request does not apply it: the requester does.
 
@@ -186,14 +188,15 @@ def explain(*, actor: Principal, approval: Approval, reason: str, held: bool | N
     Tampered.
     """
     _require_own(actor, approval, Action.APPROVAL_ASK, "Only the requester can change the reason.")
-    if len(reason) > MAX_COMMENT:
+    if reason is not None and len(reason) > MAX_COMMENT:
         raise InvalidField("reason", f"Use at most {MAX_COMMENT} characters.")
     with (
         _refusals_recorded(actor, approval, Action.APPROVAL_ASK, Outcome.DENIED),
         lock_authentic(approval) as stored,
     ):
         _require_open(stored)
-        stored.reason = reason.strip()
+        if reason is not None:
+            stored.reason = reason.strip()
         if held is not None:
             stored.held = HELD if held else ""
         stored.save(update_fields=["reason", "held"])

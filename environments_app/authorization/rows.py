@@ -18,7 +18,7 @@ from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
 from audit_app.integrity.row_authentication import AuthenticatedRow, verified_rows
 from audit_app.integrity.row_state import check_rows
-from environments_app.errors import InvalidField, Tampered
+from environments_app.errors import InvalidField, Invisible, Tampered
 from environments_app.models import (
     AccessConfirmation,
     AccessRequest,
@@ -64,7 +64,8 @@ def lock_authentic(
     `beside` are the ids of others on which the change depends. They are locked with it, all in the
     order of ids: of two who change each other, one waits, and neither for what the other holds. `first` locks
     and asks, in the same transaction, what goes before the row.
-    Raises Tampered if it was changed outside Keeper: saving it would make the forgery genuine.
+    Raises Tampered if it was changed outside Keeper: saving it would make the forgery genuine; Invisible if
+    it is gone by now.
     """
     try:
         with transaction.atomic():
@@ -80,7 +81,9 @@ def _locked(row: Row, beside: Collection[int]) -> Row:
     rows: models.QuerySet[Row] = models.QuerySet(type(row)).select_for_update()
     if beside:
         list(rows.filter(pk__in={row.pk, *beside}).order_by("pk").values_list("pk"))
-    stored = rows.get(pk=row.pk)
+    stored = rows.filter(pk=row.pk).first()
+    if stored is None:
+        raise Invisible
     require_authentic(stored)
     return stored
 

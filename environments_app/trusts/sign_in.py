@@ -29,7 +29,14 @@ from core.canonical_json import Json
 from environments_app.authorization.policy import Principal, require
 from environments_app.authorization.principals import grants_on, token_bearer
 from environments_app.authorization.rows import isoformat, lock_authentic
-from environments_app.errors import InvalidField, JwtRefused, KeysUnavailable, Tampered, TooManyTokens
+from environments_app.errors import (
+    InvalidField,
+    Invisible,
+    JwtRefused,
+    KeysUnavailable,
+    Tampered,
+    TooManyTokens,
+)
 from environments_app.models import ServiceToken, Trust, UsedJwt
 from environments_app.tokens.authentication import is_from
 from environments_app.tokens.service import set_secret
@@ -212,7 +219,7 @@ def _store(trust: Trust, jwt: Jwt, asked: _Asked) -> SignedIn:
             _record(trust, jwt, token, rows, asked)
     except Tampered as error:
         raise JwtRefused("trust-forged") from error
-    except Trust.DoesNotExist as error:
+    except Invisible as error:
         raise JwtRefused("trust-ended") from error
     _note_use(trust)
     return SignedIn(token, text, trust, jwt.claims["sub"])

@@ -178,6 +178,8 @@ def execute_plan(
     approval = load_approval(actor, plan)
     Plan.objects.filter(pk=plan.pk, state=PlanState.READY).update(state=PlanState.APPLYING)
     plan.state = PlanState.APPLYING
+    if lease:
+        lease.renew(total=PlanItem.objects.filter(plan=plan, act__in=ACTING).count())
     with WorkerPool() as workers:
         context = ApplyContext(
             plan=plan,

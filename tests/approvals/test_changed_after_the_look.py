@@ -14,7 +14,7 @@ from django.db.models import F
 from django.test import Client
 
 from environments_app import interfaces
-from environments_app.approvals import gate
+from environments_app.approvals import applying, gate
 from environments_app.approvals import service as approvals
 from environments_app.environments import memberships
 from environments_app.environments.deletion import delete_environment
@@ -207,6 +207,26 @@ def test_a_secret_that_has_changed_or_is_gone_is_not_approved(scene: Cast, clien
     refuse_to_approve(scene, request, client)
     Approval.objects.filter(pk=request.pk).update(arguments={"secret": 10**6})
     assert interfaces.owner_of(request.action).state_of(Approval.objects.get(pk=request.pk)) is None
+
+
+def test_what_is_gone_meanwhile_is_named_on_the_request(scene: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decision is stored by then, so that it is not answered as if there were no such request."""
+    request = asked(lambda: ACTS["raise a role"].approved(scene))
+    look = gate._matching
+
+    def then_it_goes(*given: Any) -> Approval | None:
+        found = look(*given)
+        memberships.revoke_membership(actor=alice(scene), membership=membership())
+        return found
+
+    monkeypatch.setattr(gate, "_matching", then_it_goes)
+    applied = applying.approve_and_apply(actor=scene.principal(scene.erin), approval=request)
+    assert (applied.done, applied.reason) == (
+        False,
+        "alice can see it no longer, or it is gone. Nothing was changed.",
+    )
+    stored = Approval.objects.get(pk=request.pk)
+    assert (stored.state, stored.failure) == (ApprovalState.APPROVED, applied.reason)
 
 
 def asked(act: Callable[[], Any]) -> Approval:

@@ -61,6 +61,22 @@ def test_set_stores_what_standard_input_gives(
     assert writer("get", "set/value").stdout.decode() == stored
 
 
+def test_what_is_stored_outside_the_projects_prefix_is_said(writer: Kpr, tmp_path: Path) -> None:
+    """`kpr run` here would leave it out, without a word."""
+    (tmp_path / ".env").write_text("A=1\n")
+    imported = ("import", str(tmp_path / ".env"), "--yes")
+    outside = [("set", "outside"), ("generate", "out/of", "--replace"), imported]
+    for command in outside:
+        done = writer(*command, input="x\n", env={"KPR_PREFIX": "team"})
+        assert done.returncode == 0, done.stderr
+        assert "not under team, the prefix of list, run and export here" in done.stderr.decode()
+        assert "--below team" in done.stderr.decode()
+    inside = [("set", "team/inside"), (*imported, "--below", "team")]
+    for command in inside:
+        done = writer(*command, input="x\n", env={"KPR_PREFIX": "team"})
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_set_sends_the_type_and_the_comment(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     type_in(monkeypatch, "value")
     assert main(("set", "app/key", "--type", "API_KEY", "--comment", "renewed by hand")) == Exit.DONE

@@ -108,7 +108,7 @@ def translate(method: str, path: str, reply: Reply) -> BackendError:  # noqa: PL
         return MountMissing("the API server sends clients elsewhere: give its own address")
     if _POLICY.search(told.message):
         return RequestRefused(_REFUSED_BY_POLICY)
-    return RequestRefused(f"Kubernetes refused {method} ({status} {told.reason})".rstrip())
+    return RequestRefused(f"Kubernetes refused {method} ({f'{status} {told.reason}'.strip()})")
 
 
 def _forbidden(method: str, path: str, told: Status) -> BackendError:
