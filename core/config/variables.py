@@ -100,20 +100,34 @@ SOURCES: Final[dict[str, Source]] = {}
 
 
 def read(name: str, default: str) -> str:
-    """Return the value of a variable, or what is in the file that NAME_FILE names. Raises OSError."""
+    """Return the value of a variable, or what is in the file that NAME_FILE names.
+
+    Raises ImproperlyConfigured.
+    """
     if file := os.environ.get(f"{name}_FILE"):
         SOURCES[name] = Source.FILE
-        return Path(file).read_text(encoding="utf-8")
+        return _text_of(Path(file), f"{name}_FILE")
     SOURCES[name] = Source.ENVIRONMENT if name in os.environ else Source.DEFAULT
     return os.environ.get(name, default)
 
 
 def load_file(path: Path) -> None:
     """Set the variables of a file of lines NAME=VALUE, in quotes or not, that are not set yet."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in _text_of(path, "The environment file").splitlines() if path.is_file() else ():
         if match := _LINE.match(line):
             name, single, double, plain = match.groups()
             os.environ.setdefault(name, single or plain or re.sub(r"\\([^nrt])", r"\1", double or ""))
+
+
+def _text_of(path: Path, what: str) -> str:
+    """Return the text of a file. Raises ImproperlyConfigured, which holds nothing of what is in the file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    except UnicodeDecodeError:
+        why = "it is no text in UTF-8"
+    raise ImproperlyConfigured(f"{what}: {path} cannot be read: {why}.")
 
 
 @dataclass(frozen=True, kw_only=True)

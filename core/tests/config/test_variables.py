@@ -33,8 +33,18 @@ def test_it_reads_a_value_from_the_file_that_a_variable_names(
     monkeypatch.setenv(NAME, "another")
     monkeypatch.setenv(f"{NAME}_FILE", str(tmp_path / "password"))
     assert group.text(NAME, help="x") == "$from a file"
+    # One byte that is no text, among what must not be shown.
+    (tmp_path / "password").write_bytes(b"s3cr3t\xff")
+    with pytest.raises(
+        ImproperlyConfigured, match=rf"^{NAME}_FILE: .*/password cannot be read: it is no text"
+    ) as found:
+        group.text(NAME, help="x")
+    assert found.value.__cause__ is None
+    assert not isinstance(found.value.__context__, UnicodeDecodeError)
     (tmp_path / "password").unlink()
-    with pytest.raises(OSError, match="password"):
+    with pytest.raises(
+        ImproperlyConfigured, match=rf"^{NAME}_FILE: .*/password cannot be read: No such file"
+    ):
         group.text(NAME, help="x")
 
 
