@@ -104,12 +104,16 @@ def session(*, most: int = ANSWER_BYTES) -> requests.Session:
     return made
 
 
-def certificate_problem(error: requests.exceptions.SSLError) -> str:
-    """Return the library's words for what is wrong with a certificate, without an address."""
+def certificate_problem(url: str, error: requests.exceptions.SSLError) -> str:
+    """Return whose certificate is not accepted, and why, in the library's words."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
         cause = cause.__context__
-    return cause.verify_message if cause else "the handshake failed"
+    why = cause.verify_message if cause else "the handshake failed"
+    return (
+        f"Keeper does not accept the TLS certificate of {urlsplit(url).hostname}: {why}. "
+        "It takes those of public authorities."
+    )
 
 
 # Sends a GET for a path over one connection, and returns the beginning of what comes back.

@@ -156,12 +156,9 @@ def answer_of(method: str, address: str, **options: Any) -> requests.Response:
     except AnswerTooLarge as error:
         raise SignOnUnavailable("The identity provider's answer is too large.") from error
     except requests.exceptions.SSLError as error:
-        host, why = urlsplit(address).hostname, certificate_problem(error)
-        _log.warning("identity provider %s: no connection by TLS: %s", host, why)
-        raise SignOnUnavailable(
-            f"Keeper does not accept the TLS certificate of {host}: {why}. "
-            "It takes those of public authorities."
-        ) from error
+        problem = certificate_problem(address, error)
+        _log.warning("identity provider: %s", problem)
+        raise SignOnUnavailable(problem) from error
     except (requests.RequestException, OutboundError, OSError) as error:
         raise SignOnUnavailable("The identity provider cannot be reached now. Try again later.") from error
 

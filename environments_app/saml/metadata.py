@@ -24,7 +24,7 @@ from audit_app.integrity.row_state import row_digest_entry
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
 from core.errors import AnswerTooLarge, OutboundError
-from core.network.outbound import session
+from core.network.outbound import certificate_problem, session
 from environments_app.errors import SignOnRefused, SignOnUnavailable
 from environments_app.models import SamlProvider
 from environments_app.saml.protocol.xml_document import SIGNATURE, read_tree, text_of
@@ -212,6 +212,9 @@ def fetched(url: str) -> str:
         response.raise_for_status()
     except AnswerTooLarge as error:
         raise SignOnUnavailable("The identity provider's metadata is too large.") from error
+    except requests.exceptions.SSLError as error:
+        problem = certificate_problem(url, error)
+        raise SignOnUnavailable(f"{problem} With another one, give the metadata as a file.") from error
     except (requests.RequestException, OutboundError, OSError) as error:
         raise SignOnUnavailable("The identity provider's metadata cannot be fetched now.") from error
     if response.is_redirect:

@@ -210,10 +210,8 @@ def _fetched(url: str) -> bytes:
         with session(most=MAX_KEY_SET_BYTES) as http:
             response = http.get(require_key_url(url), headers={"Accept": "application/json"})
     except requests.exceptions.SSLError as error:
-        host, why = urlsplit(url).hostname, certificate_problem(error)
         raise KeysUnavailable(
-            f"Keeper does not accept the TLS certificate of {host}: {why}. "
-            "It takes those of public authorities. With another one, paste the issuer's keys into the trust.",
+            f"{certificate_problem(url, error)} With another one, paste the issuer's keys into the trust.",
             COOL_DOWN_SECONDS,
         ) from error
     except (requests.RequestException, OSError) as error:

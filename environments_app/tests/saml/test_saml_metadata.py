@@ -3,6 +3,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -19,6 +20,7 @@ from environments_app.errors import SignOnUnavailable
 from environments_app.models import SamlProvider
 from environments_app.saml.metadata import only_provider, provider_metadata, refresh_metadata
 from environments_app.tasks import refresh_saml_metadata
+from environments_app.tests.trusts.issuer import with_own_certificate
 
 pytestmark = [pytest.mark.every_database_weekly, pytest.mark.django_db]
 
@@ -121,6 +123,16 @@ def test_a_bad_answer_is_not_kept(answer: tuple[int, bytes]) -> None:
     with pytest.raises(SignOnUnavailable):
         provider_metadata()
     assert not SamlProvider.objects.exists()
+
+
+def test_a_certificate_that_is_not_trusted_is_named_with_what_to_do(
+    settings: Settings, tmp_path: Path
+) -> None:
+    named = r"certificate of 127\.0\.0\.1: .*issuer certificate\. .*public authorities\. .*as a file"
+    with with_own_certificate(tmp_path) as address:
+        settings.KEEPER_SAML_METADATA_URL = f"{address}/metadata"
+        with pytest.raises(SignOnUnavailable, match=named):
+            provider_metadata()
 
 
 def test_while_the_provider_is_away_the_last_one_serves(sql: Callable[..., None]) -> None:
