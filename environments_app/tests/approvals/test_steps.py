@@ -7,6 +7,7 @@ from typing import NamedTuple
 from unittest import mock
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from audit_app.events.actions import Action
@@ -18,7 +19,16 @@ from environments_app.approvals import service as approvals
 from environments_app.approvals.access_proposals import weakening
 from environments_app.environments import service as environments
 from environments_app.errors import ApprovalNeeded, ApprovalVoid, Conflict, Forbidden, Invisible
-from environments_app.models import Alert, Approval, ApprovalState, Delivery, Environment, Membership, Role
+from environments_app.models import (
+    Alert,
+    Approval,
+    ApprovalState,
+    Delivery,
+    Environment,
+    Membership,
+    Role,
+    User,
+)
 from environments_app.tests.cast import Cast
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database_weekly]
@@ -134,6 +144,16 @@ def test_a_change_of_its_reason_is_recorded(cast: Cast, asked: Approval, forgott
     details = json.loads(event.details)
     assert (event.action, details["reason"], details["held"]) == (Action.APPROVAL_ASK, "why", False)
     assert (fresh(asked.pk).reason, fresh(asked.pk).held) == ("why", "")
+
+
+def test_who_holds_a_request_gives_no_reason_again(
+    cast: Cast, asked: Approval, forgotten: list[int], signed_in: Callable[[User], Client]
+) -> None:
+    approvals.explain(actor=cast.principal(cast.alice), approval=asked, reason="why")
+    answer = signed_in(cast.alice).patch(
+        f"/api/approvals/{asked.pk}", {"held": True}, content_type="application/json"
+    )
+    assert (answer.status_code, answer.json()["reason"], fresh(asked.pk).held) == (200, "why", "held")
 
 
 def test_the_first_of_several_is_recorded_and_told(cast: Cast, asked: Approval, forgotten: list[int]) -> None:

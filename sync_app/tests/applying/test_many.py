@@ -74,7 +74,7 @@ def move_to_another(aws: AwsWorld, path: str) -> None:
 
 def test_each_is_written_and_its_outcome_stored(stage: Stage) -> None:
     run = applied(stage, planned(stage))
-    assert (run.state, run.finished, run.failed) == ("done", NUMBER, 0)
+    assert (run.state, run.total, run.finished, run.failed) == ("done", NUMBER, NUMBER, 0)
     assert {stage.theirs(name) for name in NAMES} == {"second"}
     assert {stage.entry(name).state for name in NAMES} == {"in_sync"}
     assert stage.sync().counts == {"unchanged": NUMBER}
