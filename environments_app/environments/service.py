@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 from audit_app.events.actions import Action
 from audit_app.events.actors import ActorKind
 from audit_app.events.streams import environment_stream
-from audit_app.integrity.row_authentication import verified_rows
+from audit_app.integrity.row_authentication import AuthenticatedRow, verified_rows
 from audit_app.integrity.row_state import row_digest_entry, state_digest
 from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import record
@@ -294,10 +294,10 @@ def _store(
         highest = Environment.objects.aggregate(highest=Max("position"))["highest"]
         environment.position = (highest or 0) + 1
     environment.save()
+    beside: list[AuthenticatedRow] = []
     if manager:
-        Membership.objects.create(
-            environment=environment, user=manager, role=Role.MANAGER, granted_by=manager
-        )
+        given = {"environment": environment, "user": manager, "role": Role.MANAGER, "granted_by": manager}
+        beside.append(Membership.objects.create(**given))
     details = {
         "display_name": environment.display_name,
         "kms_key_alias": environment.kms_key_alias,
@@ -311,16 +311,23 @@ def _store(
         # By which what is known of the source is followed; readers here may not know its name.
         **({"cloned_from": str(cloned_from.uuid)} if cloned_from else {}),
     }
-    _record(actor, Action.ENVIRONMENT_CREATE, environment, details)
+    _record(actor, Action.ENVIRONMENT_CREATE, environment, details, beside)
 
 
-def _record(actor: Principal, action: Action, environment: Environment, details: dict[str, Any]) -> None:
+def _record(
+    actor: Principal,
+    action: Action,
+    environment: Environment,
+    details: dict[str, Any],
+    beside: Sequence[AuthenticatedRow] = (),
+) -> None:
+    """Record a change of an environment, and of the rows `beside` it."""
     record(
         actor=actor,
         action=action,
         stream=environment_stream(environment.uuid),
         object=AuditObject("environment", environment.uuid, environment.name),
-        details=details | row_digest_entry(environment),
+        details=details | row_digest_entry(environment, *beside),
     )
 
 

@@ -194,8 +194,8 @@ def refuse_unattended(actor: Principal, target: Target) -> None:
     """
     if target.automatic and needs_second_person(actor, target.environment):
         raise Conflict(
-            "Automatic apply needs approval in a protected environment. Switch "
-            "it off first, then on again to request approval."
+            "Automatic apply needs approval in a protected environment. Do this "
+            "with it off, then switch it on: that requests the approval."
         )
 
 

@@ -12,6 +12,7 @@ from audit_app.integrity import row_state
 from environments_app.authorization.rows import access_rows
 from environments_app.environments import groups as groups_service
 from environments_app.environments import memberships as memberships_service
+from environments_app.environments.service import create_environment
 from environments_app.models import GroupMember, Membership, ServiceToken, User
 from environments_app.tests.cast import Cast
 from environments_app.tokens import service as tokens_service
@@ -106,6 +107,15 @@ def test_a_role_that_is_taken_away_while_losses_are_looked_for_is_none(
     monkeypatch.setattr(row_state, "latest_digests", read_before_it_is_taken_away)
     assert list(row_state.lost_rows()) == []
     assert not Membership.objects.filter(pk=granted.pk).exists()
+
+
+def test_it_misses_the_role_that_came_with_an_environment(cast: Cast, sql: Sql) -> None:
+    made = create_environment(actor=cast.principal(cast.root), name="new", manager=cast.alice)
+    row = Membership.objects.get(environment=made)
+    assert list(row_state.lost_rows()) == []
+    sql("DELETE FROM environments_app_membership WHERE id = %s", row.pk)
+    (problem,) = row_state.lost_rows()
+    assert (problem.kind, str(row.uuid) in problem.object) == ("missing", True)
 
 
 def test_it_finds_a_revoked_token(cast: Cast, sql: Sql) -> None:
