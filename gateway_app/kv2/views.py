@@ -30,6 +30,8 @@ _UNREADABLE_WRAPPING: Final = (
     "X-Vault-Wrap-TTL is empty or cannot be read: give a time such as 5m, or leave it out. Nothing was done."
 )
 _NO_METHOD: Final = "unsupported operation"
+_NO_FOLDER: Final = "cannot write to a path ending in '/'"
+_WRITES: Final = frozenset({"post", "put", "patch"})
 # As many as a write without an expected version has.
 _ATTEMPTS: Final = 30
 Answer = TypeVar("Answer")
@@ -106,6 +108,9 @@ class Kv2View(OpenView):
         self.token = token_of(request)
         self.actor = signed_in(request, self.token)
         request.principal = self.actor  # type: ignore[attr-defined]  # the history of configuration looks there
+        method = (request.method or "").lower()
+        if method in _WRITES and hasattr(self, method) and request.path.endswith("/"):
+            raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_FOLDER)
         for word in ("list", "scan"):
             # In a GET it means the method of this name.
             if request.method == "GET" and request.GET.get(word) in TRUE and not hasattr(self, word):

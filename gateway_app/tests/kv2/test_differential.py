@@ -192,6 +192,19 @@ def test_random_requests_are_answered_as_by_openbao(both: tuple[Send, Send]) -> 
     judge(both, [*range(12)])
 
 
+@pytest.mark.parametrize("kind", ["data", "metadata", "delete", "undelete", "destroy"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_a_path_that_ends_in_a_slash_is_not_written(both: tuple[Send, Send], method: str, kind: str) -> None:
+    bao, keeper = both
+    for send, mount in ((bao, "secret"), (keeper, "development")):
+        assert send("POST", f"{mount}/data/slash/a", {"data": {"v": "one"}})[0] == 200
+    sent = {"data": {"v": "two"}, "versions": [1]} if kind != "metadata" else {"custom_metadata": {"a": "b"}}
+    theirs = bao(method, f"secret/{kind}/slash/a/", sent)
+    ours = keeper(method, f"development/{kind}/slash/a/", sent)
+    assert ours == theirs
+    assert keeper("GET", "development/metadata/slash/a", None)[1]["data"]["current_version"] == 1
+
+
 @pytest.mark.torture
 def test_random_requests_are_answered_as_by_openbao_for_long(both: tuple[Send, Send]) -> None:
     judge(both, [*range(1_000, 1_300)])
