@@ -31,7 +31,7 @@ _UNREADABLE_WRAPPING: Final = (
 )
 _NO_METHOD: Final = "unsupported operation"
 _NO_FOLDER: Final = "cannot write to a path ending in '/'"
-_WRITES: Final = frozenset({"post", "put", "patch"})
+_WRITES: Final = frozenset({"POST", "PUT", "PATCH"})
 # As many as a write without an expected version has.
 _ATTEMPTS: Final = 30
 Answer = TypeVar("Answer")
@@ -108,8 +108,7 @@ class Kv2View(OpenView):
         self.token = token_of(request)
         self.actor = signed_in(request, self.token)
         request.principal = self.actor  # type: ignore[attr-defined]  # the history of configuration looks there
-        method = (request.method or "").lower()
-        if method in _WRITES and hasattr(self, method) and request.path.endswith("/"):
+        if request.method in _WRITES and request.path.endswith("/"):
             raise Kv2Error(HTTPStatus.BAD_REQUEST, _NO_FOLDER)
         for word in ("list", "scan"):
             # In a GET it means the method of this name.

@@ -411,7 +411,9 @@ def test_what_a_token_may_do_beside_mounts_is_what_is_answered(cast: Cast, ask: 
         answered = [
             word
             for method, word in WORDS.items()
-            if ask(method, path, body if method == "POST" else b"", token=own).status_code in {200, 204, 400}
+            # What ends in a slash is written by nobody.
+            if not (method == "POST" and path.endswith("/"))
+            and ask(method, path, body if method == "POST" else b"", token=own).status_code in {200, 204, 400}
         ]
         assert sorted(words) == (sorted(answered) or ["deny"]), path
 
