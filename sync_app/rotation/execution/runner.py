@@ -53,7 +53,7 @@ def _claim_and_run(rotation_id: int) -> Rotation | None:
         return None
     was_served, lost = lease.rotation.promoted_at is not None, False
     try:
-        with released_if_lost(partial(lease.requeue, not_before=None)):
+        with released_if_lost(partial(_release, lease)):
             _run_attempt(lease)
     except LeaseLost:
         lost = True
@@ -65,6 +65,12 @@ def _claim_and_run(rotation_id: int) -> Rotation | None:
     if rotation.has_ended:
         start_waiting(rotation.policy_id)
     return rotation
+
+
+def _release(lease: RotationLease) -> None:
+    """Let go after a lost transaction, which may have been the one that continued to the next step."""
+    lease.reload()
+    lease.requeue(not_before=None)
 
 
 def start_waiting(policy_id: int) -> Rotation | None:

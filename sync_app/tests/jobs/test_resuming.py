@@ -12,6 +12,7 @@ from sync_app.jobs import leases
 from sync_app.models import Rotation, Run
 from sync_app.models.run import RunState
 from sync_app.rotation.execution import runner as rotations
+from sync_app.rotation.execution import steps
 from sync_app.rotators.generated.tests.world import GeneratedWorld
 from sync_app.runs import runner as runs
 from sync_app.tests.rotation.making import asked, made_policy
@@ -80,5 +81,16 @@ def test_a_defect_keeps_the_lease(cast: Cast, monkeypatch: pytest.MonkeyPatch) -
 def test_a_rotation_goes_on_at_once(cast: Cast, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     rotation = asked(cast, made_policy(cast, GeneratedWorld()))
     failing(monkeypatch, rotations, "_run_steps", [code])
+    rotations.execute(rotation.pk)
+    assert Rotation.objects.get(pk=rotation.pk).step not in {Step.PREPARE, Step.WAITING}
+
+
+@pytest.mark.parametrize("code", [OVERTAKEN, LOST])
+def test_a_rotation_that_was_overtaken_between_two_steps_goes_on_at_once(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    rotation = asked(cast, made_policy(cast, GeneratedWorld()))
+    # In the transaction, once the next step was written.
+    failing(monkeypatch, steps, "record", [code])
     rotations.execute(rotation.pk)
     assert Rotation.objects.get(pk=rotation.pk).step not in {Step.PREPARE, Step.WAITING}
