@@ -1,5 +1,6 @@
 """Keepers on the nodes of one Galera cluster, and programs that write by all of them at once."""
 
+import os
 import random
 import shutil
 import threading
@@ -17,9 +18,12 @@ from django.db import connection
 
 from tests.processes import commands_for_tokens, copy_schema, run_commands
 from tests.servers.galera import Cluster
+from tests.servers.server import accepts
 from tests.soak.keeper import Keeper
 
 HOT: Final = 12
+# From that many secrets on, a program creates few others: each is read back at the end.
+MANY: Final = 1000
 # A cluster that has lost a node answers again within seconds.
 ANSWER_SECONDS: Final = 30
 
@@ -85,6 +89,7 @@ class Load:
         self.keepers, self.answers = keepers, Counter[str]()
         self.stale = 0
         self._lock, self._over = threading.Lock(), threading.Event()
+        self._pause = float(os.environ.get("GALERA_PAUSE") or 0)
         self._own: list[dict[str, Written]] = [{} for _ in range(threads)]
         self.names_in_doubt: set[str] = set()
         self._hot = [Written(self._create(f"hot/{number}", "first"), ["first"]) for number in range(HOT)]
@@ -116,18 +121,19 @@ class Load:
             return [problem for each in found for problem in each]
 
     def refused(self) -> float:
-        """Return the share of writes that were answered 5xx."""
+        """Return the share of answered writes that were answered 5xx."""
         writes = {kind: number for kind, number in self.answers.items() if kind.startswith("write ")}
+        writes.pop("write without an answer", None)
         failed = sum(number for kind, number in writes.items() if kind.startswith("write 5"))
         return failed / max(sum(writes.values()), 1)
 
     def _write(self, number: int, draw: random.Random) -> None:
-        own, keeper = self._own[number], self.keepers[number % len(self.keepers)]
-        session = requests.Session()
-        while not self._over.is_set():
+        own, session = self._own[number], requests.Session()
+        while not self._over.wait(self._pause):
+            keeper = self.open_keeper(number)
             value = uuid4().hex
             choice = draw.random()
-            if choice < 0.3 or not own:
+            if choice < (0.3 if len(own) < MANY else 0.03) or not own:
                 name = f"own/{number}/{uuid4().hex[:12]}"
                 status, body = self._ask(session, keeper, "POST", "/api/secrets", _new(name, value))
                 if status == 201:
@@ -147,9 +153,15 @@ class Load:
                 if status == 200 and choice >= 0.6:
                     self._read_elsewhere(session, number, written, value)
 
+    def open_keeper(self, number: int) -> GaleraKeeper:
+        """Return the Keeper of a number, or the first after it that listens, as a load balancer finds it."""
+        first = number % len(self.keepers)
+        turn = [*self.keepers[first:], *self.keepers[:first]]
+        return next((each for each in turn if accepts(each.port)), turn[0])
+
     def _read_elsewhere(self, session: requests.Session, number: int, written: Written, value: str) -> None:
         """Read by another node what was just acknowledged: nobody else writes to this one."""
-        other = self.keepers[(number + 1) % len(self.keepers)]
+        other = self.open_keeper(number + 1)
         status, body = self._ask(session, other, "GET", f"/api/secrets/{written.id}")
         if status == 200 and body["value"] != value:
             with self._lock:
@@ -196,16 +208,25 @@ def _missing(keeper: GaleraKeeper, name: str, written: Written) -> Iterator[str]
         yield f"{name}: its value is none that was written"
 
 
-def start(directory: Path, cluster: Cluster, keepers: list[GaleraKeeper], *, worker: bool) -> None:
-    """Start one Keeper for each node, each of which tries its own node first; add them to a list."""
-    first = GaleraKeeper(directory / "0", cluster.url(0), worker=worker)
+def start(
+    directory: Path, cluster: Cluster, keepers: list[GaleraKeeper], *, worker: bool, proxy: int = 0
+) -> None:
+    """Start one Keeper for each node; add them to a list.
+
+    Each one tries its own node first, unless all of them know nothing but the port of a proxy.
+    """
+    urls = [
+        f"mysql://root@127.0.0.1:{proxy}/keeper" if proxy else cluster.url(number)
+        for number in range(len(cluster.nodes))
+    ]
+    first = GaleraKeeper(directory / "0", urls[0], worker=worker)
     keepers.append(first)
     if connection.vendor == "mysql":
         # Faster than to migrate.
         copy_schema(urlsplit(cluster.nodes[0].environment()["KEEPER_TEST_MARIADB_URL"]))
     first.start()
-    for number in range(1, len(cluster.nodes)):
-        keepers.append(GaleraKeeper(directory / str(number), cluster.url(number), like=first, worker=worker))
+    for number, url in enumerate(urls[1:], start=1):
+        keepers.append(GaleraKeeper(directory / str(number), url, like=first, worker=worker))
         keepers[-1].start()
     for each in keepers:
         each.wait()

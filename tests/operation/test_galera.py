@@ -1,24 +1,32 @@
 """A Keeper on each node of a Galera cluster, while nodes are killed and cut off: nothing acknowledged is lost.
 
-The long form goes on for GALERA_SECONDS, with workers, and a fault every half minute.
+The long forms, with a writer on each node and with one behind a proxy, go on for GALERA_SECONDS, with
+workers, syncs, rotations, and a fault every half minute. A program rests GALERA_PAUSE seconds between two requests.
 """
 
 import os
 import random
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
+from tests.operation.galera_faults import Faults, Watch, cut_off, kill, say
 from tests.operation.galera_load import GaleraKeeper, Load, start
-from tests.servers.galera import Cluster, Node
+from tests.operation.galera_systems import Systems
+from tests.servers.fixtures import openbao, rotated_mariadb
+from tests.servers.galera import Cluster, one_writer
+from tests.servers.mariadb import RotatedMariaDb
+
+__all__ = ["openbao", "rotated_mariadb"]
 
 pytestmark = pytest.mark.every_database
 # Of the writes, while most of the nodes stand.
 MOST_REFUSED = 0.01
+PROXIED = "one-writer-behind-a-proxy"
 REST_SECONDS = 4
 FAULT_SECONDS = 5
 
@@ -49,42 +57,21 @@ def keepers(
         return
     worker = request.node.get_closest_marker("torture") is not None
     made: list[GaleraKeeper] = []
-    try:
-        start(tmp_path, cluster, made, worker=worker)
-        yield made
-    finally:
-        for each in made:
-            each.stop()
-
-
-def kill(node: Node, seconds: float) -> None:
-    node.kill()
-    time.sleep(seconds)
-    node.join_again()
-
-
-def cut_off(node: Node, seconds: float) -> None:
-    node.isolate(apart=True)
-    time.sleep(seconds)
-    node.isolate(apart=False)
-    node.until(node.ready)
-
-
-def restart(node: Node, seconds: float) -> None:
-    """As an update of the server does."""
-    node.stop()
-    time.sleep(seconds)
-    node.join_again()
-
-
-FAULTS: list[Callable[[Node, float], None]] = [kill, cut_off, restart]
+    with ExitStack() as stack:
+        proxy = stack.enter_context(one_writer(cluster)) if getattr(request, "param", "") == PROXIED else 0
+        try:
+            start(tmp_path, cluster, made, worker=worker, proxy=proxy)
+            yield made
+        finally:
+            for each in made:
+                each.stop()
 
 
 def judge(load: Load, keepers: list[GaleraKeeper]) -> None:
     """Demand that nothing is lost, twice or stale, and that the audit log is whole."""
     acknowledged = sum(len(each.acknowledged) for each in load.secrets.values())
     told = f"{acknowledged} acknowledged, {load.refused():.3%} refused, {dict(load.answers)}"
-    sys.stdout.write(f"{told}\n")
+    say(told)
     assert load.missing() == []
     assert load.stale == 0, told
     assert acknowledged > 100, told
@@ -114,21 +101,28 @@ def test_nothing_is_lost_while_a_node_dies_and_another_is_cut_off(
 
 
 @pytest.mark.torture
-def test_nothing_is_lost_for_long(cluster: Cluster | None, keepers: list[GaleraKeeper]) -> None:
-    if cluster is None:
-        return
+@pytest.mark.parametrize("keepers", ["a-writer-on-each-node", PROXIED], indirect=True)
+def test_nothing_is_lost_for_long(
+    cluster: Cluster | None,
+    keepers: list[GaleraKeeper],
+    openbao: tuple[str, str],
+    rotated_mariadb: RotatedMariaDb,
+) -> None:
+    assert cluster is not None
     ends = time.monotonic() + float(os.environ.get("GALERA_SECONDS") or 600)
     seed = int(os.environ.get("GALERA_SEED") or random.randrange(10**6))
-    draw = random.Random(seed)
-    sys.stdout.write(f"GALERA_SEED={seed}\n")
+    say(f"GALERA_SEED={seed}")
     load = Load(keepers, threads=6, seed=seed)
-    load.begin()
-    try:
-        while time.monotonic() < ends:
-            time.sleep(draw.uniform(5, 20))
-            fault, node = draw.choice(FAULTS), draw.choice(cluster.nodes)
-            sys.stdout.write(f"{fault.__name__} node {node.number}: {dict(load.answers)}\n")
-            fault(node, draw.uniform(1, 10))
-    finally:
-        load.end()
+    systems = Systems(keepers, cluster, openbao, rotated_mariadb)
+    faults = Faults(cluster, keepers, seed)
+    watch = Watch(cluster, keepers, load, systems, faults)
+    with ExitStack() as stack:
+        for each in (watch, systems, load):
+            each.begin()
+            stack.callback(each.end)
+        faults.play(ends)
+    say(f"faults: {dict(faults.done)}, {cluster.transfers()} whole transfers; {systems.done()}")
+    problems = systems.problems()
+    say(f"{len(problems)} problems: {problems[:20]}")
     judge(load, keepers)
+    assert problems == []

@@ -1,12 +1,17 @@
 """Three MariaDBs in one Galera cluster, each of which takes writes."""
 
 import os
+import shutil
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 from tests.servers.mariadb import MariaDb
 from tests.servers.server import MissingServer, ServerFailed, free_port
+from tests.servers.tcp_switch import TcpSwitch, tcp_switch
 
 NODES = 3
 # The daemon of rsync, which takes what a node is sent, runs as nobody where root starts it, if nothing says else.
@@ -96,6 +101,12 @@ class Node(MariaDb):
         self._begins = False
         self.start_again()
 
+    def lose_data(self) -> None:
+        """Forget all that a node held that was killed, and what it kept for others."""
+        shutil.rmtree(self.directory / "data")
+        (self.directory / "data").mkdir()
+        (self.directory / "galera.cache").unlink(missing_ok=True)
+
     def isolate(self, *, apart: bool) -> None:
         """Cut the node off from the others, or let it meet them again; programs still reach it."""
         option = f"SET GLOBAL wsrep_provider_options='gmcast.isolate={int(apart)}'"
@@ -127,8 +138,38 @@ class Cluster:
         for node in self.nodes:
             node.kill()
 
+    def transfers(self) -> int:
+        """Return how often a node was sent all that there is."""
+        return sum(node.log.read_text(errors="replace").count("SST received: ") for node in self.nodes)
+
     def url(self, first: int = 0, *, database: str = "keeper") -> str:
         """Return a URL of all nodes that begins with one of them."""
         nodes = [*self.nodes[first:], *self.nodes[:first]]
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
         return f"mysql://root@{hosts}/{database}"
+
+
+# Between two questions of a proxy whether its node is well.
+CHECK_SECONDS = 0.5
+
+
+@contextmanager
+def one_writer(cluster: Cluster) -> Iterator[int]:
+    """Give a port that leads to one node until that is down, and then to the first that is well: a proxy's."""
+    over = threading.Event()
+    with tcp_switch(cluster.nodes[0].port) as switch:
+        thread = threading.Thread(target=_lead_to_one, args=(cluster, switch, over))
+        thread.start()
+        try:
+            yield switch.port
+        finally:
+            over.set()
+            thread.join()
+
+
+def _lead_to_one(cluster: Cluster, switch: TcpSwitch, over: threading.Event) -> None:
+    now = cluster.nodes[0]
+    while not over.wait(CHECK_SECONDS):
+        if not now.ready() and (well := next((node for node in cluster.nodes if node.ready()), None)):
+            now = well
+            switch.turn(now.port)
