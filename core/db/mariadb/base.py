@@ -13,6 +13,7 @@ from math import ceil, inf
 from time import monotonic
 from typing import Any, Final
 
+from django.db import OperationalError as DatabaseAway
 from django.db.backends.mysql import base
 from django.db.backends.utils import debug_transaction
 from MySQLdb import DataError, Error, IntegrityError, OperationalError, ProgrammingError, connections
@@ -140,6 +141,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     """A connection to MariaDB or MySQL whose server stays in autocommit outside of transactions."""
 
     SchemaEditorClass = DatabaseSchemaEditor
+    # Whether the server had ended the transaction when a savepoint of it was returned to.
+    _is_overtaken = False
 
     def get_connection_params(self) -> dict[str, Any]:
         parameters: dict[str, Any] = super().get_connection_params()
@@ -217,8 +220,22 @@ class DatabaseWrapper(base.DatabaseWrapper):
             _avoided[self.connection.place] = monotonic() + _AVOIDED_SECONDS
         return is_usable
 
+    def _savepoint_rollback(self, sid: str) -> None:
+        try:
+            super()._savepoint_rollback(sid)  # type: ignore[misc]  # unknown to the stubs
+        except DatabaseAway:
+            self._is_overtaken = True
+            raise
+
+    def validate_no_broken_transaction(self) -> None:
+        """Raise what a collision raises if another writer ended the transaction, with its savepoints."""
+        if self.needs_rollback and self._is_overtaken:
+            raise DatabaseAway(_COMMIT_REFUSED, "another writer ended the transaction before its savepoint")
+        super().validate_no_broken_transaction()
+
     def _start_transaction_under_autocommit(self) -> None:
         """Begin one; Django calls this in place of switching autocommit off."""
+        self._is_overtaken = False
         with self.wrap_database_errors, debug_transaction(self, "BEGIN"):
             self.connection.begins = True
 

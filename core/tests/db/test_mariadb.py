@@ -1,5 +1,6 @@
 """What a transaction costs: on MariaDB one way to the server, that of its end."""
 
+from contextlib import suppress
 from math import inf
 
 import pytest
@@ -14,6 +15,8 @@ from django.db import (
     transaction,
 )
 from django.test.utils import CaptureQueriesContext
+
+from core.db.concurrency import is_collision
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.every_database]
 
@@ -101,6 +104,28 @@ def test_what_fails_first_in_a_transaction_is_raised_there() -> None:
     with pytest.raises(unknown), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT nothing FROM nowhere")
     assert Group.objects.count() == 1
+
+
+def test_a_transaction_that_ended_before_its_savepoint_has_collided() -> None:
+    # As on a node of Galera where another node's writer was first: its row is met, and the savepoint is gone.
+    def meet() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("ROLLBACK")
+            raise IntegrityError
+
+    def go_on() -> None:
+        with transaction.atomic():
+            Group.objects.create(name="begun")
+            with suppress(IntegrityError):
+                meet()
+            Group.objects.exists()
+
+    if connection.vendor != "mysql":
+        return
+    with pytest.raises(OperationalError) as raised:
+        go_on()
+    assert is_collision(raised.value)
+    assert not Group.objects.exists()
 
 
 def test_many_rows_may_be_the_first_statement_of_a_transaction() -> None:
