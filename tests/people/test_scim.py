@@ -1178,3 +1178,16 @@ def test_a_user_was_changed_no_earlier_than_it_was_created(scim: Scim) -> None:
     ProvisionedUser.objects.filter(pk=row.pk).update(changed_at=row.created_at - timedelta(seconds=1))
     meta = scim.call("get", f"/Users/{key}").json()["meta"]
     assert meta["lastModified"] == meta["created"]
+
+
+def test_it_promises_what_it_does_and_no_more(scim: Scim) -> None:
+    """A provider that reads `sort` sends `sortBy`, whose answer would be in another order."""
+    told = scim.call("get", "/ServiceProviderConfig").json()
+    supported = {
+        name: said["supported"]
+        for name, said in told.items()
+        if isinstance(said, dict) and "supported" in said
+    }
+    assert supported == {
+        "patch": True, "bulk": False, "filter": True, "changePassword": False, "sort": False, "etag": True,
+    }  # fmt: skip

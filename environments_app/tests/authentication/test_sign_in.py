@@ -143,6 +143,12 @@ def test_strangers_leave_no_session_behind(cast: Cast) -> None:
     assert not Session.objects.exists()
 
 
+def test_the_session_is_for_no_script(cast: Cast, client: Client) -> None:
+    sign_in(client)
+    cookie = client.cookies["sessionid"]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+
+
 def test_the_csrf_token_is_for_forms_and_no_script(cast: Cast, client: Client) -> None:
     client.get("/sign-in")
     cookie = client.cookies["csrftoken"]
