@@ -56,6 +56,8 @@ PLACE: Final = frozenset({"environment", "environment_id"})
 # It writes documents without its fields, so that one serves all threads.
 DOCUMENT: Final = documents.SecretDocument()
 BOTH: Final = "both"
+# The framework's own one is `format`.
+_PARAMETERS: Final = frozenset({"stage", "format"})
 _STAGES: Final = [*map(str, Stage), BOTH]
 STAGE: Final = OpenApiParameter(
     "stage",
@@ -169,10 +171,9 @@ def answer(secret: Secret, *, status_code: int = status.HTTP_200_OK) -> Response
 
 def wanted_stage(request: Request) -> str:
     """Return the requested stage; empty: not in the query. Raises InvalidInput and BadQuery."""
-    for name in request.query_params:
-        if name != "stage":
-            # Whoever asks for a `version` here must not take the current value for it.
-            raise BadQuery("query", "Unknown parameter. Give stage, or read /versions/NUMBER.")
+    if request.query_params.keys() - _PARAMETERS:
+        # Whoever asks for a `version` here must not take the current value for it.
+        raise BadQuery("query", "Unknown parameter. Give stage, or read /versions/NUMBER.")
     text = request.query_params.get("stage", "")
     if text and text not in _STAGES:
         raise InvalidInput("stage", f"Choose one of {', '.join(_STAGES)}.")

@@ -329,7 +329,7 @@ def test_versions_are_listed_without_values_and_read_one_by_one(
     assert (listed["previous_version"], listed["max_versions"], listed["custom_metadata"]) == (1, 0, {})
     two, one = listed["results"]
     assert [(v["number"], v["author"], v["comment"], v["secret_type"]) for v in (one, two)] == [
-        (1, "editor-token", "from the vendor", "PASSWORD"),
+        (1, "editor-token", "from the vendor", "TEXT"),
         (2, "editor-token", "leaked", "JSON"),
     ]
     assert all(re.match(r"\d{4}-\d\d-\d\dT", item["created_at"]) for item in (one, two))
@@ -351,7 +351,7 @@ def test_a_read_that_asks_for_what_it_cannot_is_refused(
         assert erin.get(f"{address}?stage=current").status_code == 200
         for query in ("version=1", "stage=current&version=1"):
             refused = erin.get(f"{address}?{query}")
-            assert is_problem(refused, 400)
+            assert is_problem(refused, 400, "query")
             assert "/versions/NUMBER" in refused.content.decode()
 
 

@@ -93,7 +93,7 @@ def _ask(ask: Callable[..., int], secrets: Sequence[Secret], draw: random.Random
         kind = draw.choice(["hot read", "read", "write", "list", "export", "refused", "missing"])
         path = {
             "hot read": f"/api/secrets/{secret.pk}",
-            "read": f"/api/secrets/{secret.pk}?x=1",
+            "read": f"/api/secrets/{secret.pk}?stage=",
             "write": f"/api/secrets/{secret.pk}",
             "list": "/api/secrets?environment=development",
             "export": "/api/environments/development/export?format=json",

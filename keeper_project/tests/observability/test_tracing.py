@@ -100,7 +100,8 @@ def test_no_value_parameter_header_query_or_name_is_in_a_span(
     )  # fmt: skip
     client = bearer("editor", cast.development)
     headers = {name: value for name, value in HEADERS.items() if name != "Authorization"}
-    assert client.get(f"/api/secrets/{secret.pk}?query={CANARY}", headers=headers).status_code == 200
+    assert client.get(f"/api/secrets/{secret.pk}?stage=", headers=headers).status_code == 200
+    assert client.get(f"/api/secrets/{secret.pk}?query={CANARY}", headers=headers).status_code == 400
     client.post(
         "/api/secrets",
         {"environment_id": cast.development.pk, "name": "b", "secret_type": "TEXT", "value": CANARY},
