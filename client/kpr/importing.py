@@ -244,7 +244,7 @@ def _written(
 
 
 def _report(options: Namespace, settings: Settings, rows: list[Mapping[str, Any]]) -> int:
-    tell_outside([row["name"] for row in rows], settings)
+    tell_outside([row["name"] for row in rows if not row["reason"]], settings)
     shown = [{name: row[name] for name in ("name", "result", "done", "reason")} for row in rows]
     refused = [row for row in shown if row["reason"]]
     counts = Counter(str(row["result"]) for row in shown)

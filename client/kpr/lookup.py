@@ -24,10 +24,10 @@ def tell_outside(names: Iterable[str], settings: Settings) -> None:
     prefixes = settings.prefixes
     outside = [each for each in names if not any(f"{each}/".startswith(f"{below}/") for below in prefixes)]
     if prefixes and outside:
+        named = ", ".join(outside[:_NAMED]) + (" and more" if outside[_NAMED:] else "")
         sys.stderr.write(
-            f"kpr: {' and '.join(outside[:_NAMED])}{' and more' if outside[_NAMED:] else ''} not under "
-            f"{' and '.join(prefixes)}, the prefix of list, run and export here. Names are full paths: set "
-            f"{prefixes[0]}/NAME, or import with --below {prefixes[0]}.\n"
+            f"kpr: outside {' and '.join(prefixes)}, the prefix of list, run and export here: {named}. "
+            f"Names are full paths: set {prefixes[0]}/NAME, or import with --below {prefixes[0]}.\n"
         )
 
 

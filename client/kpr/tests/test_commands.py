@@ -69,7 +69,7 @@ def test_what_is_stored_outside_the_projects_prefix_is_said(writer: Kpr, tmp_pat
     for command in outside:
         done = writer(*command, input="x\n", env={"KPR_PREFIX": "team"})
         assert done.returncode == 0, done.stderr
-        assert "not under team, the prefix of list, run and export here" in done.stderr.decode()
+        assert "outside team, the prefix of list, run and export here: " in done.stderr.decode()
         assert "--below team" in done.stderr.decode()
     inside = [("set", "team/inside"), (*imported, "--below", "team")]
     for command in inside:
