@@ -128,7 +128,7 @@ def require_change_approval(actor: Principal, target: Target, rules: dict[str, J
     ]
     # What it does by itself from now on is approved as a whole: also the rules that were set before.
     kept = {name: getattr(target, name) for name in (*CHANGEABLE, *CHOSEN_ONCE)} | rules_of_backend(target)
-    kept |= {name: target.destination.get(name, "") for name in _WORDS.keys() - {"endpoint", *kept}}
+    kept |= {name: target.destination.get(name, "") for name in _WORDS if name not in {"endpoint", *kept}}
     lines = [
         *(Line(_label(name), str(value), str(after[name])) for name, value in before.items()),
         *(
