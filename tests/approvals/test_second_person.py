@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -86,6 +86,8 @@ class Stage:
     resting: RotationPolicy
     rotation: Rotation
     plans: dict[PlanKind, Plan] = field(default_factory=dict)
+    # The same when an act is asked for again.
+    when: datetime = field(default_factory=lambda: timezone.now() + timedelta(days=1))
 
     def as_(self, user: User) -> Principal:
         return self.cast.principal(user)
@@ -223,9 +225,7 @@ ACTS: Final[dict[Action, dict[str, Act]]] = {
             secret=s.fresh(s.secret),
             description="d",
             tags=["x"],
-            expires_at=timezone.now().replace(microsecond=7) + timedelta(days=1)
-            if not hasattr(s, "when")
-            else s.when,
+            expires_at=s.when,
         ),
         "anew": lambda s, a: write.update(
             actor=a, secret=s.fresh(s.withdrawn), value=NEW, comment="why", anew=True
@@ -461,7 +461,6 @@ def _asked(stage: Stage, act: Act) -> Approval:
 @pytest.mark.parametrize(("action", "way"), WAYS, ids=[f"{action}-{way}" for action, way in WAYS])
 def test_it_waits_for_a_second_person_and_is_done_once(stage: Stage, action: Action, way: str) -> None:
     act = ACTS[action][way]
-    stage.when = timezone.now() + timedelta(days=1)  # type: ignore[attr-defined]
     before = _state()
     approval = _asked(stage, act)
     assert _state() == before
@@ -498,7 +497,6 @@ def test_who_loses_the_right_while_it_is_applied_changes_nothing(
     stage: Stage, action: Action, way: str, lost_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The use case has asked for the rights; the transaction asks once more, behind the lock of the log."""
-    stage.when = timezone.now() + timedelta(days=1)  # type: ignore[attr-defined]
     approval = _asked(stage, ACTS[action][way])
     requester = User.objects.get(uuid=approval.requester_uuid)
     actor = stage.as_(requester)
