@@ -193,3 +193,11 @@ def test_signing_that_works_again_is_noted_on_its_own_row(sinks: list[Kept], clo
     assert (state("one").error, state("one").failures) == ("down", 2)
     assert Checkpoint.objects.count() == 2
     assert not AuditEvent.objects.filter(action=Action.INTEGRITY_VIOLATION).exists()
+
+
+def test_a_checkpoint_waits_after_another_one_that_is_not_of_the_future(clock: Clock) -> None:
+    sign()
+    for seconds, made in ((0, False), (29, False), (1, True), (29, False), (-3600, True)):
+        write(1)
+        clock.passes(seconds)
+        assert (signing.make_checkpoint() is not None) is made, seconds

@@ -7,7 +7,7 @@ import pytest
 
 from audit_app.checkpoints.anchors import is_resumed, resumptions
 from audit_app.crypto.checkpoint_statement import Head
-from audit_app.crypto.hash_chain import canonical_bytes, event_hash, genesis
+from audit_app.crypto.hash_chain import EventFields, Link, canonical_bytes, event_hash, genesis
 from audit_app.events import streams
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import Problem
@@ -17,7 +17,7 @@ from audit_app.recording.drafts import Receipt
 from audit_app.tests.trail import STREAM, entries, head_sequence, sql, write
 from audit_app.verification.prune_records import newest_cut, newest_prune_records
 from audit_app.verification.stream_verifier import _surplus, verify
-from audit_app.verification.stream_walker import VerificationStats
+from audit_app.verification.stream_walker import VerificationStats, has_valid_mac
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 
@@ -315,3 +315,17 @@ def test_events_behind_the_head_that_was_read_are_no_damage_if_the_head_has_move
     sql("UPDATE audit_app_streamhead SET sequence = 4 WHERE stream = %s", STREAM)
     (problem,) = _surplus(STREAM, 4, tally)
     assert (problem.kind, problem.sequence) == ("inserted", 5)
+
+
+def test_an_event_whose_fields_differ_or_cannot_be_hashed_has_no_valid_mac() -> None:
+    """SQLite lets an edit store what JSON cannot hold, such as bytes where text was."""
+    (link,) = event_store.links(STREAM, after=1, until=2, limit=1)
+    assert has_valid_mac(link)
+    fields: dict[str, Any] = link.fields._asdict()
+    for name in fields:
+        for value in ("other", b"bytes", "\ud800", 2**64):
+            edited = link._replace(fields=EventFields(**fields | {name: value}))
+            assert not has_valid_mac(edited), (name, value)
+    parts: dict[str, Any] = link._asdict()
+    for name in ("previous_hash", "hash", "mac"):
+        assert not has_valid_mac(Link(**parts | {name: b"\0" * 32})), name
