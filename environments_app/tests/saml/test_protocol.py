@@ -67,6 +67,12 @@ def answer(request_id: str) -> str:
     )
 
 
+def many_values(name: str) -> str:
+    """Return an attribute of more than half of the values that an answer may have altogether."""
+    values = "<saml:AttributeValue/>" * (assertion_rules._MAX_VALUES // 2 + 1)
+    return f'<saml:Attribute Name="{name}">{values}</saml:Attribute>'
+
+
 def judged(text: str) -> Statement:
     return read_statement(*read_response(text.encode()), EXPECTED)
 
@@ -154,6 +160,7 @@ WRONG: dict[str, tuple[str, Change]] = {
     "an audience in parts": ("saml-audience", in_assertion(f"<saml:Audience>{AUDIENCE}", f"<saml:Audience>{AUDIENCE}<saml:X/>")),
     "two statements": ("saml-structure", in_assertion("<saml:AuthnStatement ", "<saml:AuthnStatement/><saml:AuthnStatement ")),
     "too many groups": ("saml-oversize", in_assertion("<saml:AttributeValue>", "<saml:AttributeValue/>" * assertion_rules._MAX_VALUES + "<saml:AttributeValue>")),
+    "too many values in two attributes": ("saml-oversize", in_assertion("<saml:Attribute ", many_values("other") + many_values("groups") + "<saml:Attribute ")),
     "no success": ("saml-status", swap("status:Success", "status:Requester")),
     "no status": ("saml-status", swap("<samlp:StatusCode", "<samlp:Other")),
 }  # fmt: skip

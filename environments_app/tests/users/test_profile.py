@@ -2,6 +2,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
@@ -205,6 +206,17 @@ def test_confirming_makes_a_session_fresh(alice: Client, events: Events) -> None
     assert alice.cookies["sessionid"].value != before
     assert alice.get("/api/environments/development/export").status_code == 200
     assert len(events(Action.SESSION_CONFIRM)) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "arrives"),
+    [("/secrets?q=1", "/secrets?q=1"), ("https://evil.example/", "/"), ("//evil.example", "/"), ("javascript:alert(1)", "/"), ("", "/")],
+)  # fmt: skip
+def test_confirming_leads_inside_only(alice: Client, target: str, arrives: str) -> None:
+    """As sign-in does, whether the page or its form names where to go."""
+    assert alice.get("/confirm", {"next": target}).context["next"] in {arrives, ""}
+    for address, fields in (("/confirm", {"next": target}), (f"/confirm?{urlencode({'next': target})}", {})):
+        assert alice.post(address, {"password": PASSWORD, **fields})["Location"] == arrives
 
 
 def test_programs_are_never_asked(bearer: Callable[..., Client], cast: Cast, settings: Settings) -> None:
