@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,28 @@ def test_a_worker_that_lost_its_job_writes_on_it_no_more(
     row = stored.get()
     assert {name: getattr(row, name) for name in changes[meanwhile]} == changes[meanwhile]
     assert (row.active, went_on) == (meanwhile == "taken", False)
+
+
+def test_what_waited_for_more_than_a_day_is_not_begun_and_what_ended_stays_as_it_is(cast: Cast) -> None:
+    now = timezone.now()
+    waited, ended = now - timedelta(days=1, minutes=1), now - timedelta(days=9)
+    for kind in (AuditJobKind.VERIFY_NEW, AuditJobKind.VERIFY_ALL):
+        operator_jobs.request(actor=cast.principal(cast.root), kind=kind)
+        operator_jobs.run()
+    AuditJob.objects.update(requested_at=ended, finished_at=ended)
+    before = list(AuditJob.objects.order_by("pk").values())
+    stale = operator_jobs.request(actor=cast.principal(cast.root), kind="verify_new")
+    AuditJob.objects.filter(pk=stale.pk).update(requested_at=waited)
+    operator_jobs.run()
+    stale.refresh_from_db()
+    assert (stale.state, stale.step, stale.attempts) == (JobState.FAILED, "not started within a day", 0)
+    assert stale.finished_at is not None
+    young = operator_jobs.request(actor=cast.principal(cast.root), kind="verify_new")
+    AuditJob.objects.filter(pk=young.pk).update(requested_at=now - timedelta(hours=23))
+    operator_jobs.run()
+    young.refresh_from_db()
+    assert young.state == JobState.DONE
+    assert list(AuditJob.objects.filter(requested_at=ended).order_by("pk").values()) == before
 
 
 def test_one_job_at_a_time(root: Client, cast: Cast) -> None:
