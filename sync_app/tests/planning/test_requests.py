@@ -1,9 +1,11 @@
 """What a plan may be asked for, under which rules it is made, and why one delivered nothing."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
+from environments_app.errors import Forbidden
 from environments_app.tests.cast import Cast
 from sync_app.applying.preconditions import TOO_SOON
 from sync_app.applying.service import explain_nothing_delivered, request_resolution
@@ -68,6 +70,27 @@ def test_what_a_plan_cannot_be_asked_for_is_refused(
     with pytest.raises(PlanNotReady):
         asked(cast, target, kind, options)
     assert not Plan.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (PlanKind.SYNC, {}),
+        (PlanKind.ADOPT, {"mode": "replace", "names": ["a"]}),
+        (PlanKind.DISCONNECT, {"mode": "leave"}),
+    ],
+)
+def test_a_plan_of_each_kind_is_asked_for_by_the_right_of_that_kind(
+    cast: Cast, target: Target, kind: PlanKind, options: dict[str, Any]
+) -> None:
+    """An editor keeps the target in step; only a manager adopts what is there, or lets go of it."""
+    is_editors = kind is PlanKind.SYNC
+    with nullcontext() if is_editors else pytest.raises(Forbidden):
+        request_plan(actor=cast.principal(cast.erin), target=target, kind=kind, options=options)
+    assert Plan.objects.exists() is is_editors
+    if not is_editors:
+        asked(cast, target, kind, options)
+        assert Plan.objects.exists()
 
 
 def test_as_many_names_as_a_plan_takes_are_asked_for(cast: Cast, target: Target) -> None:

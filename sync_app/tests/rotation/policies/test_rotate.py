@@ -145,3 +145,16 @@ def test_the_dry_run_logs_in_with_the_idle_login_as_long_as_its_password_is_know
     assert told() == "the previous value, which is still offered, logs in"
     database.set_password(json.loads(database.current)["username"], "changed by somebody")
     assert told().startswith("the previous value is offered and does not log in")
+
+
+def test_a_secret_is_due_while_its_policy_rotates_it_and_no_longer(cast: Cast, generated: World) -> None:
+    """Lists and the dashboard ask the secret, and not the policy."""
+    alice, policy = cast.principal(cast.alice), made_policy(cast, generated, interval_seconds=3600)
+    due_at = stored(policy.secret).rotation_due_at
+    assert due_at is not None
+    policy = policies.suspend(actor=alice, policy=policy)
+    assert stored(policy.secret).rotation_due_at is None
+    policy = policies.resume(actor=alice, policy=policy)
+    assert stored(policy.secret).rotation_due_at == due_at
+    policies.remove(actor=alice, policy=policy)
+    assert stored(policy.secret).rotation_due_at is None
