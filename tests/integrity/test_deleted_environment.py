@@ -24,6 +24,7 @@ from environments_app.environments.deletion import (
     purge_environments,
     restore_environment,
 )
+from environments_app.environments.memberships import change_membership
 from environments_app.environments.purge_checks import dependents, problems_of
 from environments_app.errors import ApprovalVoid, Invisible, Tampered
 from environments_app.models import Environment, Membership, ServiceToken
@@ -226,6 +227,21 @@ def test_a_row_that_was_changed_outside_keeper_keeps_all_of_it(
     assert {problem.object for problem in run_checks()} == found
     (event,) = AuditEvent.objects.filter(action=Action.INTEGRITY_VIOLATION, object_uuid=stored.uuid)
     assert "not removed" in event.details
+
+
+def test_a_row_that_was_put_back_to_an_older_state_keeps_all_of_it(cast: Cast) -> None:
+    """Its MAC is valid, since Keeper wrote it: only the audit log has another state as the newest."""
+    rows = Membership.objects.filter(environment=cast.development, user=cast.bob)
+    older = rows.values().get()
+    change_membership(actor=cast.principal(cast.alice), membership=rows.get(), role="viewer")
+    stored = delete_environment(actor=OPERATOR, environment=cast.development)
+    assert list(problems_of(stored)) == []
+    rows.update(**older)
+    assert rows.get().is_authentic()
+    assert [problem.kind for problem in problems_of(stored)] == ["replayed"]
+    with pytest.raises(Tampered):
+        purge(actor=OPERATOR, environment=stored)
+    assert rows.exists()
 
 
 def test_a_removal_in_many_passes_is_no_damage_and_finds_what_is_edited_meanwhile(cast: Cast) -> None:
