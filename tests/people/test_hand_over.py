@@ -14,6 +14,7 @@ from pytest_django import Settings
 from audit_app.events.actions import Action
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
+from environments_app.acts import HandOverForm
 from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, user_principal
@@ -415,6 +416,12 @@ def test_an_account_of_a_removed_client_is_handed_over(cast: Cast, scim: Scim) -
     first.refresh_from_db()
     assert (first.live, second.live) == (None, True)
     assert not [*run_checks()]
+
+
+def test_no_form_of_an_act_offers_a_removed_client(cast: Cast, scim: Scim) -> None:
+    scim_clients.remove_client(actor=scim.root, client=scim.row)
+    left = Scim(cast, name="Entra").row
+    assert list(HandOverForm().fields["client"].queryset) == [left]  # type: ignore[attr-defined]  # a choice of rows
 
 
 def test_a_client_that_deleted_a_person_takes_nobody_back_who_was_handed_over_since(

@@ -241,3 +241,14 @@ def test_a_person_does_not_revoke_anothers(cast: Cast) -> None:
     web.force_login(cast.erin, backend="environments_app.users.password_backend.LocalBackend")
     web.post(f"/profile/tokens/{PersonalToken.objects.get().uuid}/revoke")
     assert acting(text).name == "bob"
+
+
+def test_a_token_that_has_ended_stays_as_it_ended(cast: Cast) -> None:
+    token_of(cast, cast.bob)
+    token = PersonalToken.objects.select_related("user").get()
+    revoke_token(actor=cast.principal(cast.bob), token=token)
+    ended = PersonalToken.objects.get().revoked_at
+    for actor in (cast.principal(cast.bob), cast.principal(cast.root)):
+        revoke_token(actor=actor, token=token)
+    assert PersonalToken.objects.get().revoked_at == ended
+    assert AuditEvent.objects.filter(action=Action.TOKEN_REVOKE).count() == 1

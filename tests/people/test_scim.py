@@ -1180,14 +1180,13 @@ def test_a_user_was_changed_no_earlier_than_it_was_created(scim: Scim) -> None:
     assert meta["lastModified"] == meta["created"]
 
 
-def test_it_promises_what_it_does_and_no_more(scim: Scim) -> None:
-    """A provider that reads `sort` sends `sortBy`, whose answer would be in another order."""
-    told = scim.call("get", "/ServiceProviderConfig").json()
-    supported = {
-        name: said["supported"]
-        for name, said in told.items()
-        if isinstance(said, dict) and "supported" in said
-    }
+def test_a_client_is_told_what_it_can_ask_for_and_nothing_else(scim: Scim) -> None:
+    for name in ("zoe@example.com", "abe@example.com"):
+        scim.created(name)
+    answer = scim.call("get", "/ServiceProviderConfig").json()
+    supported = {name: part["supported"] for name, part in answer.items() if "supported" in part}
     assert supported == {
         "patch": True, "bulk": False, "filter": True, "changePassword": False, "sort": False, "etag": True,
     }  # fmt: skip
+    assert scim.listed("?sortBy=userName") == scim.listed()
+    assert scim.call("post", "/Bulk", {}).status_code == 501

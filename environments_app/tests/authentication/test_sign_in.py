@@ -143,16 +143,17 @@ def test_strangers_leave_no_session_behind(cast: Cast) -> None:
     assert not Session.objects.exists()
 
 
-def test_the_session_is_for_no_script(cast: Cast, client: Client) -> None:
-    sign_in(client)
-    cookie = client.cookies["sessionid"]
-    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
-
-
 def test_the_csrf_token_is_for_forms_and_no_script(cast: Cast, client: Client) -> None:
     client.get("/sign-in")
     cookie = client.cookies["csrftoken"]
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+
+
+def test_no_script_reads_a_cookie_of_a_session(cast: Cast, client: Client) -> None:
+    client.get("/sign-in")
+    cookies = sign_in(client).cookies | client.cookies
+    assert {"sessionid", "csrftoken"} <= cookies.keys()
+    assert {(cookie["httponly"], cookie["samesite"]) for cookie in cookies.values()} == {(True, "Lax")}
 
 
 def test_signing_out_ends_the_session_and_is_recorded(cast: Cast, client: Client, events: Events) -> None:

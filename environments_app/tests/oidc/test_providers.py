@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from audit_app.events.actions import Action
 from audit_app.models import AuditEvent
+from environments_app.admin.forms import ClaimLines
 from environments_app.authorization.principals import user_principal
 from environments_app.errors import Conflict, Forbidden, InvalidField, NameInUse, SignOnUnavailable
 from environments_app.models import Alert, OidcProvider, SamlGroupMapping
@@ -219,3 +220,12 @@ def test_a_refused_form_keeps_what_was_typed_and_says_first_what_refuses_it(
     assert f'value="{NAME}"' in text
     assert "it stays" not in text
     assert not OidcProvider.objects.exists()
+
+
+def test_the_form_shows_every_value_of_each_required_claim_and_stores_the_same(settings: Settings) -> None:
+    claims = {"hd": ["example.com", "example.org"], "team": ["ops"]}
+    field = ClaimLines()
+    lines = field.prepare_value(claims)
+    assert lines.splitlines() == ["hd=example.com", "hd=example.org", "team=ops"]
+    assert field.to_python(lines) == claims
+    assert not field.has_changed(claims, lines)

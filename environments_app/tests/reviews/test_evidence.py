@@ -4,18 +4,19 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from unittest import mock
 
+import orjson
 import pytest
 from django.test import Client
 from django.utils import timezone
 
 from audit_app.queries.reports import Scope, sections
 from core.errors import KeeperError
-from environments_app.models import Membership, Review, User, UserRole
+from environments_app.models import Membership, Review, ReviewItem, User, UserRole
 from environments_app.reviews import service as reviews
 from environments_app.reviews.evidence import begin_of, reviews_between
 from environments_app.reviews.population import digest_of_given, given_since
 from environments_app.tests.cast import Cast, user_with_password
-from environments_app.tests.reviews.test_service import decide_all, started
+from environments_app.tests.reviews.test_service import decide_all, decided, started
 
 pytestmark = [pytest.mark.django_db, pytest.mark.every_database]
 NOW = timezone.now()
@@ -111,3 +112,28 @@ def test_an_entry_that_sql_changed_is_marked_in_report_and_api_and_on_the_page(
     assert page.count("This row was changed outside Keeper.") == 1
     found = client.get(f"/api/reviews/{review.pk}/items").json()["results"]
     assert {item["holder"] for item in found if not item["verified"]} == {"bob"}
+
+
+def test_the_api_answers_each_entry_as_its_row_is(cast: Cast, client: Client) -> None:
+    review = started(cast)
+    item = ReviewItem.objects.select_related("review").get(review=review, subject_name="bob")
+    assert item.reviewer_name == "alice"
+    decided(cast.root, item, "keep", "asked by phone")
+    client.force_login(cast.root)
+    found = {each["id"]: each for each in client.get(f"/api/reviews/{review.pk}/items").json()["results"]}
+    columns = {
+        "uuid": "uuid", "kind": "kind", "environment": "environment_name", "holder": "subject_name",
+        "role": "role", "prefix": "prefix", "via": "via", "granted_by": "granted_by_name", "since": "since",
+        "expires_at": "expires_at", "hindrances": "hindrances", "last_used_at": "last_used_at",
+        "unused": "unused", "reviewer": "reviewer_name", "reason": "reason", "decided_by": "decided_by_name",
+        "decided_at": "decided_at",
+    }  # fmt: skip
+    for row in review.items.all():
+        expected = orjson.loads(
+            orjson.dumps({name: getattr(row, column) for name, column in columns.items()})
+        )
+        answered = {name: found[row.pk][name] for name in columns}
+        for name in ("since", "expires_at", "last_used_at", "decided_at"):
+            expected[name] = expected[name] and expected[name].replace("+00:00", "Z")
+        assert answered == expected
+        assert found[row.pk]["decision"] == (row.decision or "undecided")
