@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from uuid import UUID
 
 import orjson
 import pytest
@@ -11,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from audit_app.api import EventQuery
 from audit_app.events.actions import Action, Outcome
 from audit_app.events.streams import environment_stream
 from audit_app.models import AuditEvent, SavedView
@@ -136,6 +138,21 @@ def test_a_token_that_may_read_nothing_sees_nothing(cast: Cast) -> None:
     answer = Client().get("/api/events", headers={"authorization": f"Bearer {token}"})
     assert answer.status_code in {200, 403}
     assert answer.status_code == 403 or answer.json()["results"] == []
+
+
+def test_the_api_filters_by_each_query_that_it_declares(cast: Cast, signed_in: SignedIn) -> None:
+    root = signed_in(cast.root)
+    written(cast, Action.SECRET_REVEAL, name="app/db")
+    unlike = {
+        "action": "backup.verify", "outcome": "failed", "actor": "nobody", "object": "nothing",
+        "object_uuid": str(UUID(int=4711)), "stream": "no-stream", "since": "2999-01-01T00:00:00Z",
+        "until": "2001-01-01T00:00:00Z", "environment": "nowhere", "address": "203.0.113.99",
+        "request_id": "no-request", "q": "nothing-begins-so",
+    }  # fmt: skip
+    assert unlike.keys() == EventQuery().fields.keys()
+    assert root.get("/api/events").json()["results"]
+    for name, value in unlike.items():
+        assert root.get("/api/events", {name: value}).json()["results"] == [], name
 
 
 def test_an_export_is_bounded_and_its_statements_do_not_grow(

@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
+from audit_app.integrity.row_authentication import record_integrity_violation
 from audit_app.queries.reports import Scope, sections
 from environments_app.authorization.principals import system_principal
 from environments_app.environments import groups
@@ -180,3 +181,10 @@ def test_a_suspended_account_is_told(cast: Cast) -> None:
     cast.bob.suspended_at = timezone.now()
     cast.bob.save()
     assert of(cast, "bob")["Account"] == "suspended"
+
+
+def test_a_violation_is_listed_with_the_type_and_the_name_of_what_was_changed(cast: Cast) -> None:
+    record_integrity_violation(kind="secret", uuid=cast.root.uuid, name="app/db", reason="edited")
+    (found,) = rows(cast, "damage")
+    assert (found["Type"], found["Object"]) == ("secret", "app/db")
+    assert "edited" in found["Details"]
