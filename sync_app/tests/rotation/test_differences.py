@@ -90,6 +90,13 @@ def on_mariadb(world: MariaDbWorld) -> Run:
     return run
 
 
+def owner_of(difference: Difference, world: DatabaseWorld) -> str:
+    """Return which login alone has what a difference grants; empty for one that grants nothing to one."""
+    text = " ".join(difference.make)
+    named = [user for user, name in zip(world.users, ("{a}", "{b}"), strict=True) if name in text]
+    return named[0] if difference.make[0].startswith("GRANT ") and len(named) == 1 else ""
+
+
 def missed(
     cast: Cast, world: DatabaseWorld, run: Run, table: list[Difference], policy: RotationPolicy
 ) -> list[str]:
@@ -109,6 +116,8 @@ def missed(
         wanted = each.dry_run or each.names
         if not any(wanted in detail for detail in told):
             problems.append(f"{each.kind}: dry run: {told}")
+        if (has := owner_of(each, world)) and not any(detail.startswith(f"{has} has ") for detail in told):
+            problems.append(f"{each.kind}: not {has} has it: {told}")
         rotation = worked(operator_actions.retry(actor=erin, rotation=rotation))
         # A login without an answer is tried again.
         stopped = (rotation.stopped_at or each.refuses) and rotation.step in {Step.SET, Step.TEST}
