@@ -4,7 +4,9 @@ The statements of hot paths go to the driver, because Django's cursors cost as m
 statements themselves. Django's cursors are used when query logging or execute wrappers are active.
 
 A server that takes several statements together gets them by one message. SQLite is a library: there each
-statement runs when its turn comes.
+statement runs when its turn comes. So it does in a transaction on a node of Galera: where another node ends
+the transaction between two statements of a message, the node goes on with the rest without it, and answers
+each of them, COMMIT too, as done.
 """
 
 from collections.abc import Iterator, Sequence
@@ -75,6 +77,11 @@ def cursor_of(database: BaseDatabaseWrapper) -> Iterator[Any]:
             cursor.close()
 
 
+def _is_node(database: BaseDatabaseWrapper) -> bool:
+    database.ensure_connection()
+    return bool(database.connection.is_node)
+
+
 def _is_sqlite_alone(database: BaseDatabaseWrapper) -> bool:
     return database.vendor == "sqlite" and not _is_watched(database)
 
@@ -121,7 +128,8 @@ class Precondition(NamedTuple):
 
 def takes_together() -> bool:
     """Return whether one more statement costs no way of its own."""
-    return connections[DEFAULT_DB_ALIAS].vendor == "mysql"
+    database = connections[DEFAULT_DB_ALIAS]
+    return database.vendor == "mysql" and not (database.in_atomic_block and _is_node(database))
 
 
 def rows_of_each(queries: Sequence[tuple[str, Sequence[Any]]]) -> list[Rows]:
@@ -159,11 +167,15 @@ def has_row_now(query: Statement) -> bool:
 
 
 def written_and_committed(statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
-    """Carry out the last statements of a transaction on MariaDB, and commit it by the same message.
+    """Carry out the last statements of a transaction on MariaDB, and commit it by the same message if it may.
 
     Where one fails, nothing is committed. So each has to fail where it does not find what it expects.
     """
     database = connections[DEFAULT_DB_ALIAS]
+    if not takes_together():
+        # The transaction's own COMMIT follows.
+        write_all(statements)
+        return
     stored, WORK.stored = WORK.stored, True
     try:
         _at_once(database, [*statements, ("COMMIT", [])])

@@ -67,8 +67,8 @@ def keepers(
                 each.stop()
 
 
-def judge(load: Load, keepers: list[GaleraKeeper]) -> None:
-    """Demand that nothing is lost, twice or stale, and that the audit log is whole."""
+def judge(load: Load, keepers: list[GaleraKeeper], cluster: Cluster) -> None:
+    """Demand that nothing is lost, twice or stale, that each read is recorded, and the audit log whole."""
     acknowledged = sum(len(each.acknowledged) for each in load.secrets.values())
     told = f"{acknowledged} acknowledged, {load.refused():.3%} refused, {dict(load.answers)}"
     say(told)
@@ -76,6 +76,13 @@ def judge(load: Load, keepers: list[GaleraKeeper]) -> None:
     assert load.stale == 0, told
     assert acknowledged > 100, told
     assert load.refused() < MOST_REFUSED, told
+    # A value that was given is recorded: a node must not answer a COMMIT that it did not carry out.
+    recorded = cluster.nodes[0].ask(
+        "SELECT COUNT(*) FROM keeper.audit_app_auditevent WHERE action = 'secret.reveal' AND outcome = 'allowed'"
+    )
+    # `missing` has read each secret once more.
+    given = load.answers["read 200"] + len(load.secrets)
+    assert int(recorded.split()[-1]) >= given, f"{recorded} of {given}; {told}"
     assert keepers[0].run("verify-audit").strip().endswith("0 problems")
 
 
@@ -94,7 +101,7 @@ def test_nothing_is_lost_while_a_node_dies_and_another_is_cut_off(
         time.sleep(REST_SECONDS)
     finally:
         load.end()
-    judge(load, keepers)
+    judge(load, keepers, cluster)
     # Each node's own Keeper is the installation that the first one activated.
     for each in keepers:
         assert "active installation since" in each.run("activate", "--yes")
@@ -124,5 +131,5 @@ def test_nothing_is_lost_for_long(
     say(f"faults: {dict(faults.done)}, {cluster.transfers()} whole transfers; {systems.done()}")
     problems = systems.problems()
     say(f"{len(problems)} problems: {problems[:20]}")
-    judge(load, keepers)
+    judge(load, keepers, cluster)
     assert problems == []
