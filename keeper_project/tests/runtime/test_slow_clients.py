@@ -163,6 +163,7 @@ def test_answers_that_are_not_taken_end_with_their_connections(served: Served) -
     """They are kept in memory, and each holds one of the places for connections."""
     page = served.get("/sign-in")[1].decode()
     path = next(each for each in re.findall(r'"(/static/[^"]+)"', page) if "bootstrap" in each)
+    until(lambda: not connections_of(served.port), "the connection that asked for the page stays")
     with ExitStack() as held:
         for _ in range(20):
             attacker = held.enter_context(closing(socket.socket()))
