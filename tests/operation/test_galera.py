@@ -77,8 +77,9 @@ def judge(load: Load, keepers: list[GaleraKeeper], cluster: Cluster) -> None:
     assert acknowledged > 100, told
     assert load.refused() < MOST_REFUSED, told
     # A value that was given is recorded: a node must not answer a COMMIT that it did not carry out.
+    # The node waits first until it has what the others have committed.
     recorded = cluster.nodes[0].ask(
-        "SELECT COUNT(*) FROM keeper.audit_app_auditevent WHERE action = 'secret.reveal' AND outcome = 'allowed'"
+        "SET wsrep_sync_wait = 1; SELECT COUNT(*) FROM keeper.audit_app_auditevent WHERE action = 'secret.reveal' AND outcome = 'allowed'"
     )
     # `missing` has read each secret once more.
     given = load.answers["read 200"] + len(load.secrets)

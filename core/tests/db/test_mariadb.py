@@ -162,7 +162,7 @@ def test_a_connection_that_has_just_answered_is_not_asked_whether_it_lives(
 def test_a_node_of_a_cluster_takes_each_write_of_a_transaction_by_itself(
     is_node: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What follows a COMMIT of another node within one message would be answered as done, and is not.
+    # Where another node ends the transaction within a message, the rest is answered as done, and is not.
     if connection.vendor != "mysql":
         return
     connection.ensure_connection()
