@@ -9,9 +9,9 @@ from typing import Any
 from core.canonical_json import utc_text
 
 
-def add_format(parser: ArgumentParser) -> None:
-    """Let a command take `--format`."""
-    parser.add_argument("--format", choices=["text", "json"], default="text", help="json: a list of objects")
+def add_format(parser: ArgumentParser, *, default: str = "text") -> None:
+    """Let a command take `--format`; an act of one that takes it as well has `SUPPRESS` as default."""
+    parser.add_argument("--format", choices=["text", "json"], default=default, help="json: for programs")
 
 
 def listing(rows: Sequence[Mapping[str, Any]], form: str, *, nothing: str) -> str:

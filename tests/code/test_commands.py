@@ -1,10 +1,13 @@
-"""Every management command has a test module, and help that says what it does."""
+"""Every management command has a test module, help that says what it does, and a form for programs."""
 
+import argparse
 from pathlib import Path
 
 import pytest
 from django.core.management import load_command_class
 
+# A server, and what asks a person or prepares a database alone.
+FOR_PEOPLE = {"run", "init_db", "reset_db", "createsuperuser", "changepassword"}
 ROOT = Path(__file__).resolve().parents[2]
 APPS = [
     "core",
@@ -38,3 +41,17 @@ def test_it_has_a_test_module(app: str, name: str) -> None:
 @pytest.mark.parametrize(("app", "name"), COMMANDS)
 def test_it_has_help(app: str, name: str) -> None:
     assert load_command_class(app, name).help
+
+
+@pytest.mark.parametrize(("app", "name"), [each for each in COMMANDS if each[1] not in FOR_PEOPLE])
+def test_programs_read_what_it_found(app: str, name: str) -> None:
+    command = load_command_class(app, name)
+    parser = command.create_parser("keeper", name)
+    taken = "--format" in parser._option_string_actions
+    acts = {
+        act: "--format" in options._option_string_actions
+        for each in parser._actions
+        if isinstance(each, argparse._SubParsersAction)
+        for act, options in each.choices.items()
+    }
+    assert taken or (acts and all(acts.values())), acts

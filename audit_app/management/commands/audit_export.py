@@ -1,5 +1,6 @@
 """The command that exports the audit log for verification without Keeper."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from audit_app.recording.drafts import AuditObject
 from audit_app.recording.recorder import commit_record
 from audit_app.retention.bundles import bundle
 from core.db.snapshot import snapshot
+from core.listing import add_format
 
 
 class Command(BaseCommand):
@@ -23,6 +25,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", help="the file to make, or - for standard output")
         parser.add_argument("--stream", action="append", help="this stream only; repeatable")
+        add_format(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         stream_names = options["stream"]
@@ -48,6 +51,9 @@ class Command(BaseCommand):
             raise CommandError(f"Nothing was exported: {error}.") from error
         except OSError as error:
             raise CommandError(f"cannot write {options['file']}: {error.strerror}") from error
+        if options["format"] == "json":
+            self.stdout.write(json.dumps({"file": str(path)}))
+            return
         self.stdout.write(f"Written to {path}. Verify it by docs/verify_offline.py.")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -571,3 +572,22 @@ def test_s3_takes_checkpoints_and_events_apart(settings: Settings) -> None:
     settings.KEEPER_AUDIT_SINKS = settings.KEEPER_EVENT_SINKS
     assert [(sink.kind, sink.readable) for sink in checkpoint_sinks()] == [("s3", True)]
     assert [(sink.kind, sink.readable) for sink in configured_event_sinks()] == [("s3", False)]
+
+
+def test_programs_read_what_was_signed_and_the_keys(anchors: Path) -> None:
+    def told(**options: object) -> Any:
+        output = io.StringIO()
+        call_command("checkpoint", format="json", stdout=output, stderr=io.StringIO(), **options)
+        return json.loads(output.getvalue())
+
+    write(2)
+    assert told() == {"checkpoint": 1}
+    assert told() == {"checkpoint": None}
+    public_key = keyring().sign(b"").public_key.hex()
+    assert {"key": str(SIGNING_KEYS[0]), "algorithm": "ed25519", "public_key": public_key} in told(
+        public_keys=True
+    )
+    restore = set_back()
+    anchored(1)
+    restore()
+    assert told(resume="a drill") == {"checkpoint": 3}

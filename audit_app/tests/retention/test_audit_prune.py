@@ -621,3 +621,21 @@ def test_what_the_schedule_will_do_is_told_and_it_cuts_once_a_while(
     anchor_log(at_once=True)
     assert retention_schedule.prune_if_due() is None
     assert AuditEvent.objects.filter(action=Action.TRAIL_PRUNE).count() == cuts
+
+
+def test_programs_read_what_would_go_what_went_and_what_is_kept(archive: Path) -> None:
+    def told(*options: str) -> Any:
+        out = io.StringIO()
+        call_command("audit_prune", *options, "--format", "json", stdout=out, stderr=io.StringIO())
+        return json.loads(out.getvalue())
+
+    day = (timezone.now() - timedelta(days=100)).strftime("%Y-%m-%d")
+    planned = told("--before", day)
+    (mine,) = (each for each in planned["streams"] if each["stream"] == STREAM)
+    assert mine == {"stream": STREAM, "after": 0, "through": 10, "removed": 6, "kept": 4}
+    assert (planned["applied"], planned["removed"]) == (False, 7)
+    done = told("--before", day, "--apply")
+    assert (done["applied"], done["removed"]) == (True, 7)
+    assert told("--before", day)["reason"].startswith("no event")
+    (listed,) = told("--bundles")
+    assert (listed["state"], listed["removed"], listed["sha256"]) == ("unchanged", 7, done["sha256"])

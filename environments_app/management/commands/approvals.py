@@ -1,5 +1,6 @@
 """Lists pending approvals; rejects one from the host, or approves it if no other account can."""
 
+import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -29,6 +30,7 @@ class Command(BaseCommand):
             act = acts.add_parser(name, help=told)
             act.add_argument("id", type=int)
             act.add_argument("--reason", required=True, help="The reason. It is logged.")
+            add_format(act)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if options["act"] == "list":
@@ -42,7 +44,10 @@ class Command(BaseCommand):
             decide(actor=system_principal(is_admin=True), approval=approval, reason=options["reason"])
         except AccessError as error:
             raise CommandError(str(error)) from error
-        if options["act"] == "approve":
+        if options["format"] == "json":
+            approval.refresh_from_db()
+            self.stdout.write(json.dumps({"id": approval.pk, "state": approval.state}))
+        elif options["act"] == "approve":
             self.stdout.write(f"Request {approval.pk} is approved. {approval.requester_name} can apply it.")
         else:
             self.stdout.write(f"Request {approval.pk} is rejected.")

@@ -1,5 +1,7 @@
 """Lists environments and deleted ones; deletes, restores or removes one."""
 
+import json
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -24,6 +26,7 @@ class Command(BaseCommand):
         ):
             act = acts.add_parser(name, help=told)
             act.add_argument("name")
+            add_format(act)
             if name != "restore":
                 act.add_argument("--yes", action="store_true", help="do not only show what would go")
 
@@ -37,14 +40,21 @@ class Command(BaseCommand):
         if place is None or (options["act"] == "delete") is (place.deleted_at is not None):
             kind = "environment" if options["act"] == "delete" else "deleted environment"
             raise CommandError(f"There is no {kind} of this name: see `keeper environments list`.")
+        as_json = options["format"] == "json"
         if not options.get("yes", True):
-            for words, count in deletion.contents(place):
+            contents = deletion.contents(place)
+            if as_json:
+                counts = {words.lower().replace(" ", "_"): count for words, count in contents}
+                self.stdout.write(json.dumps({"name": name, "done": False, "contents": counts}, indent=2))
+                sys.exit(1)
+            for words, count in contents:
                 self.stdout.write(f"{count:>8,}  {words}")
             raise CommandError("Nothing was done. Add --yes to go on.")
         try:
-            self.stdout.write(self._do(options["act"], actor, place))
+            done = self._do(options["act"], actor, place)
         except AccessError as error:
             raise CommandError(str(error)) from error
+        self.stdout.write(json.dumps({"name": name, "done": True}) if as_json else done)
 
     def _do(self, act: str, actor: Any, place: Environment) -> str:
         if act == "delete":

@@ -1,5 +1,6 @@
 """Issues a service token from the host's shell."""
 
+import json
 import re
 from argparse import ArgumentParser
 from datetime import datetime, timedelta
@@ -8,6 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from core.canonical_json import utc_text
+from core.listing import add_format
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal
 from environments_app.environments.service import find_environment
@@ -20,7 +23,7 @@ _MAX_DIGITS = 5
 
 
 class Command(BaseCommand):
-    help = "Issue a service token and print it alone on standard output; it is shown this once."
+    help = "Issue a service token and print it on standard output, in a text alone; it is shown this once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--environment", help="the environment; left out for --role admin")
@@ -33,11 +36,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--cidr", action="append", default=[], help="a network it may be used from; repeatable"
         )
+        add_format(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         actor = system_principal(is_admin=True)
         try:
-            _, text = issue(
+            token, text = issue(
                 actor=actor,
                 environment=_environment(actor, options["environment"], options["role"]),
                 role=options["role"],
@@ -48,7 +52,12 @@ class Command(BaseCommand):
             )
         except AccessError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(text)
+        if options["format"] == "text":
+            self.stdout.write(text)
+            return
+        expires_at = utc_text(token.expires_at) if token.expires_at else None
+        issued = {"uuid": str(token.uuid), "name": token.name, "expires_at": expires_at, "token": text}
+        self.stdout.write(json.dumps(issued, indent=2))
 
 
 def _environment(actor: Principal, name: str | None, role: str) -> Environment | None:

@@ -1,5 +1,6 @@
 """Creates a trust from the host's shell, for the workloads of a platform."""
 
+import json
 import sys
 from argparse import ArgumentParser, BooleanOptionalAction
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from core.canonical_json import utc_text
+from core.listing import add_format
 from environments_app.authorization.principals import system_principal
 from environments_app.environments.service import find_environment
 from environments_app.errors import AccessError
@@ -61,6 +64,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--cidr", action="append", default=[], help="a network to sign in from; repeatable"
         )
+        add_format(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         actor = system_principal(is_admin=True)
@@ -83,7 +87,12 @@ class Command(BaseCommand):
             )
         except AccessError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(trust.name)
+        if options["format"] == "text":
+            self.stdout.write(trust.name)
+            return
+        expires_at = utc_text(trust.expires_at) if trust.expires_at else None
+        made = {"uuid": str(trust.uuid), "name": trust.name, "expires_at": expires_at}
+        self.stdout.write(json.dumps(made, indent=2))
 
 
 def _claims(pairs: list[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from audit_app.checkpoints.inspection import discontinuities, whole_log
 from audit_app.errors import StreamForked
 from audit_app.integrity.check_registry import Problem
 from audit_app.verification.stream_walker import VerificationStats
+from core.listing import add_format
 from core.progress import add_progress, reported
 from environments_app.authorization.principals import system_principal
 from environments_app.operator_jobs import Extent, problems_of, record_verification
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--no-record", action="store_true", help="write nothing, as on a replica that is read-only"
         )
-        parser.add_argument("--format", choices=["text", "json"], default="text")
+        add_format(parser)
         add_progress(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:

@@ -1,5 +1,6 @@
+import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -72,3 +73,12 @@ def test_it_refuses_what_makes_no_token(
         call_command("issue_token", "--name", "ci", *options)
     assert capsys.readouterr().out == ""
     assert not ServiceToken.objects.exists()
+
+
+def test_programs_read_the_token_with_what_it_is(cast: Cast, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("issue_token", "--role", "admin", "--name", "ops", "--expires-in", "90d", "--format", "json")
+    issued = json.loads(capsys.readouterr().out)
+    token = ServiceToken.objects.get()
+    assert (issued["uuid"], issued["name"]) == (str(token.uuid), "ops")
+    assert datetime.fromisoformat(issued["expires_at"]) == token.expires_at
+    assert authenticate(issued["token"], address="").is_admin

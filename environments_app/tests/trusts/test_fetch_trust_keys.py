@@ -1,5 +1,6 @@
 """The command that has the keys of an issuer fetched."""
 
+import json
 from io import StringIO
 
 import pytest
@@ -31,3 +32,10 @@ def test_keys_that_cannot_be_fetched_are_told_and_nothing_changes(cast: Cast, se
         with pytest.raises(CommandError, match=message):
             call_command("fetch_trust_keys", name)
     assert Trust.objects.get().keys_from is None
+
+
+def test_programs_read_whose_keys_were_fetched(cast: Cast) -> None:
+    issuer, out = Issuer(), StringIO()
+    make_trust(cast, issuer, name="pods")
+    call_command("fetch_trust_keys", "pods", "--format", "json", stdout=out)
+    assert json.loads(out.getvalue()) == {"name": "pods", "issuer": issuer.url}

@@ -1,5 +1,6 @@
 """The command that creates a trust."""
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,8 @@ def test_it_refuses_what_is_not_whole(
     with pytest.raises(CommandError):
         run(keys, *more, **changes)
     assert not Trust.objects.exists()
+
+
+def test_programs_read_what_was_created(cast: Cast, keys: Path) -> None:
+    made = json.loads(run(keys, "--claim=sub=x", "--expires-in=never", "--format=json"))
+    assert made == {"uuid": str(Trust.objects.get().uuid), "name": "pods", "expires_at": None}

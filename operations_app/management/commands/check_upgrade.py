@@ -11,6 +11,7 @@ from django.db import Error as DatabaseProblem
 from django.utils import timezone
 
 from core.db.concurrency import reason_of
+from core.listing import add_format
 from core.ui.times import relative
 from operations_app.backup import service as backups
 from operations_app.health.processes import last_beat
@@ -37,7 +38,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--format", choices=["text", "json"], default="text")
+        add_format(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:

@@ -1,15 +1,18 @@
 """Writes everything that Keeper holds in a form that other programs read, and compares such a file."""
 
 import getpass
+import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.errors import KeyringUnavailable
+from core.listing import add_format
 from environments_app.authorization.principals import system_principal
 from environments_app.models import Environment
 from operations_app.backup.errors import BackupError
@@ -64,11 +67,12 @@ class Command(BaseCommand):
         _add_common(add)
         add = forms.add_parser("verify", help="compare a decrypted file of JSON Lines with what is here")
         add.add_argument("file", help="the file; no value is printed, and none of Keeper's is opened")
+        add_format(add)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Ask, write, and print the counts and what is left out; or compare a file."""
         if options["to"] == "verify":
-            self._verify(options["file"])
+            self._verify(options["file"], options["format"])
             return
         environments = _environments(options["environments"])
         act = {"json": self._json, "dotenv": self._dotenv, "vault": self._vault}[options["to"]]
@@ -76,22 +80,30 @@ class Command(BaseCommand):
             reading = act(environments, options)
         except (ExportError, BackupError, SecretError, SyncError, KeyringUnavailable) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{reading.secrets:,} secrets, {reading.versions:,} versions.")
-        self._list("left out", reading.left_out, "living secrets are left out.")
-        self._list(
-            "deleted", reading.deleted, "deleted secrets are not exported: restore one to take it along."
-        )
+        if options["format"] == "json":
+            counts = {"secrets": reading.secrets, "versions": reading.versions}
+            names = {"left_out": reading.left_out, "deleted": reading.deleted}
+            self.stdout.write(json.dumps(counts | names, indent=2))
+        else:
+            self.stdout.write(f"{reading.secrets:,} secrets, {reading.versions:,} versions.")
+            self._list("left out", reading.left_out, "living secrets are left out.")
+            self._list(
+                "deleted", reading.deleted, "deleted secrets are not exported: restore one to take it along."
+            )
         if reading.left_out or (options["strict"] and reading.deleted):
             sys.exit(LEFT)
 
-    def _verify(self, file: str) -> None:
+    def _verify(self, file: str, form: str) -> None:
         try:
             with KeeperExport(settings={"file": file}, credentials={}) as export:
                 found = compare(export)
         except (SyncError, KeyringUnavailable) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{found.secrets:,} secrets, {found.versions:,} versions in the file.")
-        self._list("differs", found.differences, "differences.")
+        if form == "json":
+            self.stdout.write(json.dumps(asdict(found), indent=2))
+        else:
+            self.stdout.write(f"{found.secrets:,} secrets, {found.versions:,} versions in the file.")
+            self._list("differs", found.differences, "differences.")
         if found.differences:
             sys.exit(LEFT)
 
@@ -138,11 +150,12 @@ class Command(BaseCommand):
 
     def _ask(self, environments: Sequence[Environment], where: str) -> None:
         names = ", ".join(each.name for each in environments)
-        self.stdout.write(f"All values of {names} are written to {where}. Their managers are notified.")
+        self.stderr.write(f"All values of {names} are written to {where}. Their managers are notified.")
         ask_for_name()
 
 
 def _add_common(parser: ArgumentParser) -> None:
+    add_format(parser)
     parser.add_argument("--strict", action="store_true", help="exit with 3 for deleted secrets as well")
     parser.add_argument(
         "--environment", action="append", default=[], dest="environments", help="only this one (default: all)"

@@ -1,10 +1,13 @@
 """Lists what waits since a restore, and releases it, one by one."""
 
+import json
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from core.listing import add_format, listing
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import AccessError
 from operations_app.backup.restore import changed_since, release, waiting
@@ -19,7 +22,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("kind", nargs="?", default="", help="its kind, as listed")
         parser.add_argument("uuid", nargs="?", type=UUID, help="its uuid, as listed")
-
+        add_format(parser)
         parser.add_argument(
             "--probe",
             action="store_true",
@@ -30,6 +33,9 @@ class Command(BaseCommand):
         actor = system_principal(is_admin=True)
         if options["probe"]:
             lines = list(changed_since(actor=actor))
+            if options["format"] == "json":
+                self.stdout.write(json.dumps(lines, indent=2))
+                return
             self.stdout.write("\n".join(lines) or "Nothing is known to have changed since the backup.")
             return
         if options["kind"] and options["uuid"] is None:
@@ -40,6 +46,9 @@ class Command(BaseCommand):
             except AccessError as error:
                 raise CommandError(str(error)) from error
             self.stdout.write("Released.")
+            return
+        if options["format"] == "json":
+            self.stdout.write(listing([asdict(row) for row in waiting(actor=actor)], "json", nothing=""))
             return
         count = 0
         for row in waiting(actor=actor):

@@ -1,9 +1,11 @@
 """Proves a backup, restores it, or tries out whether it would restore."""
 
+import json
 import sys
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from django.db import connection
 
 from audit_app.errors import KeyringUnavailable
 from core.config import variables as config_env
+from core.listing import add_format
 from core.progress import add_progress, reported
 from operations_app.backup.errors import BackupError
 from operations_app.backup.restore import require_room, require_stopped, restore
@@ -48,6 +51,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--yes", action="store_true", help="do not ask: for scripts")
         add_progress(parser)
+        add_format(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         self._step = "opening the backup"
@@ -66,34 +70,44 @@ class Command(BaseCommand):
     def _verify(self, options: dict[str, Any]) -> None:
         with self._reported(options):
             proof = verify_backup(options["file"], self._progress)
-        self._show(proof)
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(_document(proof), indent=2))
+        else:
+            self._show(proof)
         if proof.damaged:
             sys.exit(1)
 
     def _judge(self, checks: Iterable[Check], options: dict[str, Any]) -> None:
         """Print a line for each check and each doubt; exit with 1 if there is one."""
-        start, doubts = time.monotonic(), 0
+        start, found = time.monotonic(), list[Check]()
+        as_json = options["format"] == "json"
         with self._reported(options):
             for check in checks:
-                doubts += len(check.doubts)
+                found.append(check)
                 self._step = f"{check.name} checked"
-                self.stdout.write(
-                    f"{'doubt' if check.doubts else 'ok':6}{check.name:10} {check.said}".rstrip()
-                )
-                for doubt in check.doubts:
-                    self.stdout.write(f"      {doubt}")
-        seconds = time.monotonic() - start
-        verdict = f"{doubts:,} doubts" if doubts else "No doubt is left"
-        self.stdout.write(f"{verdict}, after {seconds:.1f} s.")
+                if not as_json:
+                    self._show_check(check)
+        doubts = sum(len(check.doubts) for check in found)
+        if as_json:
+            document = {"doubts": doubts, "checks": [asdict(check) for check in found]}
+            self.stdout.write(json.dumps(document, indent=2))
+        else:
+            verdict = f"{doubts:,} doubts" if doubts else "No doubt is left"
+            self.stdout.write(f"{verdict}, after {time.monotonic() - start:.1f} s.")
         if doubts:
             sys.exit(1)
+
+    def _show_check(self, check: Check) -> None:
+        self.stdout.write(f"{'doubt' if check.doubts else 'ok':6}{check.name:10} {check.said}".rstrip())
+        for doubt in check.doubts:
+            self.stdout.write(f"      {doubt}")
 
     def _restore(self, options: dict[str, Any]) -> None:
         require_room(replace=options["replace"])
         require_stopped()
         if options["replace"] and not options["yes"]:
             database = f"the {connection.vendor} database {database_name()}"
-            self.stdout.write(f"This destroys what {database} holds, for good.")
+            self.stderr.write(f"This destroys what {database} holds, for good.")
             ask_for_name()
         with self._reported(options):
             result = restore(
@@ -103,6 +117,10 @@ class Command(BaseCommand):
                 progress=self._progress,
             )
         config_env.store_held()
+        if options["format"] == "json":
+            done = {"database": database_name(), "suspended": result.suspended}
+            self.stdout.write(json.dumps(_document(result.proof) | done, indent=2))
+            return
         self._show(result.proof)
         waiting = ", ".join(f"{count:,} of kind {kind}" for kind, count in result.suspended.items())
         self.stdout.write(
@@ -133,3 +151,21 @@ class Command(BaseCommand):
             f"{proof.damaged:,} problems, all of them older than the backup" if proof.damaged else "sound"
         )
         self.stdout.write(f"The backup is genuine, and what it holds is {verdict}.")
+
+
+def _document(proof: Proof) -> dict[str, Any]:
+    manifest = proof.manifest
+    return {
+        "backup": str(manifest.backup),
+        "deployment": str(manifest.deployment),
+        "made_at": manifest.made_at,
+        "sha256": proof.digest,
+        "rows": sum(manifest.counts.values()),
+        "events": proof.tally.events,
+        "streams": proof.tally.streams,
+        "data_keys": proof.data_keys,
+        "keys": [asdict(key) for key in manifest.keys],
+        "sound": not proof.damaged,
+        "damaged": proof.damaged,
+        "problems": [asdict(problem) for problem in proof.problems],
+    }

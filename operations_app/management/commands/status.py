@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from audit_app.events.actions import Outcome
 from core.db.concurrency import reason_of
+from core.listing import add_format
 from core.ui.times import relative
 from environments_app.authorization.principals import system_principal
 from environments_app.models import Alert
@@ -44,7 +45,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--format", choices=["text", "json"], default="text")
+        add_format(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         findings = _findings()

@@ -1,6 +1,7 @@
 """Lists service and personal tokens, finds whose a token is, and revokes one."""
 
 import getpass
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -36,9 +37,10 @@ class Command(BaseCommand):
         add_format(acts.add_parser("find", help="read a token from standard input, and show whose it is"))
         revoked = acts.add_parser("revoke", help="revoke a token at once")
         revoked.add_argument("uuid", type=UUID, help="its uuid, as listed")
+        add_format(revoked)
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        actor = system_principal(is_admin=True)
+        actor, as_json = system_principal(is_admin=True), options["format"] == "json"
         try:
             if options["act"] == "list":
                 rows = [
@@ -51,7 +53,7 @@ class Command(BaseCommand):
                 self.stdout.write(listing([_row(_given())], options["format"], nothing=""))
             else:
                 _revoke(actor, options["uuid"])
-                self.stdout.write("Revoked.")
+                self.stdout.write(json.dumps({"revoked": str(options["uuid"])}) if as_json else "Revoked.")
         except AccessError as error:
             raise CommandError(str(error)) from error
 

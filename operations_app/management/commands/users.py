@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import QuerySet
 
 from core.listing import add_format, listing
 from environments_app.authentication.lockout import accounts_of, locked, unlock
@@ -26,13 +27,14 @@ class Command(BaseCommand):
             ("enable", "let a disabled account sign in again"),
             ("unlock", "forget the failed sign-ins of an account"),
         ):
-            acts.add_parser(name, help=told).add_argument("username")
+            act = acts.add_parser(name, help=told)
+            act.add_argument("username")
+            add_format(act)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         actor = system_principal(is_admin=True)
         if options["act"] == "list":
-            waiting = {user.pk for user in accounts_of(locked(FailedSignIns.objects.all())).values()}
-            rows = [_row(user, is_locked=user.pk in waiting) for user in User.objects.order_by("username")]
+            rows = _rows(User.objects.order_by("username"))
             self.stdout.write(listing(rows, options["format"], nothing="No accounts."))
             return
         try:
@@ -47,7 +49,15 @@ class Command(BaseCommand):
                 unlock(actor=actor, user=user)
         except AccessError as error:
             raise CommandError(str(error)) from error
+        if options["format"] == "json":
+            self.stdout.write(listing(_rows(User.objects.filter(pk=user.pk)), "json", nothing=""))
+            return
         self.stdout.write(f"{user.username} is {_DONE[options['act']]}.")
+
+
+def _rows(users: QuerySet[User]) -> list[dict[str, Any]]:
+    waiting = {user.pk for user in accounts_of(locked(FailedSignIns.objects.all())).values()}
+    return [_row(user, is_locked=user.pk in waiting) for user in users]
 
 
 def _row(user: User, *, is_locked: bool) -> dict[str, Any]:

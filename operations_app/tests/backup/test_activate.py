@@ -1,12 +1,16 @@
 """One installation at a time acts under a deployment: a copy of it stands still until it is activated."""
 
+import json
 import shutil
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.utils import timezone
 from pytest_django import Settings
 
 from audit_app.checkpoints.schedule import anchor_log
@@ -204,3 +208,15 @@ def test_nobody_with_less_than_the_installation_activates_it(cast: Cast) -> None
         with pytest.raises((Forbidden, Invisible)):
             activate_here(actor=cast.principal(who))
     assert not AuditEvent.objects.filter(action="deployment.activate", outcome="allowed").exists()
+
+
+def test_programs_read_whether_it_became_the_active_one(cast: Cast) -> None:
+    def told() -> Any:
+        out = StringIO()
+        call_command("activate", "--yes", "--format", "json", stdout=out)
+        return json.loads(out.getvalue())
+
+    assert told() == {"changed": True, "epoch": 1}
+    again = told()
+    assert (again["changed"], again["epoch"]) == (False, 1)
+    assert datetime.fromisoformat(again["since"]) <= timezone.now()

@@ -1,15 +1,20 @@
 """The folder of backups: the schedule, retention, freshness, and proofs by a process of its own."""
 
+import hashlib
+import json
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -287,3 +292,26 @@ def test_a_request_that_came_with_a_restored_database_is_dropped(cast: Cast, fol
     tasks.carry_out_backup_requests()
     assert backup.list_backups(actor=OPERATOR) == []
     assert not BackupRequest.objects.exists()
+
+
+def test_programs_read_the_file_and_what_its_verification_found(cast: Cast) -> None:
+    def told(*arguments: str) -> Any:
+        out = StringIO()
+        with suppress(SystemExit):
+            call_command("backup", *arguments, stdout=out, stderr=StringIO())
+        return json.loads(out.getvalue())
+
+    made = told("--format", "json")
+    file = Path(made["file"])
+    assert (made["bytes"], made["sha256"]) == (
+        file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest(),
+    )  # fmt: skip
+    # The option is of the command and of its acts alike.
+    sound = {"name": file.name, "sound": True, "reason": ""}
+    assert (
+        told("--format", "json", "verify", file.name)
+        == told("verify", file.name, "--format", "json")
+        == sound
+    )
+    file.write_bytes(file.read_bytes()[:-40])
+    assert told("--format", "json", "verify", file.name)["sound"] is False

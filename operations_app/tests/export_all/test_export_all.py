@@ -588,3 +588,23 @@ def test_a_file_is_compared_with_what_is_here(cast: Cast, folder: Path, events: 
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(CommandError, match="no whole export"):
         run("verify", path)
+
+
+def test_programs_read_the_counts_and_the_question_is_not_among_them(
+    cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def typed(question: str) -> str:
+        sys.stdout.write(question)
+        return database_name()
+
+    monkeypatch.setattr("builtins.input", typed)
+    secret = keep(cast, "gone", VALUE)
+    lifecycle.delete(actor=cast.principal(cast.alice), secret=secret)
+    keep(cast, "stays", VALUE)
+    call_command("export_all", "json", str(folder / "all.jsonl"), "--plain", "--format", "json")
+    told = capsys.readouterr()
+    deleted = [f"{cast.development.name}/gone"]
+    assert json.loads(told.out) == {"secrets": 1, "versions": 1, "left_out": [], "deleted": deleted}
+    assert "Type the name of the database" in told.err
+    call_command("export_all", "verify", str(folder / "all.jsonl"), "--format", "json")
+    assert json.loads(capsys.readouterr().out) == {"secrets": 1, "versions": 1, "differences": []}

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.errors import KeyringUnavailable
+from core.listing import add_format
 from environments_app.models import Environment
 from secrets_app.errors import MigrationRefused
 from secrets_app.key_operations.fernet_import import import_tokens
@@ -29,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--type", default=SecretType.TEXT, choices=SecretType.values, help="of all of them"
         )
-        parser.add_argument("--format", choices=["text", "json"], default="text")
+        add_format(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         environment = Environment.objects.filter(name=options["environment"]).first()

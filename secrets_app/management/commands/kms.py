@@ -2,7 +2,6 @@
 
 import json
 import sys
-from argparse import ArgumentParser
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.errors import KeyringUnavailable
+from core.listing import add_format
 from environments_app.models import Environment
 from secrets_app.errors import KeyRefused, KeyUnavailable
 from secrets_app.key_operations.report import ScopeReport, reports
@@ -32,14 +32,14 @@ class Command(BaseCommand):
         ):
             action = actions.add_parser(name, help=told, description=told)
             action.add_argument("--environment", help="this environment only")
-            _add_format(action)
+            add_format(action)
         told = "wrap data keys under the configured key; with --reencrypt re-seal the values too"
         action = actions.add_parser("rotate", help=told, description=told)
         selection = action.add_mutually_exclusive_group()
         selection.add_argument("--environment", help="this environment only")
         selection.add_argument("--key-id", default="", help="what this key wraps only (ARN, id or alias)")
         action.add_argument("--reencrypt", action="store_true", help="new data keys, values sealed again")
-        _add_format(action)
+        add_format(action)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         environment = options["environment"]
@@ -75,10 +75,6 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(shown))
         if not all(each["ok"] for each in shown):
             sys.exit(1)
-
-
-def _add_format(action: ArgumentParser) -> None:
-    action.add_argument("--format", choices=["text", "json"], default="text")
 
 
 def _report_text(report: ScopeReport) -> str:

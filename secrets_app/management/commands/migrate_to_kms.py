@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.errors import KeyringUnavailable
+from core.listing import add_format
 from environments_app.models import Environment
 from secrets_app.errors import KeyRefused, KeyUnavailable, MigrationRefused
 from secrets_app.key_operations.migration.finalize import Finalised, finalise
@@ -37,7 +38,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--finalize", action="store_true", help="drop the wraps of the key file: no rollback afterwards"
         )
-        parser.add_argument("--format", choices=["text", "json"], default="text")
+        add_format(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         environment = options["environment"]

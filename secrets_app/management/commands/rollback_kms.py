@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.errors import KeyringUnavailable
+from core.listing import add_format
 from secrets_app.errors import KeyRefused, KeyUnavailable, MigrationRefused
 from secrets_app.key_operations.migration.rollback import roll_back
 
@@ -22,7 +23,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("backup_file", type=Path, help="the file that migrate_to_kms named")
-        parser.add_argument("--format", choices=["text", "json"], default="text")
+        add_format(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         try:

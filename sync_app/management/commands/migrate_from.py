@@ -2,13 +2,13 @@
 
 import json
 import sys
-from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from core.listing import add_format
 from environments_app.authorization.policy import Grant
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import AccessError
@@ -62,7 +62,7 @@ class Command(BaseCommand):
             add.add_argument(
                 "--follow", type=int, default=0, metavar="SECONDS", help="look again until stopped"
             )
-            _add_format(add)
+            add_format(add)
         for action, help_text in (
             ("plan", "plan again a migration that has not ended"),
             ("apply", "apply the plan of a migration"),
@@ -83,7 +83,7 @@ class Command(BaseCommand):
                 add.add_argument(
                     "--follow", type=int, default=0, metavar="SECONDS", help="look again until stopped"
                 )
-            _add_format(add)
+            add_format(add)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         self._as_json = options["format"] == "json"
@@ -187,10 +187,6 @@ class Command(BaseCommand):
 
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def _add_format(parser: ArgumentParser) -> None:
-    parser.add_argument("--format", choices=["text", "json"], default="text")
 
 
 def _environment(name: str) -> Environment | None:

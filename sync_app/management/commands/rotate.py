@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit_app.interfaces import KeyringUnavailable
+from core.listing import add_format
 from environments_app.errors import AccessError
 from environments_app.models import Role
 from secrets_app.errors import SecretError
@@ -52,7 +53,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--dry-run", action="store_true", help="look at everything and change nothing")
         parser.add_argument("--reason", default="", help="why, for the audit log")
-        parser.add_argument("--format", choices=["text", "json"], default="text")
+        add_format(parser)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         self._as_json = options["format"] == "json"

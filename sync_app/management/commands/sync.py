@@ -10,6 +10,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from core.canonical_json import Json
+from core.listing import add_format
 from environments_app.authorization.policy import Principal
 from environments_app.errors import AccessError
 from environments_app.models import Environment, Role
@@ -75,10 +76,10 @@ class Command(BaseCommand):
         _action(actions, "check", "look how each secret stands, by metadata only")
         status = actions.add_parser("status", help="show targets, the states of their secrets, last runs")
         status.add_argument("environment", nargs="?", help="this environment only")
-        status.add_argument("--format", choices=["text", "json"], default="text")
+        add_format(status)
         help_text = "make the targets that VAULT_* and AWS_* describe, where they do not exist"
         defaults = actions.add_parser("default-targets", help=help_text, description=help_text)
-        defaults.add_argument("--format", choices=["text", "json"], default="text")
+        add_format(defaults)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         self._as_json = options["format"] == "json"
@@ -180,7 +181,7 @@ def _action(actions: Any, name: str, help_text: str) -> ArgumentParser:
     action: ArgumentParser = actions.add_parser(name, help=help_text, description=help_text)
     action.add_argument("environment", help="the environment's name")
     action.add_argument("target", help="the target's name")
-    action.add_argument("--format", choices=["text", "json"], default="text")
+    add_format(action)
     return action
 
 

@@ -1,5 +1,6 @@
 """`keeper release` lists what waits, and takes one thing at a time."""
 
+import json
 from io import StringIO
 
 import pytest
@@ -39,3 +40,10 @@ def test_administrators_alone_release_and_others_learn_of_none(cast: Cast) -> No
         for person, refusal in ((cast.alice, Forbidden), (cast.root, Invisible)):
             with pytest.raises(refusal):
                 each.release(actor=cast.principal(person), uuid=cast.bob.uuid, since=timezone.now())
+
+
+def test_programs_read_that_nothing_waits(cast: Cast) -> None:
+    for options in ([], ["--probe"]):
+        out = StringIO()
+        call_command("release", *options, "--format", "json", stdout=out)
+        assert json.loads(out.getvalue()) == []

@@ -410,3 +410,24 @@ def waiting_as(name: str, environment: str) -> list[str]:
     call_command("release", stdout=out)
     (line,) = [each for each in out.getvalue().splitlines() if f"{environment}: {name} " in each]
     return line.split()[:2]
+
+
+def test_programs_read_what_was_restored_and_what_waits(cast: Cast, tmp_path: Path) -> None:
+    made = backup_of(cast, tmp_path)
+
+    def told(command: str, *arguments: str) -> Any:
+        out = StringIO()
+        call_command(command, *arguments, "--format", "json", stdout=out, stderr=StringIO())
+        return json.loads(out.getvalue())
+
+    proof = told("backup", "verify", str(made))
+    assert (proof["sound"], proof["damaged"], proof["problems"]) == (True, 0, [])
+    restored = told("restore", str(made), "--replace", "--yes")
+    assert restored.items() >= proof.items()
+    assert restored["suspended"]["membership"] == 5
+    compared = told("restore", str(made), "--compare")
+    assert compared["doubts"] == 0
+    assert {"name": "people", "doubts": []}.items() <= compared["checks"][-2].items()
+    waits = told("release")
+    alice = waiting_as("alice", "development")
+    assert alice in [[row["kind"], row["uuid"]] for row in waits]

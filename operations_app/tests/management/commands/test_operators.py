@@ -205,6 +205,33 @@ def test_an_operator_rejects_a_request_from_the_host(cast: Cast) -> None:
         reject_from_host(actor=cast.principal(cast.root), approval=approval, reason="by the page")
 
 
+@pytest.mark.django_db
+def test_programs_read_what_an_act_did(cast: Cast) -> None:
+    def told(*arguments: str) -> Any:
+        return json.loads(run(*arguments, "--format", "json"))
+
+    token, _ = issue(actor=OPERATOR, environment=cast.development, role="reader", name="build")
+    assert told("tokens", "revoke", str(token.uuid)) == {"revoked": str(token.uuid)}
+    for act, active in (("disable", False), ("enable", True), ("unlock", True)):
+        (account,) = told("users", act, "bob")
+        assert (account["username"], account["active"], account["locked"]) == ("bob", active, False)
+    cast.production.protected = True
+    cast.production.save()
+    with pytest.raises(ApprovalNeeded):
+        update_environment(actor=cast.principal(cast.root), environment=cast.production, protected=False)
+    asked = Approval.objects.get()
+    done = told("approvals", "reject", str(asked.pk), "--reason", "no")
+    assert done == {"id": asked.pk, "state": "refused"}
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("environments", "delete", "development", "--format", "json", stdout=out)
+    planned = json.loads(out.getvalue())
+    assert (ended.value.code, planned["name"], planned["done"]) == (1, "development", False)
+    assert planned["contents"]["memberships"] > 0
+    assert told("environments", "delete", "development", "--yes") == {"name": "development", "done": True}
+    assert told("environments", "restore", "development") == {"name": "development", "done": True}
+
+
 def test_the_help_of_a_command_has_no_options_but_its_own() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "keeper_project.runtime.cli", "tokens", "--help"],
