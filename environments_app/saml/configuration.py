@@ -84,6 +84,8 @@ def _place(path: Path, content: bytes) -> bool:
 ACS_PATH: Final = "/saml/acs"
 LOGOUT_PATH: Final = "/saml/logout"
 METADATA_PATH: Final = "/saml/metadata"
+# By which a provider names a person as it does by SCIM: Okta's and others', then Entra's.
+DIRECTORY_IDS: Final = ("externalId", "http://schemas.microsoft.com/identity/claims/objectidentifier")
 
 
 def load(_request: HttpRequest | None = None) -> SPConfig:
@@ -128,6 +130,7 @@ def _attributes() -> frozenset[str]:
         settings.KEEPER_SAML_EMAIL_ATTRIBUTE,
         settings.KEEPER_SAML_NAME_ATTRIBUTE,
         settings.KEEPER_SAML_GROUPS_ATTRIBUTE,
+        *DIRECTORY_IDS,
     )
     return frozenset(filter(None, names))
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import wraps
 
 from django.conf import settings
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -19,8 +20,9 @@ from environments_app.authentication.sign_in import ProviderSubject, record_deni
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import SignOnRefused, SignOnUnavailable
 from environments_app.models import OIDC_ISSUER, User
+from environments_app.saml.configuration import DIRECTORY_IDS
 from environments_app.saml.protocol.assertion_rules import Statement
-from environments_app.saml.protocol.replay_guard import take
+from environments_app.saml.protocol.replay_guard import is_logged_out, take
 from environments_app.sessions.store import SAML, stored_key
 from environments_app.single_sign_on.account_binding import Vouched
 from environments_app.single_sign_on.answers import (
@@ -33,8 +35,6 @@ from environments_app.single_sign_on.answers import (
 )
 
 logger = logging.getLogger(__name__)
-# The person's permanent id in Microsoft Entra.
-_OBJECT_ID = "http://schemas.microsoft.com/identity/claims/objectidentifier"
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -84,9 +84,13 @@ def acs(request: HttpRequest) -> HttpResponse:
 @_guarded
 def finish(request: HttpRequest) -> HttpResponse:
     """Sign in the browser that asked, and no other."""
-    statement = take(request.GET.get("handle", ""))
+    statement, number = take(request.GET.get("handle", ""))
     try:
         target = _complete(request, statement)
+        # The session is stored, then this is asked: a logout ends the sessions that it finds.
+        if is_logged_out(statement, since=number):
+            logout(request)
+            raise SignOnRefused("saml-session-ended", "Your session was ended meanwhile. Sign in again.")
     except SignOnRefused as error:
         record_denied(
             request, User.objects.bound_to(statement.issuer, statement.name_id), reason=error.reason
@@ -170,7 +174,7 @@ def answer_of(statement: Statement) -> Answer:
             email=_first(statement, settings.KEEPER_SAML_EMAIL_ATTRIBUTE),
             display_name=_first(statement, settings.KEEPER_SAML_NAME_ATTRIBUTE),
             creates=settings.KEEPER_SAML_CREATE_USERS,
-            directory_id=_first(statement, "externalId") or _first(statement, _OBJECT_ID),
+            directory_id=next(filter(None, (_first(statement, name) for name in DIRECTORY_IDS)), ""),
         ),
         groups=frozenset(statement.attributes.get(settings.KEEPER_SAML_GROUPS_ATTRIBUTE, [])),
         subject=ProviderSubject(

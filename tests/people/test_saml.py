@@ -31,6 +31,7 @@ from environments_app.single_sign_on.group_mapping import map_group, unmap_group
 from environments_app.tests.cast import PASSWORD, Cast
 from environments_app.tokens.personal import issue_personal
 from environments_app.users import accounts
+from tests.people.test_scim import Scim
 from tests.saml_idp.provider import (
     ISSUER,
     Answer,
@@ -155,6 +156,53 @@ def test_an_answer_signs_in_and_leads_where_one_wanted_to_go(
     (event,) = events(Action.SIGN_IN)
     assert (event.actor_name, event.outcome) == (ALICE, "allowed")
     assert ISSUER in event.details
+
+
+# As Okta sends an empty field of a profile, ADFS and Microsoft Entra a typed one, and others any.
+TYPED = (
+    '<saml:AttributeValue xmlns:xs="http://www.w3.org/2001/XMLSchema"'
+    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="xs:string"/>',
+    '<saml:AttributeValue xmlns:xs="http://www.w3.org/2001/XMLSchema"'
+    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="xs:string"></saml:AttributeValue>',
+    '<saml:AttributeValue xmlns:tn="http://www.w3.org/2001/XMLSchema"'
+    ' xmlns:a="http://www.w3.org/2001/XMLSchema-instance" a:type="tn:boolean">true</saml:AttributeValue>',
+    '<saml:AttributeValue xmlns:b="http://www.w3.org/2001/XMLSchema"'
+    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="b:anyType">x</saml:AttributeValue>',
+    '<saml:AttributeValue xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:nil="true"/>',
+    "<saml:AttributeValue/>",
+)
+
+
+@pytest.mark.parametrize("value", TYPED)
+def test_a_value_may_be_typed_or_empty(cast: Cast, client: Client, provider: Provider, value: str) -> None:
+    def added(text: str) -> str:
+        plain = "<saml:AttributeValue>one</saml:AttributeValue>"
+        assert plain in text
+        return text.replace(plain, value)
+
+    answer = replace(ask(client), attributes={"displayName": ["one"]})
+    follow(client, post(provider.respond(answer, before=added)))
+    assert who(client) == ALICE
+
+
+def test_an_answer_that_breaks_the_schema_is_refused(cast: Cast, client: Client, provider: Provider) -> None:
+    def added(text: str) -> str:
+        return text.replace("<saml:AuthnContext>", '<saml:AuthnContext Class="none">')
+
+    refused(post(provider.respond(ask(client), before=added)), "saml-malformed")
+
+
+@pytest.mark.parametrize(
+    "attribute", ["externalId", "http://schemas.microsoft.com/identity/claims/objectidentifier"]
+)
+def test_the_directorys_name_of_a_person_proves_whose_provisioned_account_it_is(
+    cast: Cast, client: Client, provider: Provider, attribute: str
+) -> None:
+    scim = Scim(cast, name="Corp", issuer="saml")
+    _, user = scim.created("sam@example.com", externalId="00u7")
+    refused(sign_in(client, provider, attributes={attribute: ["00u8"]}), "saml-not-provisioned")
+    sign_in(client, provider, attributes={attribute: ["00u7"]})
+    assert who(client) == user.username
 
 
 def test_it_finds_the_same_account_again(cast: Cast, provider: Provider) -> None:
@@ -758,6 +806,25 @@ def test_a_logout_at_the_provider_ends_the_session_that_it_names(
     (event,) = events(Action.SESSION_END)
     assert (event.object_name, event.actor_kind) == (ALICE, "system")
     assert '"sessions":1' in event.details
+
+
+@pytest.mark.parametrize(
+    ("indexes", "signs_in"), [((), False), (("session-1",), False), (("session-2",), True)]
+)
+def test_a_logout_ends_a_session_whose_answer_came_before_and_that_begins_after_it(
+    cast: Cast, client: Client, provider: Provider, indexes: tuple[str, ...], *, signs_in: bool
+) -> None:
+    sign_in(Client(), provider)
+    answered = post(provider.respond(ask(client)))
+    asked = Logout(destination=SLO, name_id=ALICE, session_indexes=indexes)
+    assert Client().get(f"/saml/logout?{provider.logout(asked)}").status_code == 302
+    finished = follow(client, answered)
+    assert (who(client) == ALICE) is signs_in
+    if not signs_in:
+        refused(finished, "saml-session-ended")
+        # One that begins after it is another one.
+        sign_in(client, provider)
+        assert who(client) == ALICE
 
 
 @pytest.mark.parametrize(("bits", "ends"), [(224, False), (256, True), (384, True), (512, True)])

@@ -15,9 +15,11 @@ from environments_app.authorization.rows import lock_authentic
 from environments_app.errors import SignOnRefused, Tampered
 from environments_app.models import SamlAssertion
 from environments_app.saml.protocol.assertion_rules import Statement
+from environments_app.saml.protocol.logout import LogoutRequest
 
 # The browser follows a redirect at once.
 _HANDLE_SECONDS: Final = 120
+_INDEXES: Final = "session_indexes"
 # An assertion answers a request, which is refused when it is older than its lifetime.
 _ASSERTION_KEPT_FOR: Final = timedelta(seconds=2 * LIFETIME_SECONDS)
 
@@ -43,13 +45,18 @@ def accept(statement: Statement) -> str:
     return handle
 
 
-def use_logout(*, issuer: str, id: str) -> None:
+def use_logout(logout: LogoutRequest) -> None:
     """Consume a logout request of the provider. Raises SignOnRefused if it was used before."""
-    name = f"logout\n{issuer}\n{id}"
+    name = f"logout\n{logout.issuer}\n{logout.id}"
     row = SamlAssertion(
         assertion=_digest(name),
         request=_digest(f"request of {name}"),
         handle=_digest(secrets.token_urlsafe(32)),
+        statement={
+            "issuer": logout.issuer,
+            "name_id": logout.name_id,
+            _INDEXES: list(logout.session_indexes),
+        },
         received_at=timezone.now(),
         finished_at=timezone.now(),
     )
@@ -60,8 +67,19 @@ def use_logout(*, issuer: str, id: str) -> None:
         raise SignOnRefused("saml-replay", "This logout was used before.") from error
 
 
-def take(handle: str) -> Statement:
-    """Return the content of an accepted assertion, once, and remove it.
+def is_logged_out(statement: Statement, *, since: int) -> bool:
+    """Return whether the provider ended the session of an assertion after that of number `since` came."""
+    later = SamlAssertion.objects.filter(pk__gt=since, finished_at__isnull=False)
+    return any(
+        _INDEXES in told
+        and (told["issuer"], told["name_id"]) == (statement.issuer, statement.name_id)
+        and (not told[_INDEXES] or not statement.session_index or statement.session_index in told[_INDEXES])
+        for told in later.values_list("statement", flat=True)
+    )
+
+
+def take(handle: str) -> tuple[Statement, int]:
+    """Return the content of an accepted assertion and its number, once, and remove the content.
 
     Raises SignOnRefused if there is no such handle, or it was taken, or too much time went by.
     """
@@ -78,7 +96,7 @@ def take(handle: str) -> Statement:
             stored.save(update_fields=["finished_at", "statement"])
     except Tampered as error:
         raise _over() from error
-    return statement
+    return statement, row.pk
 
 
 def purge() -> int:
