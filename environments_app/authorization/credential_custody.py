@@ -25,8 +25,8 @@ from environments_app.models import Environment, ServiceToken, User
 CUSTODY: Final[Mapping[Action, str]] = MappingProxyType(
     {
         Action.USER_CREATE: "chose the first password, or the address of the invitation",
-        Action.USER_CHANGE: "replaced the password or the second factor, invited, restored, enabled it, or "
-        "handed it over to a SCIM client",
+        Action.USER_CHANGE: "replaced the password or the second factor, invited, restored, enabled it, handed "
+        "it over to a SCIM client, or changed the external ID by which it signs in first",
         Action.TOKEN_ISSUE: "has seen the text of the token",
         Action.TRUST_CREATE: "chose whose JWTs are accepted",
         Action.TRUST_CHANGE: "chose whose JWTs are accepted",
@@ -42,8 +42,10 @@ ENDED: Final = "ended"
 NARROWS: Final = "narrows"
 # In the event of an account that was handed over: the tokens of its client, which stand behind it as well.
 HANDED_TO: Final = "handed_to"
+# In the event of an account whose external ID its SCIM client changed: whoever proves it signs in there.
+RENAMED: Final = "external_id"
 # The details of a changed account after which its actor could sign in as it.
-_TAKEOVERS: Final = frozenset({"password", "second_factor", "restored", HANDED_TO})
+_TAKEOVERS: Final = frozenset({"password", "second_factor", "restored", HANDED_TO, RENAMED})
 _LATEST: Final = 2**63 - 1
 _OF_TRUSTS: Final = (Action.TRUST_CREATE, Action.TRUST_CHANGE)
 _READ: Final = (*CUSTODY.keys() - {Action.TRUST_SIGN_IN}, Action.ACCESS_CONFIRM, Action.APPROVAL_ASK)

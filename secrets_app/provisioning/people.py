@@ -16,8 +16,10 @@ from django.db import IntegrityError
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from audit_app.events.actions import Action
+from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.row_authentication import verified_rows
+from audit_app.models import AuditEvent
+from environments_app.authorization.credential_custody import RENAMED
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.rows import lock_authentic, require_authentic
 from environments_app.errors import Conflict, Invisible, LastAdministrator, NameInUse
@@ -198,14 +200,15 @@ def _change(actor: Principal, row: ProvisionedUser, before: Attributes, wanted: 
     if is_renamed:
         _require_renamable(row, external_id)
     # First, so that a return in the same request does not lift it.
-    suspends = is_renamed and _suspend_renamed(actor, user)
+    if is_renamed:
+        _suspend_renamed(actor, user)
     if ends:
         row.ended_here = row.ended_here or user.is_active
         _end(actor, row.client, user)
     elif returns:
         _let_return(actor, user, row)
-    if suspends:
-        record_user(actor, user, {"external_id": "changed"})
+    if is_renamed:
+        record_user(actor, user, {RENAMED: "changed"})
     _describe(actor, user, wanted)
     fields = sorted(name for name in {*before, *wanted} if before.get(name) != wanted.get(name))
     row.user_name, row.external_id, row.attributes = _folded(wanted), external_id, wanted
@@ -325,20 +328,23 @@ def _require_renamable(row: ProvisionedUser, external_id: str | None) -> None:
         )
 
 
-def _suspend_renamed(actor: Principal, user: User) -> bool:
-    """Suspend an account that another person could sign in with from now on, and return whether it is.
+def _suspend_renamed(actor: Principal, user: User) -> None:
+    """Suspend an account that another person could sign in with from now on.
 
-    One without access is not. An account that ended counts as one with access: its groups may be gone.
+    One without access is not, unless a manager confirmed it: the client takes it out of its groups and puts
+    it back. An account that ended counts as one with access: its groups may be gone.
     """
     has_access = Membership.objects.filter(Q(user=user) | Q(group__group_members__user=user)).exists()
-    if user.suspended_at is None and not has_access:
-        return False
+    confirmed = AuditEvent.objects.filter(
+        object_uuid=user.uuid, action=Action.ACCESS_CONFIRM, outcome=Outcome.ALLOWED
+    )
+    if user.suspended_at is None and not has_access and not confirmed.exists():
+        return
     # A new moment, also where it is suspended: no return lifts it, and no earlier confirmation counts.
     user.suspended_at = timezone.now()
     if user.is_active:
         tell_suspended(actor, user, f"{actor.name} changed the external ID that {user.username} signs in by.")
     user.save(update_fields=["suspended_at"])
-    return True
 
 
 def _end(actor: Principal, client: ScimClient, user: User) -> None:

@@ -20,6 +20,7 @@ from pytest_django import Settings
 from audit_app.events.actions import Action, Outcome
 from audit_app.integrity.check_registry import run_checks
 from audit_app.models import AuditEvent
+from environments_app.authorization.credential_custody import CustodyGraph
 from environments_app.authorization.policy import Principal
 from environments_app.authorization.principals import system_principal, token_principal, user_principal
 from environments_app.authorization.rows import lock_authentic
@@ -770,6 +771,44 @@ def test_what_managers_confirmed_before_is_no_word_about_another_external_id(
     assert {each.role for each in user_principal(user).grants} == {"editor"}
     linked.patch(key, _RENAMED)
     assert {each.role for each in user_principal(User.objects.get(pk=user.pk)).grants} == {"viewer"}
+
+
+def filled(scim: Scim, *keys: str) -> None:
+    """Let the client's group have these members and no others."""
+    body = {"schemas": [GROUP.urn], "displayName": "Ops", "members": [{"value": key} for key in keys]}
+    assert scim.call("put", f"/Groups/{ProvisionedGroup.objects.get().uuid}", body).status_code == 200
+
+
+def test_a_confirmed_account_becomes_nobody_elses_by_a_way_out_of_its_group(cast: Cast, linked: Scim) -> None:
+    key, user = linked.created(externalId="00u1")
+    in_its_group(cast, linked, key)
+    alice, place = cast.principal(cast.alice), cast.development
+    confirm_account(actor=alice, environment=place, user=user, since=None)
+    assert CustodyGraph().behind(user.uuid, environment=place) == {user.uuid}
+    filled(linked)
+    assert linked.patch(key, _RENAMED).status_code == 200
+    filled(linked, key)
+    assert sign_on("mallory") == user
+    assert {each.role for each in user_principal(User.objects.get(pk=user.pk)).grants} == {"viewer"}
+    # Whoever has the client's token could be this person.
+    assert {linked.token.uuid, cast.root.uuid} <= CustodyGraph().behind(user.uuid, environment=place)
+
+
+def test_who_changed_an_external_id_stands_behind_the_account_beside_who_made_it(
+    cast: Cast, linked: Scim
+) -> None:
+    """The client's token of another administrator, who made nothing of it before."""
+    key, user = linked.created(externalId="00u1")
+    other = User.objects.create_user("other", role="admin")
+    rotated, linked.text = scim_clients.issue_client_token(
+        actor=user_principal(other).proven(), client=linked.row
+    )
+    assert other.uuid not in CustodyGraph().behind(user.uuid, environment=None)
+    assert linked.patch(key, _RENAMED).status_code == 200
+    user.refresh_from_db()
+    assert {rotated.uuid, other.uuid} <= CustodyGraph().behind(user.uuid, environment=None)
+    # Nobody had given it anything, and nobody's word is about it.
+    assert user.suspended_at is None
 
 
 def test_a_deleted_person_who_is_created_disabled_returns_with_names_alone(cast: Cast, scim: Scim) -> None:
