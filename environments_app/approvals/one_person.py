@@ -26,20 +26,29 @@ def who_could_be_whom(users: Iterable[User], environment: Environment | None) ->
 def way_apart(users: Iterable[User], environment: Environment | None) -> str:
     """Return what makes these accounts count as people of their own, as sentences; nothing if they do."""
     custody, by_host = CustodyGraph(), list[str]()
-    by_manager = list[str]()
+    by_manager, by_nobody = list[str](), list[str]()
     for user in users:
         if not custody.others_behind(user.uuid, environment=environment):
             continue
         managers = confirmers(user, environment, custody) if environment else []
         if managers:
             by_manager.append(f"{named(managers, 'or')} can confirm {user.username} on the page Access.")
-        else:
+        elif user.saml_issuer is None:
             by_host.append(user.username)
+        else:
+            by_nobody.append(user.username)
     if by_manager:
         return " ".join(by_manager[:_NAMED])
+    who = f"No manager of {environment.name} can confirm" if environment else "Nobody can confirm"
+    if by_nobody and environment:
+        return (
+            f"{who} {named(by_nobody, 'or')}, whom single sign-on lets in. Make another person manager, who "
+            "could sign in as none of them: they confirm on the page Access."
+        )
+    if by_nobody:
+        return f"{who} {named(by_nobody, 'or')}, whom single sign-on lets in: ask another person."
     if not by_host:
         return ""
-    who = f"No manager of {environment.name} can confirm" if environment else "Nobody can confirm"
     return (
         f"{who} {named(by_host, 'or')}. Run this on the host: keeper changepassword {by_host[0]}. "
         f"Then {by_host[0]} counts as a person of their own, after signing in with the printed password and "

@@ -63,8 +63,8 @@ _ANOTHER: Final = "Another manager of the environment must review this request."
 _COULD_BE_ONE: Final = (
     "You could have made this request as well: you and its requester hold the same account, token or trust, "
     "or one person made or reset both accounts. Ask another approver. A manager confirms an account on "
-    "the environment's page Access. Where none can, keeper changepassword NAME on the host gives it to its "
-    "person."
+    "the environment's page Access. Where none can, keeper changepassword NAME on the host gives a local "
+    "account to its person; one of single sign-on is confirmed by another person who becomes manager."
 )
 
 

@@ -16,6 +16,7 @@ from audit_app.recording.drafts import AuditObject
 from environments_app.access_requests import decisions
 from environments_app.access_requests import service as access_requests
 from environments_app.approvals import service as approvals
+from environments_app.approvals.one_person import way_apart
 from environments_app.authentication import second_factor
 from environments_app.authorization.credential_custody import CUSTODY, CustodyGraph
 from environments_app.authorization.effective_access import held_accounts
@@ -394,6 +395,34 @@ def test_hats_of_one_person_are_not_enough_people_to_protect_by(cast: Cast) -> N
     # An outsider is named as who can confirm.
     with pytest.raises(InvalidField, match="erin can confirm puppet on the page Access"):
         environments.update_environment(actor=root, environment=place, protected=True, approvals_required=2)
+    environments.update_environment(actor=cast.principal(cast.root), environment=place, protected=True)
+
+
+def test_an_account_of_single_sign_on_is_confirmed_by_another_person_and_not_on_the_host(cast: Cast) -> None:
+    """As one that a SCIM client made: `keeper changepassword` refuses it."""
+    place = Environment.objects.create(name="lone")
+    puppet = accounts.create_user(actor=cast.principal(cast.root), username="puppet", password=NEW)
+    User.objects.filter(pk=puppet.pk).update(
+        saml_issuer="saml", saml_name_id="puppet", temporary_since=None, password="!"
+    )
+    User.objects.get(pk=puppet.pk).save()
+    for user in (puppet, cast.root):
+        Membership.objects.create(environment=place, user=user, role=Role.MANAGER)
+    with pytest.raises(InvalidField) as refused:
+        environments.update_environment(actor=cast.principal(cast.root), environment=place, protected=True)
+    assert "Make another person manager, who could sign in as none of them" in str(refused.value)
+    assert "changepassword" not in str(refused.value)
+    puppet = User.objects.get(pk=puppet.pk)
+    assert "ask another person" in way_apart([puppet], None)
+    client = Client()
+    client.force_login(cast.root, backend="environments_app.users.password_backend.LocalBackend")
+    page = client.get("/environments/lone/access").content.decode()
+    assert "Make another person manager" in page
+    assert "changepassword" not in page
+    Membership.objects.create(environment=place, user=cast.erin, role=Role.MANAGER)
+    suspensions.confirm_account(
+        actor=cast.principal(cast.erin), environment=place, user=puppet, since=puppet.suspended_at
+    )
     environments.update_environment(actor=cast.principal(cast.root), environment=place, protected=True)
 
 
