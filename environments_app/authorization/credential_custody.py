@@ -25,8 +25,8 @@ from environments_app.models import Environment, ServiceToken, User
 CUSTODY: Final[Mapping[Action, str]] = MappingProxyType(
     {
         Action.USER_CREATE: "chose the first password, or the address of the invitation",
-        Action.USER_CHANGE: "replaced the password or the second factor, invited, restored, enabled it, handed "
-        "it over to a SCIM client, or changed the external ID by which it signs in first",
+        Action.USER_CHANGE: "replaced the password or the second factor, invited, restored, enabled it, "
+        "handed it over to a SCIM client, or changed the external ID by which it signs in first",
         Action.TOKEN_ISSUE: "has seen the text of the token",
         Action.TRUST_CREATE: "chose whose JWTs are accepted",
         Action.TRUST_CHANGE: "chose whose JWTs are accepted",

@@ -38,8 +38,8 @@ from environments_app.saml.protocol.xml_document import (
 from environments_app.sessions.service import end_provider_sessions
 
 _FIELD: Final = "SAMLResponse"
-# pysaml2 holds a copy that it wrote of its own against the schema. The copy lacks the namespaces that only the
-# type of a value names, as ADFS and Okta send it (IdentityPython/pysaml2#1025). So what was sent is held against it.
+# pysaml2 validates a copy that it wrote itself. The copy lacks the namespaces that only the type of a value
+# names, as ADFS and Okta send it (IdentityPython/pysaml2#1025). So Keeper validates what was sent.
 sigver.validate_doc_with_schema = str
 _UNVERIFIED: Final = "The signature of the identity provider could not be verified."
 

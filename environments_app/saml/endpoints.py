@@ -87,10 +87,7 @@ def finish(request: HttpRequest) -> HttpResponse:
     statement, number = take(request.GET.get("handle", ""))
     try:
         target = _complete(request, statement)
-        # The session is stored, then this is asked: a logout ends the sessions that it finds.
-        if is_logged_out(statement, since=number):
-            logout(request)
-            raise SignOnRefused("saml-session-ended", "Your session was ended meanwhile. Sign in again.")
+        _require_not_logged_out(request, statement, since=number)
     except SignOnRefused as error:
         record_denied(
             request, User.objects.bound_to(statement.issuer, statement.name_id), reason=error.reason
@@ -158,6 +155,16 @@ def _complete(request: HttpRequest, statement: Statement) -> str:
             "saml-other-browser", "This sign-in was started in another browser, or long ago. Sign in again."
         )
     return complete(request, answer_of(statement), pending)
+
+
+def _require_not_logged_out(request: HttpRequest, statement: Statement, *, since: int) -> None:
+    """End the session that was stored, where the provider has ended its own since its answer came.
+
+    Asked after the session is stored: a logout ends the sessions that it finds. Raises SignOnRefused.
+    """
+    if is_logged_out(statement, since=since):
+        logout(request)
+        raise SignOnRefused("saml-session-ended", "Your session was ended meanwhile. Sign in again.")
 
 
 def answer_of(statement: Statement) -> Answer:

@@ -158,17 +158,14 @@ def test_an_answer_signs_in_and_leads_where_one_wanted_to_go(
     assert ISSUER in event.details
 
 
+XS, XSI = "http://www.w3.org/2001/XMLSchema", "http://www.w3.org/2001/XMLSchema-instance"
 # As Okta sends an empty field of a profile, ADFS and Microsoft Entra a typed one, and others any.
 TYPED = (
-    '<saml:AttributeValue xmlns:xs="http://www.w3.org/2001/XMLSchema"'
-    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="xs:string"/>',
-    '<saml:AttributeValue xmlns:xs="http://www.w3.org/2001/XMLSchema"'
-    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="xs:string"></saml:AttributeValue>',
-    '<saml:AttributeValue xmlns:tn="http://www.w3.org/2001/XMLSchema"'
-    ' xmlns:a="http://www.w3.org/2001/XMLSchema-instance" a:type="tn:boolean">true</saml:AttributeValue>',
-    '<saml:AttributeValue xmlns:b="http://www.w3.org/2001/XMLSchema"'
-    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="b:anyType">x</saml:AttributeValue>',
-    '<saml:AttributeValue xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:nil="true"/>',
+    f'<saml:AttributeValue xmlns:xs="{XS}" xmlns:xsi="{XSI}" xsi:type="xs:string"/>',
+    f'<saml:AttributeValue xmlns:xs="{XS}" xmlns:xsi="{XSI}" xsi:type="xs:string"></saml:AttributeValue>',
+    f'<saml:AttributeValue xmlns:tn="{XS}" xmlns:a="{XSI}" a:type="tn:boolean">true</saml:AttributeValue>',
+    f'<saml:AttributeValue xmlns:b="{XS}" xmlns:xsi="{XSI}" xsi:type="b:anyType">x</saml:AttributeValue>',
+    f'<saml:AttributeValue xmlns:xsi="{XSI}" xsi:nil="true"/>',
     "<saml:AttributeValue/>",
 )
 

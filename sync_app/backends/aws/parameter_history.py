@@ -10,6 +10,7 @@ from typing import Any, Final
 from sync_app.backends.aws.errors import NotFound
 from sync_app.backends.aws.metadata import parse_parameter
 from sync_app.backends.observations import SecretMetadata, version_time
+from sync_app.backends.pages import listed
 from sync_app.errors import OVERWROTE, Overwritten
 
 SECURE: Final = "SecureString"
@@ -33,19 +34,19 @@ def read_parameter(
 
 def read_history(client: Any, ask: Ask, path: str, *, decrypt: bool = True) -> Iterator[Mapping[str, Any]]:
     """Yield the versions that AWS keeps (100), from the oldest on, with readable values if `decrypt`."""
-    token: dict[str, str] = {}
-    while True:
+
+    def ask_page(token: str) -> tuple[Any, str | None]:
+        options = {"NextToken": token} if token else {}
         get = functools.partial(
-            client.get_parameter_history, Name=path, WithDecryption=decrypt, MaxResults=_PAGE, **token
+            client.get_parameter_history, Name=path, WithDecryption=decrypt, MaxResults=_PAGE, **options
         )
         try:
             page = ask("ssm:GetParameterHistory", get)
         except NotFound:
-            return
-        yield from page["Parameters"]
-        if not page.get("NextToken"):
-            return
-        token = {"NextToken": page["NextToken"]}
+            return [], None
+        return page["Parameters"], page.get("NextToken")
+
+    return listed(ask_page)
 
 
 def write_back(

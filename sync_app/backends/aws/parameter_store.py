@@ -36,6 +36,7 @@ from sync_app.backends.observations import (
     version_matches,
     version_number,
 )
+from sync_app.backends.pages import listed
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,
@@ -124,17 +125,11 @@ class AwsParameterStore(AwsBackend, Overwrites):
 
     def list_secrets(self) -> Iterator[SecretMetadata]:
         """Yield what DescribeParameters shows, 50 a page, each with its tags; no value is read."""
-        token = ""
-        while True:
-            page = self._describe(self._below(), token=token)
-            for entry in page["Parameters"]:
-                name = self._prefix.name(entry["Name"].removeprefix("/"))
-                seen = self._with_mark(name, entry) if name else None
-                if seen is not None:
-                    yield seen
-            token = page.get("NextToken") or ""
-            if not token:
-                return
+        for entry in listed(functools.partial(self._described, self._below())):
+            name = self._prefix.name(entry["Name"].removeprefix("/"))
+            seen = self._with_mark(name, entry) if name else None
+            if seen is not None:
+                yield seen
 
     def get_metadata(self, name: str) -> SecretMetadata:
         entry = self._read(self._path(name))
@@ -147,17 +142,11 @@ class AwsParameterStore(AwsBackend, Overwrites):
         found = {}
         ordered = sorted(paths)
         for start in range(0, len(ordered), _PAGE):
-            token = ""
             chosen = {"Key": "Name", "Values": ordered[start : start + _PAGE]}
-            while True:
-                page = self._describe(chosen, token=token)
-                for entry in page["Parameters"]:
-                    name = paths.get(entry["Name"], "")
-                    if name and (seen := self._with_mark(name, entry)) is not None:
-                        found[name] = seen
-                token = page.get("NextToken") or ""
-                if not token:
-                    break
+            for entry in listed(functools.partial(self._described, chosen)):
+                name = paths.get(entry["Name"], "")
+                if name and (seen := self._with_mark(name, entry)) is not None:
+                    found[name] = seen
         return found
 
     def read_value(self, name: str) -> SecretValue | None:
@@ -266,6 +255,10 @@ class AwsParameterStore(AwsBackend, Overwrites):
 
     def _below(self) -> dict[str, Any]:
         return {"Key": "Path", "Option": "Recursive", "Values": [f"/{self._prefix.text}"]}
+
+    def _described(self, chosen: Mapping[str, Any], token: str) -> tuple[Any, str | None]:
+        page = self._describe(chosen, token=token)
+        return page["Parameters"], page.get("NextToken")
 
     def _describe(self, chosen: Mapping[str, Any], *, token: str = "", most: int = _PAGE) -> Any:
         options = {"NextToken": token} if token else {}

@@ -30,6 +30,7 @@ from sync_app.backends.aws.metadata import (
 from sync_app.backends.base import Pending
 from sync_app.backends.capabilities import Capabilities, FormField, Permission, fill_defaults
 from sync_app.backends.observations import MARK_KEYS, Mark, SecretMetadata, SecretValue
+from sync_app.backends.pages import listed
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,
@@ -114,16 +115,14 @@ class AwsSecretsManager(AwsBackend, Pending):
 
     def list_secrets(self) -> Iterator[SecretMetadata]:
         """Yield what ListSecrets shows, 100 a page; no value is read."""
-        token: dict[str, Any] = {}
-        while True:
+
+        def ask(token: str) -> tuple[Any, str | None]:
             page = self._aws.call("ListSecrets", functools.partial(self._list_page, token))
-            for entry in page["SecretList"]:
-                name = self._prefix.name(entry["Name"])
-                if name:
-                    yield parse_list_entry(name, entry)
-            if not page.get("NextToken"):
-                return
-            token = {"NextToken": page["NextToken"]}
+            return page["SecretList"], page.get("NextToken")
+
+        for entry in listed(ask):
+            if name := self._prefix.name(entry["Name"]):
+                yield parse_list_entry(name, entry)
 
     def get_metadata(self, name: str) -> SecretMetadata:
         path = self._path(name)
@@ -137,7 +136,7 @@ class AwsSecretsManager(AwsBackend, Pending):
         """
         found: dict[str, SecretMetadata] = {}
         filters = [{"Key": "name", "Values": self._common_prefixes(names)}]
-        token: dict[str, Any] = {}
+        token = ""
         for _ in range(2 + len(names) // self.page_size):
             page = self._aws.call("ListSecrets", functools.partial(self._list_page, token, filters))
             for entry in page["SecretList"]:
@@ -146,7 +145,7 @@ class AwsSecretsManager(AwsBackend, Pending):
                     found[seen.name] = seen
             if not page.get("NextToken") or len(found) == len(names):
                 break
-            token = {"NextToken": page["NextToken"]}
+            token = page["NextToken"]
         return found
 
     def read_value(self, name: str) -> SecretValue | None:
@@ -295,11 +294,10 @@ class AwsSecretsManager(AwsBackend, Pending):
         # Any beginning will do, not only whole segments.
         return [os.path.commonprefix(group) for group in groups]  # noqa: RUF071
 
-    def _list_page(self, token: dict[str, Any], filters: Sequence[Any] = ()) -> Any:
+    def _list_page(self, token: str, filters: Sequence[Any] = ()) -> Any:
         chosen = {"Filters": filters} if filters else self._filters()
-        return self._client.list_secrets(
-            MaxResults=self.page_size, IncludePlannedDeletion=True, **chosen, **token
-        )
+        chosen |= {"NextToken": token} if token else {}
+        return self._client.list_secrets(MaxResults=self.page_size, IncludePlannedDeletion=True, **chosen)
 
     def _describe(self, name: str, secret_id: str) -> SecretMetadata | None:
         try:

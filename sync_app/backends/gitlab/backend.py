@@ -33,6 +33,7 @@ from sync_app.backends.gitlab.variables import (
     parse_metadata,
 )
 from sync_app.backends.observations import Mark, SecretMetadata, SecretValue
+from sync_app.backends.pages import listed
 from sync_app.backends.rest import NotFound, RestAnswer, RestClient, VariableBackend, refuse_unreadable
 from sync_app.errors import (
     BadDestination,
@@ -199,17 +200,19 @@ class GitLabVariables(VariableBackend):
 
     def list_secrets(self) -> Iterator[SecretMetadata]:
         """Yield the variables with the scope and the prefix, 100 a page; GitLab lists values, too."""
-        number = "1"
-        while number:
-            answer = self._ask_place("/variables", {"per_page": str(self.page_size), "page": number})
+
+        def ask(number: str) -> tuple[Any, str | None]:
+            query = {"per_page": str(self.page_size), "page": number or "1"}
+            answer = self._ask_place("/variables", query)
             self._note_version(answer.content)
             if any(found["environment_scope"] != _EVERYWHERE for found in answer.content):
                 self._has_scopes = True
-            for found in answer.content:
-                name = self._names.name(found["key"])
-                if name is not None and found["environment_scope"] == self._scope:
-                    yield self._parse(name, found)
-            number = answer.headers["X-Next-Page"]
+            return answer.content, answer.headers["X-Next-Page"]
+
+        for found in listed(ask):
+            name = self._names.name(found["key"])
+            if name is not None and found["environment_scope"] == self._scope:
+                yield self._parse(name, found)
 
     def read_value(self, name: str) -> SecretValue | None:
         """Return the value of a variable, unless it is a hidden one."""

@@ -39,6 +39,7 @@ from sync_app.backends.kubernetes.workloads import KINDS, restart_workloads
 from sync_app.backends.names import Prefix
 from sync_app.backends.objects import includes, parse_object
 from sync_app.backends.observations import MARK_KEYS, VERSION_SEPARATOR, Mark, SecretMetadata, SecretValue
+from sync_app.backends.pages import listed
 from sync_app.backends.rest import RestBackend, refuse_unreadable
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
@@ -327,13 +328,11 @@ class KubernetesSecrets(RestBackend):
             return None
 
     def _list_pages(self, size: int) -> Iterator[dict[str, Any]]:
-        query = {"limit": str(size)}
-        while True:
-            page = self._list_page(query)
-            yield from page["items"]
-            if not page["metadata"].get("continue"):
-                return
-            query = {"limit": str(size), "continue": page["metadata"]["continue"]}
+        def ask(token: str) -> tuple[Any, str | None]:
+            page = self._list_page({"limit": str(size)} | ({"continue": token} if token else {}))
+            return page["items"], page["metadata"].get("continue")
+
+        return listed(ask)
 
     def _list_page(self, query: Mapping[str, str]) -> dict[str, Any]:
         return self._cluster.request("GET", self._collection(), query=query, accept=_METADATA_LIST)

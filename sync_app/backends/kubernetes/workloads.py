@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sync_app.backends.kubernetes.connection import KubernetesConnection
 from sync_app.backends.kubernetes.objects import MANAGER
+from sync_app.backends.pages import listed
 
 KINDS: Final = ("deployments", "statefulsets", "daemonsets")
 ANNOTATION: Final = "keeper/secrets"
@@ -61,10 +62,9 @@ def secrets_of(template: Mapping[str, Any]) -> set[str]:
 
 
 def _list(cluster: KubernetesConnection, path: str) -> Iterator[dict[str, Any]]:
-    query = {"limit": str(_PAGE)}
-    while True:
+    def ask(token: str) -> tuple[Any, str | None]:
+        query = {"limit": str(_PAGE)} | ({"continue": token} if token else {})
         page = cluster.request("GET", path, query=query)
-        yield from page["items"]
-        if not page["metadata"].get("continue"):
-            return
-        query = {"limit": str(_PAGE), "continue": page["metadata"]["continue"]}
+        return page["items"], page["metadata"].get("continue")
+
+    return listed(ask)

@@ -21,6 +21,7 @@ from sync_app.backends.aws.secrets_manager import AwsSecretsManager
 from sync_app.backends.capabilities import FormField
 from sync_app.backends.names import Prefix
 from sync_app.backends.observations import parse_mark
+from sync_app.backends.pages import listed
 from sync_app.migration.labels import described_by
 from sync_app.migration.sources.base import Found, FoundVersion, Source, Value
 
@@ -83,15 +84,17 @@ class _Aws(Source):
     def places(self) -> Sequence[str]:
         return [self.settings["region"]]
 
-    def _pages(self, operation: str, request: Any, options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """Yield the pages of a list, which may be empty before the last one."""
-        token: dict[str, Any] = {}
-        while True:
-            page = self._aws.call(operation, lambda: request(**options, **token))  # noqa: B023 - called at once
-            yield page
-            if not page.get("NextToken"):
-                return
-            token = {"NextToken": page["NextToken"]}
+    def _listed(
+        self, operation: str, request: Any, options: Mapping[str, Any], *, member: str
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the items of a list, which are a member of each page."""
+
+        def ask(token: str) -> tuple[Any, str | None]:
+            more = {"NextToken": token} if token else {}
+            page = self._aws.call(operation, lambda: request(**options, **more))
+            return page[member], page.get("NextToken")
+
+        return listed(ask)
 
 
 class SecretsManager(_Aws):
@@ -110,25 +113,25 @@ kms:Decrypt (for values under a key of yours)"""
         options: dict[str, Any] = {"MaxResults": _PAGE}
         if start := self._prefix.start:
             options["Filters"] = [{"Key": "name", "Values": [start]}]
-        for page in self._pages("ListSecrets", self._aws.client.list_secrets, options):
-            # The filter takes a beginning in any case.
-            yield from (each["Name"] for each in page["SecretList"] if each["Name"].startswith(start))
+        found = self._listed("ListSecrets", self._aws.client.list_secrets, options, member="SecretList")
+        # The filter takes a beginning in any case.
+        yield from (each["Name"] for each in found if each["Name"].startswith(start))
 
     def find(self, place: str, path: str) -> Found:
         client = self._aws.client
         try:
             facts = self._aws.call("DescribeSecret", lambda: client.describe_secret(SecretId=path))
-            listed = list(
-                self._pages(
+            rows = list(
+                self._listed(
                     "ListSecretVersionIds",
                     client.list_secret_version_ids,
                     {"SecretId": path, "IncludeDeprecated": True, "MaxResults": _PAGE},
+                    member="Versions",
                 )
             )
         except NotFound:
             return Found(path=path, skip=_DELETED)
         tags = {str(tag["Key"]): str(tag["Value"]) for tag in facts.get("Tags") or ()}
-        rows = [each for page in listed for each in page["Versions"]]
         versions, current, previous, stages = _staged(rows)
         return Found(
             path=path,
@@ -208,8 +211,9 @@ kms:Decrypt (for values under a key of yours)"""
         options: dict[str, Any] = {"MaxResults": _PARAMETERS}
         if start := self._prefix.text:
             options["ParameterFilters"] = [{"Key": "Path", "Option": "Recursive", "Values": [f"/{start}"]}]
-        for page in self._pages("ssm:DescribeParameters", self._aws.client.describe_parameters, options):
-            yield from (each["Name"].removeprefix("/") for each in page["Parameters"])
+        ask = self._aws.client.describe_parameters
+        for each in self._listed("ssm:DescribeParameters", ask, options, member="Parameters"):
+            yield each["Name"].removeprefix("/")
 
     def find(self, place: str, path: str) -> Found:
         name, history = self._history(path)
