@@ -48,6 +48,11 @@ class PendingRequest:
     again: str = ""
     purpose: str = ""
 
+    @property
+    def asked_at(self) -> int:
+        """When Keeper asked, in seconds since the epoch."""
+        return int(self.id.split(".")[1])
+
 
 @dataclass(frozen=True)
 class Requests:

@@ -1,7 +1,6 @@
 """What an answer of an identity provider does here: a session or a fresh proof, or a page that refuses."""
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -126,7 +125,7 @@ def _offer(request: HttpRequest, answer: Answer, pending: PendingRequest) -> Non
             f"{vouched.protocol}-connected", "This sign-in already opens an account in Keeper."
         )
     # A session that another person left there vouches for nobody.
-    _require_fresh(answer)
+    _require_fresh(answer, pending)
     _require_session(request, vouched.protocol)
     offer(request, issuer=vouched.issuer, subject=vouched.subject, name=vouched.username)
 
@@ -138,15 +137,15 @@ def _confirm(request: HttpRequest, answer: Answer, pending: PendingRequest) -> N
     same = isinstance(request.user, User) and user is not None and user == request.user
     if not same or user is None or str(user.uuid) != pending.again:
         raise SignOnRefused(f"{protocol}-other-person", "You signed in with another account than before.")
-    _require_fresh(answer)
+    _require_fresh(answer, pending)
     _require_session(request, protocol)
     require_open(user, protocol)
     confirm_session(request, user, how=protocol, at=answer.proved_at)
 
 
-def _require_fresh(answer: Answer) -> None:
-    """Raise SignOnRefused unless the provider states that it asked for credentials just now."""
-    if time.time() - answer.proved_at > settings.KEEPER_REAUTH_SECONDS:
+def _require_fresh(answer: Answer, pending: PendingRequest) -> None:
+    """Raise SignOnRefused unless the provider states that it asked for credentials since Keeper asked."""
+    if answer.proved_at < pending.asked_at:
         raise SignOnRefused(
             f"{answer.vouched.protocol}-not-fresh",
             "The identity provider did not ask for your credentials again.",

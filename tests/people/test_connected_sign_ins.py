@@ -162,7 +162,9 @@ def test_a_stolen_session_connects_nothing(
     assert ConnectedSignIn.objects.exists()
 
 
-@pytest.mark.parametrize("stated", [None, 1, 4_000], ids=["none", "at the epoch", "an hour ago"])
+@pytest.mark.parametrize(
+    "stated", [None, 1, 4_000, 90], ids=["none", "at the epoch", "an hour ago", "just before"]
+)
 def test_an_old_session_there_connects_nothing(
     cast: Cast, provider: OidcProvider, issuer: Issuer, alice: Client, stated: int | None
 ) -> None:

@@ -466,11 +466,12 @@ def test_a_session_of_the_provider_that_is_old_is_no_fresh_proof(
     assert client.post(path, form, content_type="application/json").status_code == 201
 
 
+@pytest.mark.parametrize("signed_in", [-3600, -90], ids=["an hour ago", "just before it was asked"])
 def test_a_stale_or_foreign_answer_confirms_nobody(
-    cast: Cast, client: Client, provider: Provider, events: Events
+    cast: Cast, client: Client, provider: Provider, events: Events, signed_in: int
 ) -> None:
     sign_in(client, provider)
-    old = replace(ask(client, again="1"), signed_in=-3600)
+    old = replace(ask(client, again="1"), signed_in=signed_in)
     refused(follow(client, post(provider.respond(old))), "saml-not-fresh")
     other = replace(ask(client, again="1"), name_id="bob.w@example.com")
     refused(follow(client, post(provider.respond(other))), "saml-other-person")
