@@ -208,7 +208,7 @@ def build_plan(
             earlier.delete()
     if plan.kind == PlanKind.SYNC and "choice" not in plan.options:
         with fenced(lease):
-            insert_rows(stand_ins.add_lines(plan, drafts))
+            insert_rows(stand_ins.add_lines(plan, backend, drafts))
     for batch in in_batches(_items_to_store(drafts)):
         items = [_to_plan_item(plan, draft) for draft in batch]
         with fenced(lease):

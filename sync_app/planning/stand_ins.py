@@ -6,28 +6,35 @@ stands in is told by its `base_form`, which its MAC covers: no look, act or budg
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 from django.db.models import Q
-from django.utils import timezone
 
-from secrets_app.models import Secret
+from secrets_app.envelope import OVERHEAD_BYTES
+from secrets_app.models import Secret, SecretVersion
+from sync_app.backends.base import Backend
 from sync_app.backends.registry import backend_of
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Direction, Ownership, Presence, Reason
+from sync_app.jobs.leases import database_now
 from sync_app.models import Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState
 from sync_app.planning.draft_items import PlanItemDraft
 from sync_app.state.entry_rows import STAND_IN
 from sync_app.state.local_state import SELECTED, in_scope, is_selected
 
+_STATES: Final = {Act.UNCHANGED: DeliveryState.IN_SYNC, Act.REFUSED: DeliveryState.REFUSED}
 # The lines of plans that no worker carries out: of every other, Keeper's version is known.
 STANDING_IN: Final = Q(act__in=(Act.CREATE, Act.UPDATE), keeper_version="")
 
 
-def refresh_entries(target: Target, drafts: list[PlanItemDraft]) -> list[tuple[Secret, SyncEntry, Act]]:
+def refresh_entries(
+    target: Target, drafts: list[PlanItemDraft], planned_in: Backend | None = None
+) -> list[tuple[Secret, SyncEntry, Act]]:
     """Store how each decoy would stand, and return each with its act; drop the entries of all others.
 
+    With `planned_in`, as a plan by this backend says it; a look says less.
     A decoy whose name a draft has is left alone: the target still has its copy, or another writer's secret.
     """
     taken = {draft.finding.name for draft in drafts}
@@ -48,10 +55,10 @@ def refresh_entries(target: Target, drafts: list[PlanItemDraft]) -> list[tuple[S
         if entry.base_number == secret.current_number:
             act, reason = Act.UNCHANGED, Reason.IN_STEP
         before = entry.state, entry.reason
-        entry.state = DeliveryState.IN_SYNC if act is Act.UNCHANGED else DeliveryState.PENDING
         entry.reason = backend_of(target.backend).words(reason)
-        if target.tags and act is Act.CREATE:
-            entry.reason = f"{entry.reason}; {SELECTED}"
+        if planned_in is not None and act is not Act.UNCHANGED:
+            act, entry.reason = _as_planned(planned_in, target, secret, act, entry.reason)
+        entry.state = _STATES.get(act, DeliveryState.PENDING)
         if before != (entry.state, entry.reason):
             entry.save(update_fields=["state", "reason"])
         found.append((secret, entry, act))
@@ -59,20 +66,39 @@ def refresh_entries(target: Target, drafts: list[PlanItemDraft]) -> list[tuple[S
     return found
 
 
-def add_lines(plan: Plan, drafts: list[PlanItemDraft]) -> list[PlanItem]:
+def _as_planned(backend: Backend, target: Target, secret: Secret, act: Act, reason: str) -> tuple[Act, str]:
+    """Return what a plan would say of a secret by its name, type and size, were it no decoy."""
+    version = SecretVersion.objects.get(secret=secret, number=secret.current_number)
+    size = len(version.value.envelope) - OVERHEAD_BYTES
+    refusal = (
+        backend.explain_refusal(act, secret.name)
+        or backend.explain_type_refusal(secret.secret_type, has_references=secret.uses_references)
+        or backend.explain_value_refusal(size, secret.secret_type)
+    )
+    if refusal:
+        return Act.REFUSED, refusal
+    if act is Act.CREATE and backend.remote_name(secret.name) != secret.name:
+        reason = f"{reason}; there it is {backend.remote_name(secret.name)}"
+    if act is Act.CREATE and target.tags:
+        reason = f"{reason}; {SELECTED}"
+    return act, reason
+
+
+def add_lines(plan: Plan, backend: Backend, drafts: list[PlanItemDraft]) -> list[PlanItem]:
     """Count the decoys in a plan of the whole target, and return the lines of those that changed."""
-    found = refresh_entries(plan.target, drafts)
+    found = refresh_entries(plan.target, drafts, backend)
     plan.counts = dict(sorted((Counter(plan.counts) + Counter(str(act) for *_, act in found)).items()))
     return [
         PlanItem(
             plan=plan,
             name=secret.name,
             act=act,
+            state=ItemState.SKIPPED if act is Act.REFUSED else ItemState.PLANNED,
             reason=entry.reason,
             secret_uuid=secret.uuid,
             keeper_number=secret.current_number,
             there_number=entry.base_number,
-            target_presence=Presence.ABSENT if act is Act.CREATE else Presence.PRESENT,
+            target_presence=Presence.ABSENT if entry.base_number is None else Presence.PRESENT,
             ownership=entry.ownership,
         )
         for secret, entry, act in found
@@ -85,7 +111,7 @@ def finish_lines(plan: Plan) -> int:
     items = PlanItem.objects.filter(plan=plan, act__in=(Act.CREATE, Act.UPDATE))
     mine = items.filter(STANDING_IN, finished_at=None)
     others = items.exclude(STANDING_IN)
-    now = timezone.now()
+    now = database_now()
     if others.exists() and not others.filter(state=ItemState.DONE).exists():
         mine.update(state=ItemState.SKIPPED, finished_at=now)
         return 0
@@ -93,9 +119,16 @@ def finish_lines(plan: Plan) -> int:
         entry = SyncEntry.objects.filter(target=plan.target, name=item.name, base_form=STAND_IN).first()
         if entry is not None:
             entry.ownership, entry.base_number = Ownership.CREATED, item.keeper_number
-            entry.state, entry.reason, entry.synced_at = DeliveryState.IN_SYNC, "", now
+            entry.state, entry.reason = DeliveryState.IN_SYNC, ""
+            entry.synced_at = _delivered_beside(entry, since=plan.ready_at or now) or now
             entry.save()
     return mine.update(state=ItemState.DONE, finished_at=now)
+
+
+def _delivered_beside(entry: SyncEntry, *, since: datetime) -> datetime | None:
+    """Return when the secret before it by name was delivered since a time: it would have been then."""
+    rows = SyncEntry.objects.filter(target=entry.target, name__lt=entry.name, synced_at__gte=since)
+    return rows.exclude(base_form=STAND_IN).order_by("-name").values_list("synced_at", flat=True).first()
 
 
 def _decoys(target: Target) -> Iterator[Secret]:

@@ -14,6 +14,7 @@ from sync_app.backends.vault.tests.world import VaultWorld
 from sync_app.models import Plan, PlanItem, Run, SyncEntry
 from sync_app.runs import runner
 from sync_app.tests.applying.stage import Stage
+from sync_app.tests.worlds import World
 
 pytestmark = pytest.mark.every_database_weekly
 
@@ -101,6 +102,32 @@ def test_a_viewer_sees_of_a_decoy_what_they_see_of_its_twin(stage: Stage, viewer
     # No value of it left.
     assert stage.theirs(REAL) == "second"
     assert stage.world.labels_or_none(stage.path(DECOY)) is None
+
+
+def lines(stage: Stage, name: str) -> list[tuple[str, str, str]]:
+    """Return what the newest plan says of a secret, without its name and that in the target."""
+    rows = PlanItem.objects.filter(plan__target=stage.target, name=name).order_by("-plan")[:1]
+    there = name.upper().replace("/", "_").replace("-", "_")
+    return [(row.act, row.state, row.reason.replace(name, "").replace(there, "")) for row in rows]
+
+
+@pytest.mark.parametrize("world", ["github", "ssm", "gitlab", "vault"], indirect=True)
+@pytest.mark.parametrize("value", ["small", "x" * 60_000])
+def test_a_plan_says_of_a_decoy_what_it_says_of_its_twin(cast: Cast, world: World, value: str) -> None:
+    """Where it is there, and whether the system takes it."""
+    stage = Stage(cast, world)
+    for name in (REAL, DECOY):
+        stage.keep(name, value)
+    make(stage)
+    plan = stage.plan()
+    assert lines(stage, DECOY) == lines(stage, REAL) != []
+    if stage.items(plan)[REAL][0] == "create":
+        stage.apply(plan)
+        # To the microsecond: a time of its own would tell it.
+        assert stage.entry(DECOY).synced_at == stage.entry(REAL).synced_at
+    assert (stage.entry(DECOY).state, stage.entry(DECOY).reason.replace(DECOY, "")) == (
+        stage.entry(REAL).state, stage.entry(REAL).reason.replace(REAL, ""),
+    )  # fmt: skip
 
 
 def test_what_was_delivered_before_goes_and_what_is_no_decoy_any_more_comes(stage: Stage) -> None:
