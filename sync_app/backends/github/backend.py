@@ -45,6 +45,7 @@ from sync_app.errors import (
     NameUnusable,
     Overwritten,
     RequestRefused,
+    TargetUnreachable,
     ValueUnusable,
 )
 
@@ -148,7 +149,11 @@ class GitHubActions(GitHubPlace):
             page = self._client.request("GET", f"{self._path(name)}/repositories", query=query).content
             chosen += [int(each["id"]) for each in page["repositories"]]
             if len(chosen) >= page["total_count"] or not page["repositories"]:
-                return {"visibility": "selected", "selected_repository_ids": chosen}
+                break
+        if len(set(chosen)) != page["total_count"]:
+            # What it leaves out would lose the secret.
+            raise TargetUnreachable("GitHub's list of the repositories that see it is not whole: try again")
+        return {"visibility": "selected", "selected_repository_ids": chosen}
 
 
 _VERSION_LABEL: Final = b"keeper/github-version/v1"

@@ -4,7 +4,9 @@ import html
 import inspect
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -21,6 +23,7 @@ from sync_app.backends.github.tests.strict_server import APP_ID, ENVIRONMENT, IN
 from sync_app.backends.github.tests.strict_server import TOKEN as BEARER
 from sync_app.backends.github.tests.world import GitHubWorld
 from sync_app.backends.observations import Mark, SecretMetadata
+from sync_app.backends.rest import RestAnswer, RestClient
 from sync_app.backends.timed import Window
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
@@ -399,6 +402,31 @@ def test_who_sees_a_secret_of_the_organisation_stays(github: GitHubWorld) -> Non
     assert place.secrets[name]["chosen"] == chosen
     shown = {each["name"]: each["visibility"] for each in place.secrets.values()}
     assert shown == {name: "selected", shared: "all", made.remote_id.partition(" ")[0]: "private"}
+
+
+@pytest.mark.parametrize("shown", [[], [7], [7, 7, 8]])
+def test_a_secret_whose_repositories_are_not_listed_whole_is_not_written(
+    github: GitHubWorld, monkeypatch: pytest.MonkeyPatch, shown: list[int]
+) -> None:
+    """What a list that is not whole leaves out would lose the secret."""
+    place = github.github.organization
+    name = f"{github.prefix}_theirs".upper().replace("-", "_")
+    github.github.put(place, name, "x", visibility="selected", chosen=[7, 8, 9])
+    request = RestClient.request
+
+    def half(self: RestClient, method: str, path: str, **options: Any) -> RestAnswer:
+        answer = request(self, method, path, **options)
+        if not path.endswith("/repositories"):
+            return answer
+        later = (options.get("query") or {}).get("page") != "1"
+        listed = [{"id": number} for number in ([] if later else shown)]
+        return replace(answer, content={"total_count": 3, "repositories": listed})
+
+    monkeypatch.setattr(RestClient, "request", half)
+    with github.backend(repository="") as backend, pytest.raises(TargetUnreachable, match="not whole"):
+        backend.update(backend.get_metadata("theirs"), "2", token=TOKEN)
+    assert place.secrets[name]["chosen"] == [7, 8, 9]
+    assert place.secrets[name]["value"] == "x"
 
 
 # --- By plan and apply ------------------------------------------------------------------------
