@@ -268,6 +268,14 @@ class Backend(ABC):
         """
         return seen.presence is Presence.ABSENT
 
+    @classmethod
+    def is_behind(cls, seen: SecretMetadata, synced: str) -> bool:  # noqa: ARG003 - for those that can tell
+        """Return whether a look shows a version that was there before the last synced one.
+
+        No look is, where versions name neither an order nor the write that made them.
+        """
+        return False
+
     @abstractmethod
     def delete(self, seen: SecretMetadata) -> None:
         """Delete recoverably, only the version in `seen`; what changed in the meantime is restored.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 from uuid import UUID
@@ -102,6 +103,19 @@ def version_number(version: str) -> int:
     """Return the number of a version, also of one that an earlier Keeper named by that alone; 0 for none."""
     number = version.partition(VERSION_SEPARATOR)[0]
     return int(number) if number.isdecimal() else 0
+
+
+def precedes(version: str, other: str) -> bool:
+    """Return whether a version has a lower number than another and an earlier time, as both name them."""
+    return 0 < version_number(version) < version_number(other) and 0 < _made_at(version) < _made_at(other)
+
+
+def _made_at(version: str) -> float:
+    time = version.partition(VERSION_SEPARATOR)[2]
+    try:
+        return float(time or 0)
+    except ValueError:
+        return datetime.fromisoformat(time).timestamp()
 
 
 def version_time(version: str) -> float:

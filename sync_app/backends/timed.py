@@ -82,6 +82,13 @@ class TimedBackend(VariableBackend):
         window = Window.parse(intended)
         return seen.presence is not Presence.PRESENT or (window is not None and window.is_after(seen.version))
 
+    @classmethod
+    def is_behind(cls, seen: SecretMetadata, synced: str) -> bool:
+        """Return whether a look shows an earlier time than that of the last synced write."""
+        if window := Window.parse(synced):
+            return window.is_after(seen.version)
+        return bool(seen.version and synced) and version_seconds(seen.version) < version_seconds(synced)
+
     def delete(self, seen: SecretMetadata) -> None:
         """Delete it if it is as it was seen. Nothing of it is kept there."""
         self._require_unchanged(seen)

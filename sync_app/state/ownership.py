@@ -20,6 +20,8 @@ WAITING_FOR_ADOPTION: Final = Q(state=DeliveryState.OWNERSHIP_LOST) | Q(
     state=DeliveryState.FAILED, reason__startswith=OVERWROTE
 )
 _LABEL: Final = b"keeper/sync-token/v1|"
+# What the last pass believed of the target was what was last synced.
+_SETTLED: Final = frozenset({DeliveryState.IN_SYNC, DeliveryState.PENDING, DeliveryState.UNKNOWN})
 
 
 def write_token(target: Target, *, place: str, keeper_version: str, target_version: str) -> str:
@@ -47,6 +49,9 @@ def prove_ownership(
     if entry is None:
         return Ownership.NONE
     gone = seen is None or seen.presence not in {Presence.PRESENT, Presence.DELETED}
+    if not gone and replaced_other_secret(entry):
+        # Its mark may still be ours: another client wrote under it.
+        return Ownership.NONE
     if not gone and not capabilities_of(target.backend).keeps_marks:
         return Ownership(entry.ownership) if _is_noted(target, entry, seen) else Ownership.NONE
     if gone or (_is_marked(target, seen, (entry.secret_uuid, secret)) and is_same_secret(entry, seen)):
@@ -95,13 +100,24 @@ def awaits_look(entry: SyncEntry | None) -> bool:
 def is_stale(target: Target, entry: SyncEntry | None, seen: SecretMetadata | None) -> bool:
     """Return whether a look is older than a write that was answered: it proves nothing.
 
-    After PASSES_UNTIL_ALERT passes, which is alerted, what the looks show is believed.
+    So is one that shows what was there before the last synced version, of a node that lags. After
+    PASSES_UNTIL_ALERT passes, which is alerted, what the looks show is believed.
     """
-    if entry is None or not awaits_look(entry) or entry.undelivered >= PASSES_UNTIL_ALERT:
+    if entry is None or entry.undelivered >= PASSES_UNTIL_ALERT:
         return False
+    if not awaits_look(entry):
+        return _is_behind(target, entry, seen)
     if seen is None or (seen.version == entry.base_target != ""):
         return True
     return backend_of(target.backend).is_older(seen, entry.intended_target)
+
+
+def _is_behind(target: Target, entry: SyncEntry, seen: SecretMetadata | None) -> bool:
+    # In another state, what was shown was believed already.
+    if seen is None or seen.presence is not Presence.PRESENT or entry.state not in _SETTLED:
+        return False
+    foreign = seen.mark is not None and not _is_marked(target, seen, (entry.secret_uuid, None))
+    return not foreign and backend_of(target.backend).is_behind(seen, entry.base_target)
 
 
 def target_side(entry: SyncEntry | None, seen: SecretMetadata | None) -> Side:

@@ -33,6 +33,7 @@ from sync_app.backends.observations import (
     SecretMetadata,
     SecretValue,
     parse_mark,
+    precedes,
     version_matches,
     version_number,
 )
@@ -212,6 +213,11 @@ class AwsParameterStore(AwsBackend, Overwrites):
     def predict_version(self, version: str, *, token: str) -> str:
         """Return the number after the version's, which any writer can create; 1 if there is no version."""
         return str(version_number(version) + 1)
+
+    @classmethod
+    def is_behind(cls, seen: SecretMetadata, synced: str) -> bool:
+        """Return whether a look shows a lower number of an earlier time: numbers begin again."""
+        return precedes(seen.version, synced)
 
     def delete(self, seen: SecretMetadata) -> None:
         """Delete the parameter if it is as it was seen. AWS keeps nothing of it."""

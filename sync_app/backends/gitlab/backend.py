@@ -32,7 +32,7 @@ from sync_app.backends.gitlab.variables import (
     parse_mark,
     parse_metadata,
 )
-from sync_app.backends.observations import Mark, SecretMetadata, SecretValue
+from sync_app.backends.observations import VERSION_SEPARATOR, Mark, SecretMetadata, SecretValue
 from sync_app.backends.pages import listed
 from sync_app.backends.rest import NotFound, RestAnswer, RestClient, VariableBackend, refuse_unreadable
 from sync_app.errors import (
@@ -268,6 +268,15 @@ class GitLabVariables(VariableBackend):
     def predict_version(self, version: str, *, token: str) -> str:
         """Return the name of the write; the digest of its value follows."""
         return token[:WRITE_DIGITS]
+
+    @classmethod
+    def is_behind(cls, seen: SecretMetadata, synced: str) -> bool:
+        """Return whether a look shows another write of Keeper's than the last synced: it came before.
+
+        Whoever changes the value in GitLab leaves the name of our write in the description.
+        """
+        write, last = (text.partition(VERSION_SEPARATOR)[0] for text in (seen.version, synced))
+        return seen.mark is not None and bool(last) and write != last
 
     def delete(self, seen: SecretMetadata) -> None:
         """Delete the variable if it is as it was seen. GitLab keeps nothing of it."""

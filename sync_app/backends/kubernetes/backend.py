@@ -31,6 +31,7 @@ from sync_app.backends.kubernetes.objects import (
     left_out,
     object_name,
     parse_metadata,
+    precedes,
     resource_version,
     to_data,
     to_text,
@@ -275,6 +276,15 @@ class KubernetesSecrets(RestBackend):
     def predict_version(self, version: str, *, token: str) -> str:
         """Return the name of the write; Kubernetes adds the resource version."""
         return token[:WRITE_DIGITS]
+
+    @classmethod
+    def is_behind(cls, seen: SecretMetadata, synced: str) -> bool:
+        """Return whether a look shows a lower resource version that was not changed later.
+
+        They are compared as numbers (Kubernetes, "API concepts", "Resource versions"), and begin again with a
+        cluster that was restored.
+        """
+        return precedes(seen.version, synced)
 
     def delete(self, seen: SecretMetadata) -> None:
         found = self._read(seen.name)

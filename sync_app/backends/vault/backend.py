@@ -25,6 +25,7 @@ from sync_app.backends.observations import (
     SecretValue,
     format_version,
     parse_mark,
+    precedes,
     version_matches,
     version_number,
 )
@@ -300,6 +301,11 @@ class VaultKv2(RestBackend, Overwrites):
         """Return whether a look shows nothing, or a version of a lower number."""
         absent = seen.presence is Presence.ABSENT
         return absent or version_number(seen.version) < version_number(intended)
+
+    @classmethod
+    def is_behind(cls, seen: SecretMetadata, synced: str) -> bool:
+        """Return whether a look shows a lower number of an earlier time: numbers begin again."""
+        return precedes(seen.version, synced)
 
     def delete(self, seen: SecretMetadata) -> None:
         """Delete exactly the version read; if another one is there by then, bring it back."""

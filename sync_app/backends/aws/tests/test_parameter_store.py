@@ -17,6 +17,7 @@ from sync_app.backends.capabilities import Grant
 from sync_app.backends.observations import Mark, version_number
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
+    OVERWROTE,
     BackendError,
     ChangedSinceRead,
     KeyUnusable,
@@ -98,7 +99,7 @@ def test_what_came_in_between_is_judged_once_the_looks_answer_again(
     assert ssm.value(stage.path("password")) == between
     assert ("restored" in stage.entry("password").reason) is (between == "theirs")
     stage.keep("password", "next")
-    assert ("conflict" in stage.sync().counts) is (between == "theirs")
+    assert ("ownership_lost" in stage.sync().counts) is (between == "theirs")
 
 
 @pytest.mark.parametrize("fails", ["version", "look at what it came over"])
@@ -483,3 +484,24 @@ def test_a_write_that_a_proxy_sends_twice_is_no_conflict_with_a_new_value(
     stage.keep("app/a", "third")
     assert stage.sync().counts == {"update": 1}
     assert stage.theirs("app/a") == "third"
+
+
+@pytest.mark.parametrize("conflict", ["keeper_wins", "ask"])
+def test_a_value_that_was_put_back_stays_until_somebody_adopts_it(
+    stage: Stage, ssm: ParameterWorld, conflict: str
+) -> None:
+    """Also where the other client wrote it under our mark, which PutParameter leaves."""
+    stage.rules(conflict=conflict)
+    stage.keep("password", "first")
+    stage.sync()
+    stage.keep("password", "second")
+    ssm.plan.before("PutParameter", lambda: ssm.write(stage.path("password"), "theirs"))
+    for _ in range(3):
+        stage.sync(rest=True)
+        assert stage.theirs("password") == "theirs"
+        entry = stage.entry("password")
+        assert (entry.state, entry.reason.startswith(f"{OVERWROTE}; restored; version 3")) == ("failed", True)
+    plan = stage.plan(kind=PlanKind.ADOPT, options={"mode": "replace", "names": ["password"]})
+    assert stage.items(plan)["password"][0] == "adopt"
+    stage.apply(plan)
+    assert stage.entry("password").state != "failed"
