@@ -144,7 +144,7 @@ class AnswerView(AssertionConsumerServiceView):  # type: ignore[misc]  # untyped
 
 
 def _require_valid(document: bytes) -> None:
-    """Hold an answer against SAML's schema. Raises SignOnRefused; what it does not say quotes the answer."""
+    """Raise SignOnRefused for an answer that breaks SAML's schema, without pysaml2's text: it quotes it."""
     try:
         validate(document.decode())
     except XMLSchemaError:

@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from secrets_app.envelope import OVERHEAD_BYTES
 from secrets_app.models import Secret, SecretVersion
-from sync_app.backends.base import Backend
+from sync_app.backends.base import LARGEST_VALUE, Backend
 from sync_app.backends.registry import backend_of
 from sync_app.domain.delivery_state import DeliveryState
 from sync_app.domain.reconciliation import Direction, Ownership, Presence, Reason
@@ -68,13 +68,9 @@ def refresh_entries(
 
 def _as_planned(backend: Backend, target: Target, secret: Secret, act: Act, reason: str) -> tuple[Act, str]:
     """Return what a plan would say of a secret by its name, type and size, were it no decoy."""
-    version = SecretVersion.objects.get(secret=secret, number=secret.current_number)
-    size = len(version.value.envelope) - OVERHEAD_BYTES
-    refusal = (
-        backend.explain_refusal(act, secret.name)
-        or backend.explain_type_refusal(secret.secret_type, has_references=secret.uses_references)
-        or backend.explain_value_refusal(size, secret.secret_type)
-    )
+    refusal = backend.explain_refusal(act, secret.name)
+    if not refusal and backend.max_value_bytes < LARGEST_VALUE:
+        refusal = _explain_value_refusal(backend, secret)
     if refusal:
         return Act.REFUSED, refusal
     if act is Act.CREATE and backend.remote_name(secret.name) != secret.name:
@@ -82,6 +78,14 @@ def _as_planned(backend: Backend, target: Target, secret: Secret, act: Act, reas
     if act is Act.CREATE and target.tags:
         reason = f"{reason}; {SELECTED}"
     return act, reason
+
+
+def _explain_value_refusal(backend: Backend, secret: Secret) -> str:
+    refusal = backend.explain_type_refusal(secret.secret_type, has_references=secret.uses_references)
+    version = SecretVersion.objects.filter(secret=secret, number=secret.current_number).first()
+    if refusal or secret.uses_references or version is None:
+        return refusal
+    return backend.explain_value_refusal(len(version.value.envelope) - OVERHEAD_BYTES, secret.secret_type)
 
 
 def add_lines(plan: Plan, backend: Backend, drafts: list[PlanItemDraft]) -> list[PlanItem]:

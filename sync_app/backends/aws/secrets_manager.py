@@ -296,8 +296,10 @@ class AwsSecretsManager(AwsBackend, Pending):
 
     def _list_page(self, token: str, filters: Sequence[Any] = ()) -> Any:
         chosen = {"Filters": filters} if filters else self._filters()
-        chosen |= {"NextToken": token} if token else {}
-        return self._client.list_secrets(MaxResults=self.page_size, IncludePlannedDeletion=True, **chosen)
+        more: dict[str, Any] = {"NextToken": token} if token else {}
+        return self._client.list_secrets(
+            MaxResults=self.page_size, IncludePlannedDeletion=True, **chosen, **more
+        )
 
     def _describe(self, name: str, secret_id: str) -> SecretMetadata | None:
         try:
