@@ -107,7 +107,7 @@ def _alerts(actor: Principal) -> Iterator[ActionItem]:
 def _dates(actor: Principal) -> Iterator[ActionItem]:
     url = reverse("secret-list")
     for label, state, parameters in (
-        ("expire within 30 days", "expiring", {"expiring": "30"}),
+        ("expired, or expire within 30 days", "expiring", {"expiring": "30"}),
         ("rotation overdue", "overdue", {"rotation": "overdue"}),
     ):
         count = narrow(visible_secrets(actor), parameters, actor=actor).order_by().count()

@@ -191,7 +191,11 @@ class FilterForm(forms.Form):
     owner = forms.CharField(required=False)
     state = forms.ChoiceField(
         required=False,
-        choices=[("", "Any state"), ("expiring", "Expiring in 30 days"), ("overdue", "Rotation overdue")],
+        choices=[
+            ("", "Any state"),
+            ("expiring", "Expired or within 30 days"),
+            ("overdue", "Rotation overdue"),
+        ],
     )
     age = forms.ChoiceField(label="Age", required=False, choices=[("", "Any age"), *AGES.items()])
     use = forms.ChoiceField(label="Use", required=False, choices=[("", "Any use"), *USES.items()])

@@ -180,7 +180,9 @@ class RestClient:
             return TargetBusy(f"{label} failed ({status}): try again later")
         if status < HTTPStatus.BAD_REQUEST:
             return MountMissing(f"{label} sends clients elsewhere: it was renamed or moved")
-        return RequestRefused(f"{label} refused {method} ({status})")
+        return RequestRefused(
+            f"{label} refused {method} ({status}): check what it asks of names and values, then plan again"
+        )
 
     def _pause(self, seconds: float) -> None:
         with self._lock:

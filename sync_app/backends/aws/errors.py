@@ -80,7 +80,7 @@ NOT_FOUND: Final = {
     "InvalidResourceId",
 }
 _EXISTS: Final = {"ResourceExistsException", "ParameterAlreadyExists"}
-_LIMITS: Final = {"LimitExceededException", "ParameterLimitExceeded", "ParameterMaxVersionLimitExceeded"}
+_LIMITS: Final = {"LimitExceededException", "ParameterLimitExceeded"}
 _PERMISSION: Final = re.compile(r"not authorized to perform: ([a-z-]+:[A-Za-z]+)")
 _DELETED: Final = re.compile(r"(marked|scheduled) for deletion|currently marked deleted")
 _SERVER_ERROR: Final = 500
@@ -95,6 +95,12 @@ _MEANINGS: Final[tuple[tuple[set[str], type[BackendError], str], ...]] = (
     ),
     (_KEY, KeyUnusable, "{operation}: the KMS key is missing, disabled or not allowed: check it"),
     (_EXISTS, ChangedSinceRead, "another secret or version is there already: plan again"),
+    (
+        # API reference, "PutParameter", Errors: the oldest version of 100 goes, unless it has a label.
+        {"ParameterMaxVersionLimitExceeded"},
+        QuotaExceeded,
+        "the oldest of the parameter's 100 versions has a label, so AWS takes no other: move or remove that",
+    ),
     (_LIMITS, QuotaExceeded, "{operation}: a quota of AWS is reached: delete, or ask AWS for more"),
     (
         {"ParameterPatternMismatchException"},
