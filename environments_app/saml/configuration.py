@@ -24,7 +24,7 @@ from saml2.xmldsig import DIGEST_SHA256, SIG_RSA_SHA256
 
 from environments_app.errors import SignOnUnavailable
 from environments_app.saml.metadata import only_provider, provider_metadata, require_valid
-from environments_app.saml.protocol.assertion_rules import Expected
+from environments_app.saml.protocol.assertion_rules import DIRECTORY_IDS, Expected
 
 _BITS: Final = 3072
 _YEARS: Final = 10
@@ -84,8 +84,6 @@ def _place(path: Path, content: bytes) -> bool:
 ACS_PATH: Final = "/saml/acs"
 LOGOUT_PATH: Final = "/saml/logout"
 METADATA_PATH: Final = "/saml/metadata"
-# By which a provider names a person as it does by SCIM: Okta's and others', then Entra's.
-DIRECTORY_IDS: Final = ("externalId", "http://schemas.microsoft.com/identity/claims/objectidentifier")
 
 
 def load(_request: HttpRequest | None = None) -> SPConfig:

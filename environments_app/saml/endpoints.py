@@ -20,8 +20,7 @@ from environments_app.authentication.sign_in import ProviderSubject, record_deni
 from environments_app.authorization.principals import system_principal
 from environments_app.errors import SignOnRefused, SignOnUnavailable
 from environments_app.models import OIDC_ISSUER, User
-from environments_app.saml.configuration import DIRECTORY_IDS
-from environments_app.saml.protocol.assertion_rules import Statement
+from environments_app.saml.protocol.assertion_rules import DIRECTORY_IDS, Statement
 from environments_app.saml.protocol.replay_guard import is_logged_out, take
 from environments_app.sessions.store import SAML, stored_key
 from environments_app.single_sign_on.account_binding import Vouched

@@ -14,6 +14,8 @@ from environments_app.authentication.pending import SAML_REQUESTS
 from environments_app.errors import SignOnRefused
 from environments_app.saml.protocol.xml_document import ASSERTION, text_of
 
+# By which a provider names a person as it does by SCIM: Okta's and others', then Entra's.
+DIRECTORY_IDS: Final = ("externalId", "http://schemas.microsoft.com/identity/claims/objectidentifier")
 _BEARER: Final = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 _TRANSIENT: Final = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
 _MAX_NAME_ID: Final = 255
