@@ -125,6 +125,7 @@ def finish_lines(plan: Plan) -> int:
             entry.ownership, entry.base_number = Ownership.CREATED, item.keeper_number
             entry.state, entry.reason = DeliveryState.IN_SYNC, ""
             entry.synced_at = _delivered_beside(entry, since=plan.ready_at or now) or now
+            entry.checked_at = entry.synced_at
             entry.save()
     return mine.update(state=ItemState.DONE, finished_at=now)
 

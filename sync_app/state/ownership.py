@@ -1,5 +1,6 @@
 """Whether a secret of the target is ours: our mark on it, and a matching entry here."""
 
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from sync_app.backends.registry import backend_of, capabilities_of
 from sync_app.domain.delivery_state import PASSES_UNTIL_ALERT, DeliveryState
 from sync_app.domain.reconciliation import Base, Ownership, Presence, Side
 from sync_app.errors import OVERWROTE
+from sync_app.jobs.leases import database_now
 from sync_app.models import SyncEntry, Target
 
 # The rows of which `waits_for_adoption` holds.
@@ -20,6 +22,8 @@ WAITING_FOR_ADOPTION: Final = Q(state=DeliveryState.OWNERSHIP_LOST) | Q(
     state=DeliveryState.FAILED, reason__startswith=OVERWROTE
 )
 _LABEL: Final = b"keeper/sync-token/v1|"
+# Somebody who looks three times in a minute learns no more than by one look.
+_LAG: Final = timedelta(minutes=10)
 # What the last pass believed of the target was what was last synced.
 _SETTLED: Final = frozenset({DeliveryState.IN_SYNC, DeliveryState.PENDING, DeliveryState.UNKNOWN})
 
@@ -101,12 +105,17 @@ def is_stale(target: Target, entry: SyncEntry | None, seen: SecretMetadata | Non
     """Return whether a look is older than a write that was answered: it proves nothing.
 
     So is one that shows what was there before the last synced version, of a node that lags. After
-    PASSES_UNTIL_ALERT passes, which is alerted, what the looks show is believed.
+    PASSES_UNTIL_ALERT passes, which is alerted, what the looks show is believed; not within _LAG of a write.
     """
-    if entry is None or entry.undelivered >= PASSES_UNTIL_ALERT:
+    if entry is None:
         return False
     if not awaits_look(entry):
-        return _is_behind(target, entry, seen)
+        return _is_behind(target, entry, seen) and (
+            entry.undelivered < PASSES_UNTIL_ALERT
+            or (entry.synced_at is not None and entry.synced_at > database_now() - _LAG)
+        )
+    if entry.undelivered >= PASSES_UNTIL_ALERT:
+        return False
     if seen is None or (seen.version == entry.base_target != ""):
         return True
     return backend_of(target.backend).is_older(seen, entry.intended_target)

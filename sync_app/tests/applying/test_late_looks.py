@@ -6,13 +6,16 @@ own look found the write.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from environments_app.tests.cast import Cast
 from sync_app.backends.registry import backend_of
 from sync_app.domain.delivery_state import PASSES_UNTIL_ALERT, DeliveryState
+from sync_app.models import SyncEntry
 from sync_app.models.plan import Act
 from sync_app.targets.credentials import open_backend
 from sync_app.tests.applying.stage import Stage
@@ -71,6 +74,9 @@ def test_a_late_look_pulls_nothing_back_and_is_alerted_after_some_passes(stage: 
             entry = stage.entry(NAME)
             assert (entry.state, entry.undelivered) == (DeliveryState.UNKNOWN, passed + 1)
         assert stage.value(NAME) == "the new value"
+        # Passes that follow each other at once learn no more than one.
+        assert stage.items(stage.plan())[NAME][0] == Act.UNKNOWN
+        SyncEntry.objects.update(synced_at=timezone.now() - timedelta(minutes=11))
         # Now what the target shows is believed.
         assert stage.items(stage.plan())[NAME][0] in {Act.PULL, Act.UPDATE}
 

@@ -125,6 +125,9 @@ def test_a_plan_says_of_a_decoy_what_it_says_of_its_twin(cast: Cast, world: Worl
         stage.apply(plan)
         # To the microsecond: a time of its own would tell it.
         assert stage.entry(DECOY).synced_at == stage.entry(REAL).synced_at
+        assert (stage.entry(DECOY).checked_at == stage.entry(DECOY).synced_at) is (
+            stage.entry(REAL).checked_at == stage.entry(REAL).synced_at
+        )
     assert (stage.entry(DECOY).state, stage.entry(DECOY).reason.replace(DECOY, "")) == (
         stage.entry(REAL).state, stage.entry(REAL).reason.replace(REAL, ""),
     )  # fmt: skip

@@ -29,8 +29,16 @@ def test_it_reads_page_after_page_empty_ones_too() -> None:
     ],
 )
 def test_a_list_that_leads_back_ends_with_an_error(pages: dict[str, Page]) -> None:
+    asked: list[str] = []
+
+    def ask(token: str) -> Page:
+        asked.append(token)
+        return pages[token]
+
     with pytest.raises(AnswerUnexpected, match="does not end"):
-        read(pages)
+        list(listed(ask))
+    # At once, and not after as many pages as a list may have.
+    assert len(asked) <= len(pages)
 
 
 def test_a_list_that_always_goes_on_ends_with_an_error() -> None:
