@@ -27,14 +27,25 @@ Arguments = Callable[[Path], list[str]]
 
 SAYING: dict[str, list[str]] = {
     "access": ["--environment", "development"],
+    "activate": ["--yes"],
     "alerts": [],
+    "audit_prune": ["--bundles"],
+    "audit_search": [],
+    "audit_usage": [],
     "approvals list": [],
     "backup list": [],
+    "checkpoint": [],
+    "environments delete": ["development"],
     "environments list": [],
     "events": [],
+    "issue_token": ["--role", "admin", "--name", "ops"],
+    "release": [],
     "settings": [],
     "tokens list": [],
+    "users disable": ["bob"],
+    "users enable": ["bob"],
     "users list": [],
+    "users unlock": ["bob"],
     "compliance_report": [],
     "kms key-info": [],
     "status": [],
@@ -52,8 +63,11 @@ SAYING: dict[str, list[str]] = {
     "sync status": [],
     "verify_audit": [],
 }
-# These take a file or standard input, which a fixture or a test makes.
+# These take a file, standard input or a row, which a fixture or a test makes: below, or of the command.
 WITH_FILE = {
+    "approvals approve", "approvals reject", "audit_export", "backup", "backup verify", "environments purge",
+    "environments restore", "evidence_pack", "export_all dotenv", "export_all json", "export_all vault",
+    "export_all verify", "fetch_trust_keys", "issue_trust", "restore", "tokens revoke",
     "import_fernet", "rollback_kms", "tokens find", "migrate_from vault", "migrate_from aws",
     "migrate_from ssm", "migrate_from kubernetes", "migrate_from keeper-live", "migrate_from keeper",
     "migrate_from plan", "migrate_from apply", "migrate_from stop",
@@ -112,6 +126,15 @@ def test_importing_tokens_prints_one_document(
     (tmp_path / "tokens.json").write_text(json.dumps(tokens))
     told = document(capsys, "import_fernet", str(tmp_path / "tokens.json"), "--environment", "development")
     assert {each["name"]: each["ok"] for each in told} == {"legacy/one": True, "legacy/two": False}
+
+
+@pytest.mark.parametrize("command", ["audit_export", "evidence_pack"])
+def test_a_file_that_is_written_is_named(
+    cast: Cast, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    path = tmp_path / "made"
+    assert document(capsys, command, str(path)) == {"file": str(path)}
+    assert path.stat().st_size
 
 
 def test_rolling_a_migration_back_prints_one_document(cast: Cast, capsys: pytest.CaptureFixture[str]) -> None:
