@@ -14,6 +14,12 @@ from sync_app.errors import AnswerUnexpected, BackendError
 # What reading an answer of another form raises: a list where an object belongs, a number for a text.
 PARSE_ERRORS: Final = (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
 _LONGEST_ID: Final = 2048
+# Of a list; at 50 or 100 items a page more than any system keeps.
+_MOST_PAGES: Final = 10_000
+_ENDLESS: Final = (
+    "the other system's list does not end: it leads back to a page that was answered before, or to more than "
+    f"{_MOST_PAGES:,}. Check the address, and whether a proxy answers there"
+)
 _READERS: Final = (
     "identify_system", "check_connection", "probe_permissions", "list_secrets", "get_metadata",
     "batch_get_metadata", "read_value", "create", "update", "delete", "restore", "mark", "unmark",
@@ -99,6 +105,27 @@ def require_plain_id(text: object) -> str:
     if not isinstance(text, str) or len(text) > _LONGEST_ID or not text.isprintable():
         raise ValueError("no id")
     return text
+
+
+def listed(ask: Callable[[str], tuple[Any, str | None]]) -> Iterator[Any]:
+    """Yield the items of a list, page by page.
+
+    `ask` returns the items of a page and what leads to the next one; it is called with what the page before
+    led to, at first with "". A page may be empty. Raises AnswerUnexpected for a list that does not end, and
+    what `ask` raises.
+    """
+    token, page, seen = "", None, set[str]()
+    for _ in range(_MOST_PAGES):
+        before = page
+        page, next_token = ask(token)
+        if (page and page == before) or next_token in seen:
+            raise AnswerUnexpected(_ENDLESS)
+        yield from page
+        if not next_token:
+            return
+        seen.add(next_token)
+        token = next_token
+    raise AnswerUnexpected(_ENDLESS)
 
 
 def reject_malformed_answers(kind: Any) -> None:

@@ -228,15 +228,19 @@ def refuse_impossible(target: Target, backend: Backend, drafts: Iterable[PlanIte
             draft.refuse(refusal)
         elif draft.act is Act.DELETE and not backend.capabilities.deletes_recoverably:
             draft.reason = f"{draft.reason}; {_FINAL}"
-        elif draft.reason == Reason.NEW_IN_KEEPER and backend.remote_name(draft.finding.name) != (
-            draft.finding.name
-        ):
-            draft.reason = f"{draft.reason}; there it is {backend.remote_name(draft.finding.name)}"
+        elif draft.reason == Reason.NEW_IN_KEEPER:
+            draft.reason = f"{draft.reason}{name_there(backend, draft.finding.name)}"
     _refuse_beyond_room(backend, writing)
     if backend.max_value_bytes < LARGEST_VALUE:
         sent = [draft for draft in writing if draft.act in {Act.CREATE, Act.UPDATE, Act.ADOPT}]
         for start in range(0, len(sent), _SIZES_AT_A_TIME):
             _refuse_values(target, backend, sent[start : start + _SIZES_AT_A_TIME])
+
+
+def name_there(backend: Backend, name: str) -> str:
+    """Return what the reason of a new name says of where it will be, if that is elsewhere; else empty."""
+    there = backend.remote_name(name)
+    return f"; there it is {there}" if there != name else ""
 
 
 def refuse_same_names(target: Target, backend: Backend, drafts: Sequence[PlanItemDraft]) -> None:
@@ -278,13 +282,22 @@ def _refuse_values(target: Target, backend: Backend, drafts: Sequence[PlanItemDr
         local = local_secrets.get(draft.finding.name)
         if local is None:
             continue
-        refusal = backend.explain_type_refusal(local.secret_type, has_references=bool(local.resolution))
-        # What references are filled in to has another length, which is known when it is delivered.
-        if not refusal and not local.resolution and draft.act is not Act.ADOPT:
-            size = len(local.envelope) - OVERHEAD_BYTES
-            refusal = backend.explain_value_refusal(size, local.secret_type)
-        if refusal:
+        envelope = b"" if draft.act is Act.ADOPT else local.envelope
+        if refusal := explain_value_refusal(
+            backend, local.secret_type, envelope, has_references=bool(local.resolution)
+        ):
             draft.refuse(refusal)
+
+
+def explain_value_refusal(
+    backend: Backend, secret_type: str, envelope: bytes, *, has_references: bool
+) -> str:
+    """Return why the system takes no value of this type, or as long as this sealed one; else empty."""
+    refusal = backend.explain_type_refusal(secret_type, has_references=has_references)
+    # What references are filled in to has another length, which is known when it is delivered.
+    if refusal or has_references or not envelope:
+        return refusal
+    return backend.explain_value_refusal(len(envelope) - OVERHEAD_BYTES, secret_type)
 
 
 def _explain_unselected(finding: Finding) -> str:

@@ -11,7 +11,6 @@ from typing import Final
 
 from django.db.models import Q
 
-from secrets_app.envelope import OVERHEAD_BYTES
 from secrets_app.models import Secret, SecretVersion
 from sync_app.backends.base import LARGEST_VALUE, Backend
 from sync_app.backends.registry import backend_of
@@ -20,7 +19,7 @@ from sync_app.domain.reconciliation import Direction, Ownership, Presence, Reaso
 from sync_app.jobs.leases import database_now
 from sync_app.models import Plan, PlanItem, SyncEntry, Target
 from sync_app.models.plan import Act, ItemState
-from sync_app.planning.draft_items import PlanItemDraft
+from sync_app.planning.draft_items import PlanItemDraft, explain_value_refusal, name_there
 from sync_app.state.entry_rows import STAND_IN
 from sync_app.state.local_state import SELECTED, in_scope, is_selected
 
@@ -70,22 +69,17 @@ def _as_planned(backend: Backend, target: Target, secret: Secret, act: Act, reas
     """Return what a plan would say of a secret by its name, type and size, were it no decoy."""
     refusal = backend.explain_refusal(act, secret.name)
     if not refusal and backend.max_value_bytes < LARGEST_VALUE:
-        refusal = _explain_value_refusal(backend, secret)
+        version = SecretVersion.objects.filter(secret=secret, number=secret.current_number).first()
+        envelope = version.value.envelope if version else b""
+        refusal = explain_value_refusal(
+            backend, secret.secret_type, envelope, has_references=secret.uses_references
+        )
     if refusal:
         return Act.REFUSED, refusal
-    if act is Act.CREATE and backend.remote_name(secret.name) != secret.name:
-        reason = f"{reason}; there it is {backend.remote_name(secret.name)}"
-    if act is Act.CREATE and target.tags:
-        reason = f"{reason}; {SELECTED}"
+    if act is Act.CREATE:
+        reason = f"{reason}{name_there(backend, secret.name)}"
+        reason = f"{reason}; {SELECTED}" if target.tags else reason
     return act, reason
-
-
-def _explain_value_refusal(backend: Backend, secret: Secret) -> str:
-    refusal = backend.explain_type_refusal(secret.secret_type, has_references=secret.uses_references)
-    version = SecretVersion.objects.filter(secret=secret, number=secret.current_number).first()
-    if refusal or secret.uses_references or version is None:
-        return refusal
-    return backend.explain_value_refusal(len(version.value.envelope) - OVERHEAD_BYTES, secret.secret_type)
 
 
 def add_lines(plan: Plan, backend: Backend, drafts: list[PlanItemDraft]) -> list[PlanItem]:

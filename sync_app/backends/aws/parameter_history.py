@@ -7,10 +7,10 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from sync_app.backends.answers import listed
 from sync_app.backends.aws.errors import NotFound
 from sync_app.backends.aws.metadata import parse_parameter
 from sync_app.backends.observations import SecretMetadata, version_time
-from sync_app.backends.pages import listed
 from sync_app.errors import OVERWROTE, Overwritten
 
 SECURE: Final = "SecureString"

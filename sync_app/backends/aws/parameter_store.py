@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from sync_app.backends.answers import VendorAnswer
+from sync_app.backends.answers import VendorAnswer, listed
 from sync_app.backends.aws import permissions
 from sync_app.backends.aws.answers import PARAMETER_STORE
 from sync_app.backends.aws.connection import AwsBackend, mark_tags
@@ -37,7 +37,6 @@ from sync_app.backends.observations import (
     version_matches,
     version_number,
 )
-from sync_app.backends.pages import listed
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from sync_app.backends.answers import VendorAnswer
+from sync_app.backends.answers import VendorAnswer, listed
 from sync_app.backends.aws import pending_stage, permissions
 from sync_app.backends.aws.answers import SECRETS_MANAGER
 from sync_app.backends.aws.connection import AwsBackend, mark_tags, parse_recovery_window
@@ -30,7 +30,6 @@ from sync_app.backends.aws.metadata import (
 from sync_app.backends.base import Pending
 from sync_app.backends.capabilities import Capabilities, FormField, Permission, fill_defaults
 from sync_app.backends.observations import MARK_KEYS, Mark, SecretMetadata, SecretValue
-from sync_app.backends.pages import listed
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (
     BackendError,

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from audit_app.interfaces import Purpose, keyring
-from sync_app.backends.answers import VendorAnswer
+from sync_app.backends.answers import VendorAnswer, listed
 from sync_app.backends.capabilities import Capabilities, FormField, Grant, Need, Permission
 from sync_app.backends.gitlab.answers import ANSWERS
 from sync_app.backends.gitlab.variables import (
@@ -33,7 +33,6 @@ from sync_app.backends.gitlab.variables import (
     parse_metadata,
 )
 from sync_app.backends.observations import VERSION_SEPARATOR, Mark, SecretMetadata, SecretValue
-from sync_app.backends.pages import listed
 from sync_app.backends.rest import NotFound, RestAnswer, RestClient, VariableBackend, refuse_unreadable
 from sync_app.errors import (
     BadDestination,

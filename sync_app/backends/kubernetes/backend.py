@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from sync_app.backends.answers import VendorAnswer
+from sync_app.backends.answers import VendorAnswer, listed
 from sync_app.backends.capabilities import Capabilities, FormField, Grant, Need, Permission
 from sync_app.backends.kubernetes.answers import ANSWERS, NotFound
 from sync_app.backends.kubernetes.connection import KubernetesConnection, PageTooLarge
@@ -40,7 +40,6 @@ from sync_app.backends.kubernetes.workloads import KINDS, restart_workloads
 from sync_app.backends.names import Prefix
 from sync_app.backends.objects import includes, parse_object
 from sync_app.backends.observations import MARK_KEYS, VERSION_SEPARATOR, Mark, SecretMetadata, SecretValue
-from sync_app.backends.pages import listed
 from sync_app.backends.rest import RestBackend, refuse_unreadable
 from sync_app.domain.reconciliation import Presence
 from sync_app.errors import (

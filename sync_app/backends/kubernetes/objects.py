@@ -86,15 +86,15 @@ def parse_metadata(name: str, found: Mapping[str, Any]) -> SecretMetadata:
 
 def precedes(version: str, other: str) -> bool:
     """Return whether a version is of a lower resource version than another, and was not changed after it."""
-    _, number, changed = _parts(version)
-    _, last, changed_last = _parts(other)
+    number, changed = _number_and_time(version)
+    last, changed_last = _number_and_time(other)
     in_order = number.isdecimal() and last.isdecimal() and int(number) < int(last)
     return in_order and bool(changed) and changed <= changed_last
 
 
-def _parts(version: str) -> tuple[str, str, str]:
-    write, number, changed = [*version.split(VERSION_SEPARATOR), "", ""][:3]
-    return write, number, changed
+def _number_and_time(version: str) -> tuple[str, str]:
+    number, _, changed = version.partition(VERSION_SEPARATOR)[2].partition(VERSION_SEPARATOR)
+    return number, changed
 
 
 def resource_version(version: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
+from sync_app.backends.answers import listed
 from sync_app.backends.kubernetes.connection import KubernetesConnection
 from sync_app.backends.kubernetes.objects import MANAGER
-from sync_app.backends.pages import listed
 
 KINDS: Final = ("deployments", "statefulsets", "daemonsets")
 ANNOTATION: Final = "keeper/secrets"

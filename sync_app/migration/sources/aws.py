@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 
 from secrets_app.services.histories import CARRIED
 from secrets_app.values.metadata import MAX_COMMENT, MAX_DESCRIPTION
+from sync_app.backends.answers import listed
 from sync_app.backends.aws.connection import (
     AwsConnection,
     require_complete_credentials,
@@ -21,7 +22,6 @@ from sync_app.backends.aws.secrets_manager import AwsSecretsManager
 from sync_app.backends.capabilities import FormField
 from sync_app.backends.names import Prefix
 from sync_app.backends.observations import parse_mark
-from sync_app.backends.pages import listed
 from sync_app.migration.labels import described_by
 from sync_app.migration.sources.base import Found, FoundVersion, Source, Value
 
